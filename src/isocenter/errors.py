@@ -1,0 +1,325 @@
+"""The one tree of errors, with Orthanc's numeric codes.
+
+::
+
+    ServerError              code (Orthanc's number), http_status, message, details, payload
+    ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
+    │                        BadRange · NotAcceptable · UnsupportedMediaType
+    ├─ AccessError           Unauthorized · Forbidden · ReadOnly
+    ├─ MissingError          UnknownResource · UnknownItem · MissingTag
+    ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence
+    ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
+    ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
+    ├─ BackendError          DatabaseUnavailable · DatabaseVersion · SerializationFailure
+    │                        StorageUnavailable · MissingFile · CorruptedBlob
+    ├─ ConfigurationError    a wrong option stops the start
+    └─ InternalError         a broken invariant of ours; always a bug
+
+(each leaf's class name ends in ``Error``). The tree knows no protocol: ``http.error_answers`` and
+``scp`` translate it at the edges. ``http_status`` is only Orthanc's default for the code.
+
+References
+----------
+Orthanc REST: error codes (behaviour manual §37)
+"""
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "AccessError",
+    "AssociationAbortedError",
+    "AssociationRejectedError",
+    "BackendError",
+    "BadFileFormatError",
+    "BadJsonError",
+    "BadParameterError",
+    "BadRangeError",
+    "BadRequestError",
+    "BadSequenceError",
+    "BodyTooLargeError",
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptedBlobError",
+    "DatabaseUnavailableError",
+    "DatabaseVersionError",
+    "DeadlineExceededError",
+    "DuplicateResourceError",
+    "ForbiddenError",
+    "FullStorageError",
+    "InternalError",
+    "LimitError",
+    "MissingError",
+    "MissingFileError",
+    "MissingTagError",
+    "NoPresentationContextError",
+    "NotAcceptableError",
+    "ParameterTypeError",
+    "ReadOnlyError",
+    "RemoteError",
+    "RequestError",
+    "RevisionConflictError",
+    "SerializationFailureError",
+    "ServerError",
+    "StorageUnavailableError",
+    "TooManyRequestsError",
+    "UnauthorizedError",
+    "UnknownItemError",
+    "UnknownResourceError",
+    "UnsupportedMediaTypeError",
+    "leaves",
+]
+
+
+class ServerError(Exception):
+    """An error with a meaning for a client.
+
+    Parameters
+    ----------
+    details
+        What was wrong with this very call, for people. Never patient data.
+    payload
+        Machine-readable detail, ``{"Type": ..., "Content": ...}``, or ``None``.
+    """
+
+    code: ClassVar[int] = -1
+    http_status: ClassVar[int] = 500
+    message: ClassVar[str] = "Internal error"
+
+    def __init__(self, details: str = "", *, payload: dict[str, Any] | None = None) -> None:
+        super().__init__(details or self.message)
+        self.details = details
+        self.payload = payload
+
+
+class RequestError(ServerError):
+    """What the client asked is wrong."""
+
+    code, http_status, message = 8, 400, "Bad request"
+
+
+class BadRequestError(RequestError):
+    """The request lacks something or contradicts itself."""
+
+
+class BadParameterError(RequestError):
+    """A value is outside its range."""
+
+    code, message = 3, "Parameter out of range"
+
+
+class ParameterTypeError(RequestError):
+    """A value is of the wrong type."""
+
+    code, message = 5, "Bad type for a parameter"
+
+
+class BadFileFormatError(RequestError):
+    """Bytes that are not the format they should be."""
+
+    code, message = 15, "Bad file format"
+
+
+class BadJsonError(RequestError):
+    """A body that is not JSON."""
+
+    code, message = 28, "Cannot parse a JSON document"
+
+
+class BadRangeError(RequestError):
+    """A byte range that the content does not have."""
+
+    code, http_status, message = 41, 416, "Bad range request"
+
+
+class NotAcceptableError(RequestError):
+    """Nothing in the asked media types can be answered."""
+
+    code, http_status, message = 34, 406, "No acceptable media type"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """A media type that the server does not understand."""
+
+    code, http_status, message = 3000, 415, "Unsupported media type"
+
+
+class AccessError(ServerError):
+    """The client may not do this."""
+
+    code, http_status, message = 45, 403, "Access is forbidden"
+
+
+class UnauthorizedError(AccessError):
+    """Credentials are missing or wrong."""
+
+    code, http_status, message = 29, 401, "Credentials are needed"
+
+
+class ForbiddenError(AccessError):
+    """The client is known and may not do this."""
+
+
+class ReadOnlyError(AccessError):
+    """The server does not accept changes."""
+
+    code, http_status, message = 22, 403, "The server is read-only"
+
+
+class MissingError(ServerError):
+    """Something that was named does not exist."""
+
+    code, http_status, message = 7, 404, "Inexistent item"
+
+
+class UnknownResourceError(MissingError):
+    """No resource has that identifier."""
+
+    code, message = 17, "Unknown resource"
+
+
+class UnknownItemError(MissingError):
+    """A named item (metadata, attachment, counter) does not exist."""
+
+
+class MissingTagError(MissingError):
+    """A data set lacks a data element it must have."""
+
+    code, message = 21, "Inexistent tag"
+
+
+class ConflictError(ServerError):
+    """The request does not fit the present state."""
+
+    code, http_status, message = 46, 409, "Conflict with the present state"
+
+
+class RevisionConflictError(ConflictError):
+    """The given revision is not the present one."""
+
+    code, message = 43, "Bad revision number"
+
+
+class DuplicateResourceError(ConflictError):
+    """The resource exists already."""
+
+    message = "The resource exists already"
+
+
+class BadSequenceError(ConflictError):
+    """The call is not possible in this state."""
+
+    code, http_status, message = 6, 500, "Bad sequence of calls"
+
+
+class LimitError(ServerError):
+    """A limit of the server is reached."""
+
+    code, http_status, message = 4, 500, "A limit of the server is reached"
+
+
+class FullStorageError(LimitError):
+    """No room is left for new instances."""
+
+    code, http_status, message = 19, 507, "The storage is full"
+
+
+class BodyTooLargeError(LimitError):
+    """A request or one of its parts is larger than allowed."""
+
+    code, http_status, message = 8, 413, "The request is too large"
+
+
+class TooManyRequestsError(LimitError):
+    """The server is busy."""
+
+    http_status, message = 503, "The server is too busy"
+
+
+class DeadlineExceededError(LimitError):
+    """A peer or an operation took too long."""
+
+    code, http_status, message = 16, 500, "Timeout"
+
+
+class RemoteError(ServerError):
+    """A remote system did not do what was asked."""
+
+    code, http_status, message = 9, 500, "Error in the network protocol"
+
+
+class AssociationRejectedError(RemoteError):
+    """The remote modality rejected the association (PS3.8 §9.3.4)."""
+
+    message = "The remote modality rejected the association"
+
+
+class AssociationAbortedError(RemoteError):
+    """The association was aborted or the connection broke."""
+
+    message = "The association was aborted"
+
+
+class NoPresentationContextError(RemoteError):
+    """The remote modality accepted no suitable presentation context."""
+
+    code, message = 2015, "No suitable presentation context was accepted"
+
+
+class BackendError(ServerError):
+    """The database or the storage failed."""
+
+    code, http_status, message = 11, 500, "Error with the database"
+
+
+class DatabaseUnavailableError(BackendError):
+    """The database does not answer."""
+
+    code, http_status, message = 36, 503, "The database is not available"
+
+
+class DatabaseVersionError(BackendError):
+    """The database was written by another version."""
+
+    code, message = 18, "Incompatible version of the database"
+
+
+class SerializationFailureError(BackendError):
+    """Concurrent writers collided too often."""
+
+    code, http_status, message = 42, 503, "The database could not serialize the transaction"
+
+
+class StorageUnavailableError(BackendError):
+    """The storage area refuses to read or write."""
+
+    code, message = 14, "Cannot write to the storage area"
+
+
+class MissingFileError(BackendError):
+    """A stored file has vanished from the storage area."""
+
+    code, http_status, message = 13, 404, "Inexistent file"
+
+
+class CorruptedBlobError(BackendError):
+    """Stored bytes are not what was written."""
+
+    code, message = 20, "Corrupted file"
+
+
+class ConfigurationError(ServerError):
+    """An option is wrong; the server does not start."""
+
+    code, message = 47, "Bad configuration"
+
+
+class InternalError(ServerError):
+    """A broken invariant of ours."""
+
+
+def leaves(root: type[ServerError] = ServerError) -> list[type[ServerError]]:
+    """List the classes of the tree that have no subclass, in the order of their definition."""
+    children = root.__subclasses__()
+    if not children:
+        return [root]
+    return [leaf for child in children for leaf in leaves(child)]
