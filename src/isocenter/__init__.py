@@ -5,5 +5,3 @@ to an instance). The layers, from the top: ``cli``, ``server``, the doors (``res
 ``http``, ``archive``, the data packages (``index``, ``storage``), ``dimse``, ``dicom``, ``config``,
 ``errors``. Dependencies point down only; see ``docs/architecture.md``.
 """
-
-__version__ = "0.1.0"

@@ -4,7 +4,7 @@
 
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
-    │                        BadRange · NotAcceptable · UnsupportedMediaType
+    │                        BadRange · NotAcceptable · NotSupported · UnsupportedMediaType
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence
@@ -53,6 +53,7 @@ __all__ = [
     "MissingTagError",
     "NoPresentationContextError",
     "NotAcceptableError",
+    "NotSupportedError",
     "ParameterTypeError",
     "ReadOnlyError",
     "RemoteError",
@@ -141,6 +142,12 @@ class UnsupportedMediaTypeError(RequestError):
     """A media type that the server does not understand."""
 
     code, http_status, message = 3000, 415, "Unsupported media type"
+
+
+class NotSupportedError(RequestError):
+    """A part of Orthanc's interface that this version does not have."""
+
+    code, http_status, message = 2, 501, "Not implemented yet"
 
 
 class AccessError(ServerError):

@@ -1,0 +1,103 @@
+"""The lines of the table: what is measured, and the ratio to Orthanc that is asked for."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from benchmarks.stage import Stage
+from benchmarks.workloads import CStore, Delete, Read, Upload, Workload
+
+
+class Variant(Enum):
+    """Which pair of servers a line compares."""
+
+    TUNED = "tuned"
+    """Orthanc with ``TCP_NODELAY=1``, Isocenter with its defaults."""
+
+    STOCK = "stock"
+    """As tuned, but Orthanc without ``TCP_NODELAY``, as its users find it installed."""
+
+    RELAXED = "relaxed"
+    """As tuned, but Isocenter with ``"Isocenter": {"DurableIndex": false}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table.
+
+    Attributes
+    ----------
+    name
+        What is measured.
+    unit
+        Unit of the values.
+    workload
+        How it is measured.
+    target
+        Lowest ratio asked for; None: for information only, not part of the geometric mean.
+    variant
+        Which servers are compared.
+    is_duration
+        Whether a lower value is better.
+    """
+
+    name: str
+    unit: str
+    workload: Workload
+    target: float | None
+    variant: Variant = Variant.TUNED
+    is_duration: bool = False
+
+
+def _study_paths(stage: Stage) -> list[str]:
+    return [f"/studies/{keys[0].public_study_id}" for keys in stage.mr_studies]
+
+
+def _instance_paths(stage: Stage) -> list[str]:
+    return [f"/instances/{key.public_id}" for keys in stage.mr_studies for key in keys]
+
+
+def _tags_paths(stage: Stage) -> list[str]:
+    return [f"{path}/simplified-tags" for path in _instance_paths(stage)]
+
+
+def _file_paths(stage: Stage) -> list[str]:
+    return [f"/instances/{key.public_id}/file" for key in stage.ct_study]
+
+
+def _read(name: str, paths: list[str], target: float) -> Line:
+    """A line that asks for fixed paths."""
+    return Line(name, "1/s", Read(lambda _stage: paths), target)
+
+
+LINES: tuple[Line, ...] = (
+    # Reading comes first: /studies?expand must show the population of 25 studies and no more.
+    Line("GET /studies/{id}", "1/s", Read(_study_paths), 1.1),
+    Line("GET /instances/{id}", "1/s", Read(_instance_paths), 1.1),
+    Line("GET /instances/{id}/file, CT", "1/s", Read(_file_paths), 1.0),
+    Line("GET /instances/{id}/simplified-tags, MR", "1/s", Read(_tags_paths), 2.0),
+    _read("GET /studies?expand, 25 studies", ["/studies?expand"], 2.0),
+    _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
+    _read("GET /statistics", ["/statistics"], 2.0),
+    Line("POST /instances, MR, 8 connections", "1/s", Upload("MR", 800, 8), 2.0),
+    Line("POST /instances, CT, 8 connections", "1/s", Upload("CT", 300, 8), 1.5),
+    Line("POST /instances, CT, 1 connection", "1/s", Upload("CT", 150, 1), 2.0),
+    Line(
+        "C-STORE, MR, 1 association, stock sockets",
+        "1/s",
+        CStore("MR", 400, is_no_delay=False, orthanc_count=40),
+        20.0,
+        variant=Variant.STOCK,
+    ),
+    Line("C-STORE, MR, 1 association", "1/s", CStore("MR", 600), 3.0),
+    Line(
+        "C-STORE, MR, 1 association, rows not durable",
+        "1/s",
+        CStore("MR", 600),
+        None,
+        variant=Variant.RELAXED,
+    ),
+    Line("C-STORE, MR, 3 associations", "1/s", CStore("MR", 300, studies=3), 3.0),
+    Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
+    Line("DELETE /studies/{id}, 200 CT", "ms", Delete(200), 2.0, is_duration=True),
+)
+"""All lines, in the order in which they are measured and shown."""

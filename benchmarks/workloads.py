@@ -1,0 +1,162 @@
+"""The kinds of measurement: storing by C-STORE, by HTTP, reading, deleting.
+
+A workload prepares what it needs, measures one server once, and checks that the server did its
+work.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchmarks.failures import BenchmarkError
+from benchmarks.servers import ORTHANC, Server
+from benchmarks.stage import Stage
+from benchmarks.storescu import store_folders
+from benchmarks.studies import study_keys, write_files
+from benchmarks.timing import Sample, timed
+from benchmarks.uploads import upload
+from benchmarks.wrk import measure_rate
+
+
+class Workload(Protocol):
+    """One kind of measurement."""
+
+    @property
+    def studies(self) -> int:
+        """How many fresh studies a measurement uses; both servers get the same ones."""
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Measure one server once.
+
+        Raises
+        ------
+        BenchmarkError
+            If the server does not do what is asked.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CStore:
+    """Instances per second by ``storescu``, process start and negotiation included.
+
+    Attributes
+    ----------
+    modality
+        ``CT`` or ``MR``.
+    count
+        Instances per association.
+    studies
+        Number of associations at the same time; each sends a study of its own.
+    is_no_delay
+        Whether ``storescu`` runs with ``TCP_NODELAY=1``.
+    orthanc_count
+        Instances that Orthanc gets where it needs seconds for a few; None: as many as Isocenter.
+    """
+
+    modality: str
+    count: int
+    studies: int = 1
+    is_no_delay: bool = True
+    orthanc_count: int | None = None
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Send the studies and count them on the server afterwards."""
+        count = stage.scale(self.count)
+        if server.name == ORTHANC and self.orthanc_count is not None:
+            count = stage.scale(self.orthanc_count)
+        shutil.rmtree(stage.outbox, ignore_errors=True)
+        folders = [stage.outbox / str(study) for study in studies]
+        for study, folder in zip(studies, folders, strict=True):
+            write_files(stage.templates[self.modality], study_keys(study, 2, count // 2), folder)
+        before = server.count_instances()
+        stage.settle()
+        watch = store_folders(server.dicom_port, folders, is_no_delay=self.is_no_delay)
+        _check_count(server, before + count * len(folders))
+        return watch.build_rate(count * len(folders))
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Instances per second by ``POST /instances``.
+
+    Attributes
+    ----------
+    modality
+        ``CT`` or ``MR``.
+    count
+        Instances per measurement.
+    connections
+        Connections that work at the same time.
+    """
+
+    modality: str
+    count: int
+    connections: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study and count it on the server afterwards."""
+        keys = study_keys(studies[0], 2, stage.scale(self.count) // 2)
+        before = server.count_instances()
+        stage.settle()
+        template = stage.templates[self.modality]
+        watch = upload(server.http_port, template, keys, connections=self.connections)
+        _check_count(server, before + len(keys))
+        return watch.build_rate(len(keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Requests per second by ``wrk`` with one thread and eight connections.
+
+    Attributes
+    ----------
+    build_paths
+        Builds the paths that are asked for in turn.
+    """
+
+    build_paths: Callable[[Stage], list[str]]
+    studies: int = 0
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:  # noqa: ARG002
+        """Ask for the paths for some seconds."""
+        stage.settle()
+        return measure_rate(
+            server.http_port,
+            self.build_paths(stage),
+            script=stage.folder / "wrk.lua",
+            duration_s=stage.duration_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Milliseconds to delete a CT study.
+
+    Attributes
+    ----------
+    count
+        Instances of the study.
+    """
+
+    count: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study, then measure its deletion."""
+        keys = study_keys(studies[0], 2, self.count // 2)
+        before = server.count_instances()
+        upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        with timed() as watch:
+            server.request("DELETE", f"/studies/{keys[0].public_study_id}")
+        _check_count(server, before)
+        return watch.build_duration_ms()
+
+
+def _check_count(server: Server, expected: int) -> None:
+    """Make sure that a server holds as many instances as it should."""
+    count = server.count_instances()
+    if count != expected:
+        raise BenchmarkError(f"{server.name} holds {count} instances instead of {expected}")

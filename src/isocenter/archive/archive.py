@@ -1,0 +1,130 @@
+"""All use cases together, as doors see them."""
+
+import hashlib
+import socket
+from dataclasses import dataclass
+
+from isocenter.archive.browse import Browse
+from isocenter.archive.changes import ChangeLog
+from isocenter.archive.content import ContentReader
+from isocenter.archive.deletion import Deleter
+from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.stability import Stability
+from isocenter.archive.uploads import UploadOptions, Uploads
+from isocenter.archive.workers import Workers
+from isocenter.config.configuration import Configuration
+from isocenter.dicom.main_tags import MainTags, build_main_tags
+from isocenter.index.port import Database
+from isocenter.index.records import Overwrite
+from isocenter.storage.port import Storage
+
+__all__ = ["Archive", "build_archive"]
+
+_KIB = 1024
+_MIB = 1024 * 1024
+_TEMPORARY_AGE_S = 24 * 3600.0
+# Values of the option OverwriteInstances.
+_OVERWRITE = {
+    "Never": Overwrite.NEVER,
+    "Always": Overwrite.ALWAYS,
+    "IfChanged": Overwrite.IF_CHANGED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What is stored, and everything one can do with it.
+
+    Attributes
+    ----------
+    server_identifier
+        Names this server in a database shared by several.
+    """
+
+    browse: Browse
+    changes: ChangeLog
+    content: ContentReader
+    deleter: Deleter
+    ingest: Ingest
+    uploads: Uploads
+    main_tags: MainTags
+    server_identifier: str
+    workers: Workers
+    stability: Stability
+    storage: Storage
+
+    async def start(self) -> None:
+        """Begin the work that the archive does by itself.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the storage cannot be written to.
+        """
+        await self.workers.run(self.storage.check_writable)
+        await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
+        self.deleter.start()
+        self.stability.start()
+
+    async def stop(self) -> None:
+        """End that work and wait for the operations that are under way."""
+        await self.stability.stop()
+        await self.deleter.stop()
+        self.workers.close()
+
+
+def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
+    """Put the use cases together as the configuration asks."""
+    workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
+    main_tags = build_main_tags()
+    default_encoding = configuration.text("DefaultEncoding")
+    ingest_options = IngestOptions(
+        main_tags=main_tags,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
+        default_encoding=default_encoding,
+    )
+    ingest = Ingest(workers, database, storage, ingest_options)
+    return Archive(
+        browse=Browse(workers),
+        changes=ChangeLog(workers),
+        content=ContentReader(
+            workers,
+            storage,
+            default_encoding=default_encoding,
+            cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
+        ),
+        deleter=Deleter(workers, database, storage),
+        ingest=ingest,
+        uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
+        main_tags=main_tags,
+        server_identifier=_get_server_identifier(configuration),
+        workers=workers,
+        stability=Stability(workers, database, configuration.integer("StableAge")),
+        storage=storage,
+    )
+
+
+def _get_upload_options(configuration: Configuration, storage: Storage) -> UploadOptions:
+    folder = storage.spool_folder or configuration.path("TemporaryDirectory")
+    return UploadOptions(
+        spool_folder=folder,
+        spool_threshold=configuration.integer("Isocenter.SpoolThresholdKB") * _KIB,
+        largest_body=configuration.integer("MaximumRequestBodySizeMB") * _MIB,
+        largest_entry=configuration.integer("MaximumFileSizeInArchiveMB") * _MIB,
+    )
+
+
+def _get_server_identifier(configuration: Configuration) -> str:
+    """Name this server, in a form that stays the same over restarts."""
+    configured = configuration.text("DatabaseServerIdentifier")
+    if configured:
+        return configured
+    parts = [
+        socket.gethostname(),
+        configuration.text("DicomAet"),
+        str(configuration.integer("DicomPort")),
+        str(configuration.integer("HttpPort")),
+    ]
+    return hashlib.sha1("|".join(parts).encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,185 @@
+"""From the summary of a file to the rows of the index."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from isocenter.archive.received import Origin, OriginKind
+from isocenter.clock import format_timestamp
+from isocenter.dicom.levels import Level
+from isocenter.dicom.main_tags import IDENTIFYING_TAGS, MainTags, build_index_value
+from isocenter.dicom.reader import FileSummary
+from isocenter.dicom.tags import DEFAULT_DICTIONARY
+from isocenter.dicom.transfer_syntaxes import is_encapsulated
+from isocenter.index.records import MetadataCode, NewResource
+
+__all__ = ["FileDescription", "count_expected_instances", "read_index_in_series"]
+
+_IDENTIFIERS = {
+    Level.PATIENT: 0x00100020,
+    Level.STUDY: 0x0020000D,
+    Level.SERIES: 0x0020000E,
+    Level.INSTANCE: 0x00080018,
+}
+_INSTANCE_NUMBER = 0x00200013
+_IMAGE_INDEX = 0x00541330
+_IMAGES_IN_ACQUISITION = 0x00201002
+_NUMBER_OF_TEMPORAL_POSITIONS = 0x00200105
+_NUMBER_OF_SLICES = 0x00540081
+_NUMBER_OF_TIME_SLICES = 0x00540101
+_CARDIAC_NUMBER_OF_IMAGES = 0x00181090
+
+# Larger numbers are nonsense and would not fit a column of the index.
+_LARGEST_NUMBER = 2**31 - 1
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+# The main tags are few; their names are looked up once.
+_get_name = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.get_name)
+
+
+class FileDescription:
+    """Builds the row of each level for one received file.
+
+    Parameters
+    ----------
+    summary
+        What the reader found.
+    main_tags
+        The tags to keep.
+    origin
+        Where the file came from.
+    received_at
+        Seconds since 1970, UTC.
+
+    References
+    ----------
+    Orthanc REST: metadata set on storing (behaviour manual §8.3)
+    """
+
+    def __init__(
+        self, summary: FileSummary, main_tags: MainTags, origin: Origin, received_at: int
+    ) -> None:
+        self._summary = summary
+        self._main_tags = main_tags
+        self._origin = origin
+        self._received_at = received_at
+
+    def build(self, level: Level) -> NewResource:
+        """Build the row of one level."""
+        values = self._summary.values
+        return NewResource(
+            identifier=build_index_value(values.get(_IDENTIFIERS[level], "")),
+            main_tags=self._format_tags(level),
+            metadata=_encode({str(int(k)): v for k, v in self._metadata(level).items()}).decode(),
+            patient_tags=self._format_tags(Level.PATIENT) if level is Level.STUDY else None,
+            search=() if level is Level.INSTANCE else self._search(level),
+            index_in_series=read_index_in_series(values) if level is Level.INSTANCE else None,
+            expected_instances=count_expected_instances(values) if level is Level.SERIES else None,
+        )
+
+    def _format_tags(self, level: Level) -> str:
+        tags: dict[str, Any] = {
+            _get_name(tag): value
+            for tag, value in self._main_tags.select(self._summary.values, level).items()
+        }
+        for tag, items in self._main_tags.select(self._summary.sequences, level).items():
+            tags[_get_name(tag)] = items
+        return _encode(tags).decode()
+
+    def _search(self, level: Level) -> tuple[tuple[int, str], ...]:
+        values = self._summary.values
+        return tuple(
+            (tag, build_index_value(values[tag]))
+            for tag in IDENTIFYING_TAGS[level]
+            if tag in values and tag != _IDENTIFIERS[level]
+        )
+
+    def _metadata(self, level: Level) -> dict[MetadataCode, str]:
+        signature = {MetadataCode.MAIN_DICOM_TAGS_SIGNATURE: self._main_tags.build_signature(level)}
+        if level is Level.INSTANCE:
+            return signature | self._instance_metadata() | self._origin_metadata()
+        if level is Level.SERIES:
+            return signature | self._series_metadata()
+        return signature
+
+    def _series_metadata(self) -> dict[MetadataCode, str]:
+        metadata = {}
+        if self._origin.remote_aet is not None:
+            metadata[MetadataCode.REMOTE_AET] = self._origin.remote_aet
+        expected = count_expected_instances(self._summary.values)
+        if expected is not None:
+            metadata[MetadataCode.EXPECTED_NUMBER_OF_INSTANCES] = str(expected)
+        sequences = self._main_tags.select(self._summary.sequences, Level.SERIES)
+        if sequences:
+            named = {_get_name(tag): items for tag, items in sequences.items()}
+            document = _encode({"Version": 1, "Sequences": named}).decode()
+            metadata[MetadataCode.MAIN_DICOM_SEQUENCES] = document
+        return metadata
+
+    def _instance_metadata(self) -> dict[MetadataCode, str]:
+        summary = self._summary
+        metadata = {
+            MetadataCode.RECEPTION_DATE: format_timestamp(self._received_at),
+            MetadataCode.TRANSFER_SYNTAX: summary.transfer_syntax_uid,
+        }
+        if summary.sop_class_uid:
+            metadata[MetadataCode.SOP_CLASS_UID] = summary.sop_class_uid
+        index = read_index_in_series(summary.values)
+        if index is not None:
+            metadata[MetadataCode.INDEX_IN_SERIES] = str(index)
+        if summary.pixel_data_offset is not None:
+            metadata[MetadataCode.PIXEL_DATA_OFFSET] = str(summary.pixel_data_offset)
+            expected_vr = "OB" if is_encapsulated(summary.transfer_syntax_uid) else "OW"
+            if summary.pixel_data_vr and summary.pixel_data_vr != expected_vr:
+                metadata[MetadataCode.PIXEL_DATA_VR] = summary.pixel_data_vr
+        return metadata
+
+    def _origin_metadata(self) -> dict[MetadataCode, str]:
+        origin = self._origin
+        metadata = {MetadataCode.ORIGIN: origin.kind.value}
+        if origin.remote_ip is not None:
+            metadata[MetadataCode.REMOTE_IP] = origin.remote_ip
+        if origin.called_aet is not None:
+            metadata[MetadataCode.CALLED_AET] = origin.called_aet
+        if origin.http_username is not None:
+            metadata[MetadataCode.HTTP_USERNAME] = origin.http_username
+        if origin.remote_aet is not None or origin.kind is OriginKind.REST_API:
+            metadata[MetadataCode.REMOTE_AET] = origin.remote_aet or ""
+        return metadata
+
+
+def count_expected_instances(values: Mapping[int, str]) -> int | None:
+    """Count the instances that a series will have when it is complete, if its tags tell.
+
+    References
+    ----------
+    Orthanc REST: status of a series (behaviour manual §3.7)
+    """
+    images = _number(values, _IMAGES_IN_ACQUISITION)
+    positions = _number(values, _NUMBER_OF_TEMPORAL_POSITIONS)
+    if images is not None and positions is not None:
+        return _bounded(images * positions)
+    slices = _number(values, _NUMBER_OF_SLICES)
+    time_slices = _number(values, _NUMBER_OF_TIME_SLICES)
+    if slices is not None and time_slices is not None:
+        return _bounded(slices * time_slices)
+    return _number(values, _CARDIAC_NUMBER_OF_IMAGES)
+
+
+def read_index_in_series(values: Mapping[int, str]) -> int | None:
+    """Read the position of an instance in its series (Orthanc REST: `IndexInSeries`)."""
+    index = _number(values, _INSTANCE_NUMBER)
+    return _number(values, _IMAGE_INDEX) if index is None else index
+
+
+def _number(values: Mapping[int, str], tag: int) -> int | None:
+    text = values.get(tag, "").strip()
+    if not text.isascii() or not text.isdecimal() or len(text) > 10:
+        return None
+    return _bounded(int(text))
+
+
+def _bounded(number: int) -> int | None:
+    return number if number <= _LARGEST_NUMBER else None

@@ -1,0 +1,135 @@
+"""Uploads that hold DICOM files in other formats: ZIP archives and gzip.
+
+References
+----------
+Orthanc REST: POST /instances (behaviour manual §8.1)
+"""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import IO
+
+from isal import isal_zlib
+
+from isocenter.archive.received import Content
+from isocenter.errors import BadFileFormatError, BodyTooLargeError
+from isocenter.storage.port import Buffer
+from isocenter.storage.spool import SpooledContent
+
+__all__ = ["is_zip", "iter_gzip", "iter_zip_entries", "read_start"]
+
+_PIECE = 256 * 1024
+# The window size that makes zlib expect a gzip header (zlib manual, inflateInit2).
+_GZIP_WINDOW = 31
+_MOST_ENTRIES = 1_000_000
+_DICOMDIR = "DICOMDIR"
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def is_zip(start: bytes) -> bool:
+    """Tell whether bytes begin like a ZIP archive, an empty one included."""
+    return start.startswith(_ZIP_STARTS)
+
+
+def read_start(content: Content) -> bytes:
+    """Read the first bytes, to recognize a format by its magic number."""
+    if isinstance(content, bytes):
+        return content[:4]
+    with content.buffer() as buffer:
+        return bytes(buffer[:4])
+
+
+def iter_gzip(pieces: Iterable[Buffer], *, limit: int) -> Iterator[bytes]:
+    """Decompress gzip, piece by piece.
+
+    Parameters
+    ----------
+    limit
+        The most bytes that may come out.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it is not gzip, or ends too early.
+    BodyTooLargeError
+        If more bytes come out than allowed.
+    """
+    inflater = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
+    size = 0
+    try:
+        for piece in pieces:
+            pending: bytes = bytes(piece)
+            while pending and not inflater.eof:
+                out = inflater.decompress(pending, _PIECE)
+                pending = inflater.unconsumed_tail
+                size += len(out)
+                if size > limit:
+                    raise BodyTooLargeError(f"more than {limit} bytes when decompressed")
+                if out:
+                    yield out
+    except zlib.error as error:
+        message = "the body is not valid gzip"
+        raise BadFileFormatError(message) from error
+    if not inflater.eof:
+        message = "the gzip body ends too early"
+        raise BadFileFormatError(message)
+
+
+def iter_zip_entries(
+    archive: IO[bytes], *, limit: int, new_content: Callable[[], SpooledContent]
+) -> Iterator[SpooledContent]:
+    """Unpack the files of a ZIP archive one after another; folders and DICOMDIR are skipped.
+
+    Parameters
+    ----------
+    archive
+        A seekable file, open while the iterator is in use.
+    limit
+        The most bytes of one entry.
+    new_content
+        Makes the empty content of an entry; the caller closes it.
+
+    Raises
+    ------
+    BadFileFormatError
+        If the archive is damaged or encrypted.
+    BodyTooLargeError
+        If an entry is larger than allowed.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+            if len(entries) > _MOST_ENTRIES:
+                raise BodyTooLargeError(f"the archive has more than {_MOST_ENTRIES} entries")
+            for entry in entries:
+                if PurePosixPath(entry.filename).name.upper() != _DICOMDIR:
+                    yield _unpack_entry(opened, entry, limit, new_content())
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+        message = "the ZIP archive is damaged or compressed in an unknown way"
+        raise BadFileFormatError(message) from error
+    except RuntimeError as error:
+        message = "the ZIP archive is encrypted"
+        raise BadFileFormatError(message) from error
+
+
+def _unpack_entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, content: SpooledContent
+) -> SpooledContent:
+    """Copy an entry; what the directory of the archive says of its size is not believed."""
+    try:
+        with archive.open(entry) as file:
+            while piece := file.read(_PIECE):
+                content.append(piece)
+                content.flush_pending()
+                _check_size(content, limit)
+    except BaseException:
+        content.close()
+        raise
+    return content
+
+
+def _check_size(content: SpooledContent, limit: int) -> None:
+    if content.size_bytes > limit:
+        raise BodyTooLargeError(f"an entry has more than {limit} bytes")

@@ -1,0 +1,61 @@
+"""The one bounded hop from the event loop to threads, whole operation at a time."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from isocenter.index.port import Database, Transaction
+
+__all__ = ["Workers"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Workers:
+    """Runs blocking operations in threads, and short reads where they are cheapest.
+
+    Parameters
+    ----------
+    database
+        The index to read.
+    threads
+        Threads for blocking operations.
+    """
+
+    def __init__(self, database: Database, threads: int) -> None:
+        self._database = database
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="worker")
+
+    async def run(
+        self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        """Run a blocking operation in a worker thread.
+
+        A cancelled caller does not stop the operation, which ends in its thread.
+        """
+        loop = asyncio.get_running_loop()
+        if keywords:
+            return await loop.run_in_executor(
+                self._threads, lambda: operation(*arguments, **keywords)
+            )
+        return await loop.run_in_executor(self._threads, operation, *arguments)
+
+    async def read(self, query: Callable[[Transaction], T]) -> T:
+        """Run a short indexed read: on the event loop where the database allows it."""
+        if self._database.reads_inline:
+            return self._database.read_inline(query)
+        return await self.run(self._database.read, query)
+
+    async def read_long(self, query: Callable[[Transaction], T]) -> T:
+        """Run a read whose length depends on how much is stored: always in a worker thread."""
+        return await self.run(self._database.read, query)
+
+    async def write(self, change: Callable[[Transaction], T]) -> T:
+        """Run a change of the index in a worker thread."""
+        return await self.run(self._database.write, change)
+
+    def close(self) -> None:
+        """Wait for what runs; what has not begun is dropped."""
+        self._threads.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,217 @@
+"""Command line: arguments and exit codes."""
+
+import argparse
+import getpass
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from isocenter.archive.reconciliation import Report, reconcile
+from isocenter.config.configuration import Configuration
+from isocenter.config.documentation import format_default_file
+from isocenter.config.loading import load_configuration
+from isocenter.errors import ServerError
+from isocenter.http.access import hash_password
+from isocenter.logs import set_up_logs
+from isocenter.server import End, Endpoints, Server, open_database, open_storage
+from isocenter.version import __version__
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+
+_DESCRIPTION = """\
+Isocenter is a DICOM server with Orthanc's REST API: it receives medical images over the DICOM
+protocol and HTTP, keeps them, and gives them back."""
+
+_EPILOG = """\
+examples:
+  isocenter serve                        start with the defaults, data in ./isocenter-data
+  isocenter serve orthanc.json           start with an Orthanc configuration file
+  isocenter serve /etc/isocenter/        start with all *.json files of a folder
+  isocenter config > isocenter.json      write a commented configuration file to edit
+  isocenter check --repair               compare the stored files with the index, and mend
+
+exit status: 0 success, 1 damage found (check), 2 wrong usage or configuration, 3 failure"""
+
+_PATHS_HELP = (
+    "configuration file, or folder whose *.json files are merged; several may follow. Comments and "
+    "${VARIABLES} are understood, as are environment variables such as ORTHANC__HTTP_PORT"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name; returns the exit status."""
+    options = _build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ServerError as error:
+        print(f"isocenter: {error}", file=sys.stderr)
+        return 2 if error.http_status == 500 and error.code == 47 else 3
+    except KeyboardInterrupt:
+        return 130
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="isocenter",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"Isocenter {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_check(commands)
+    config = commands.add_parser(
+        "config",
+        help="write a complete, commented configuration file",
+        description="Write a configuration file with every option, its default and its meaning "
+        "to standard output.",
+    )
+    config.set_defaults(run=_config)
+    hashing = commands.add_parser(
+        "hash-password",
+        help="hash a password for the option RegisteredUsers",
+        description="Ask for a password (or read it from standard input) and write its argon2 "
+        "hash, which may stand in RegisteredUsers in place of the password.",
+    )
+    hashing.set_defaults(run=_hash_password)
+    return parser
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="start the server",
+        description="Start the server and run until SIGTERM or Ctrl-C. SIGHUP reads the "
+        "configuration again and restarts.",
+    )
+    serve.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=_PATHS_HELP)
+    serve.set_defaults(run=_serve)
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    check = commands.add_parser(
+        "check",
+        help="compare the stored files with the index",
+        description="Compare the stored files with the index. The server must be stopped. "
+        "Exit status 1 means that something differs.",
+    )
+    check.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=_PATHS_HELP)
+    check.add_argument(
+        "--content",
+        action="store_true",
+        help="read every file and compare its MD5 sum, not only its size",
+    )
+    check.add_argument(
+        "--repair",
+        action="store_true",
+        help="delete instances whose file is missing or damaged from the index, and remove files "
+        "that belong to no instance",
+    )
+    check.set_defaults(run=_check)
+
+
+def _load(options: argparse.Namespace) -> Configuration:
+    configuration = load_configuration(options.paths, os.environ)
+    set_up_logs(configuration.text("Isocenter.LogLevel"), configuration.text("Isocenter.LogFormat"))
+    for warning in configuration.warnings:
+        _log.warning(warning)
+    return configuration
+
+
+def _serve(options: argparse.Namespace) -> int:
+    while True:
+        configuration = _load(options)
+        server = Server(configuration)
+        end = uvloop.run(server.run(partial(_greet, configuration)))
+        if end is End.STOPPED:
+            return 0
+
+
+def _greet(configuration: Configuration, endpoints: Endpoints) -> None:
+    """Tell a person where the server listens and how to try it."""
+    lines = [f"Isocenter {__version__}", f"  data   {configuration.path('StorageDirectory')}"]
+    if endpoints.http is not None:
+        scheme = "https" if configuration.boolean("SslEnabled") else "http"
+        address = f"{scheme}://{_format_host(endpoints.http[0])}:{endpoints.http[1]}"
+        lines.append(f"  HTTP   {address}/")
+    if endpoints.dicom is not None:
+        title = configuration.text("DicomAet")
+        host, port = _format_host(endpoints.dicom[0]), endpoints.dicom[1]
+        lines.append(f"  DICOM  {title}@{host}:{port}")
+    lines.append("Send a first file:")
+    if endpoints.http is not None:
+        lines.append(f"  curl {address}/instances --data-binary @FILE.dcm")
+    if endpoints.dicom is not None:
+        lines.append(f"  storescu -aec {title} {host} {port} FILE.dcm")
+    lines.append("Stop with Ctrl-C.")
+    print("\n".join(lines), flush=True)
+
+
+def _format_host(address: str) -> str:
+    if address in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        return "localhost"
+    return f"[{address}]" if ":" in address else address
+
+
+def _check(options: argparse.Namespace) -> int:
+    configuration = _load(options)
+    database = open_database(configuration)
+    try:
+        report = reconcile(
+            database,
+            open_storage(configuration),
+            has_content=options.content,
+            has_repair=options.repair,
+            on_progress=_show_progress,
+        )
+    finally:
+        database.close()
+    _print_report(report)
+    return 0 if report.is_clean else 1
+
+
+def _show_progress(report: Report) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{report.checked_attachments} files compared", end="", file=sys.stderr)
+
+
+def _print_report(report: Report) -> None:
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    for damage in report.damaged:
+        print(f"/{damage.level.plural}/{damage.public_id}: {damage.reason}")
+    done = "deleted from the index" if report.is_repaired else "damaged"
+    removed = "removed" if report.is_repaired else "without an instance"
+    print(f"{report.checked_attachments} files compared with the index")
+    print(f"{report.damaged_count} instances {done}")
+    print(f"{report.unreferenced_count} files {removed}")
+    if not report.is_clean:
+        print("Run again with --repair to mend this.")
+
+
+def _config(_: argparse.Namespace) -> int:
+    print(format_default_file(), end="")
+    return 0
+
+
+def _hash_password(_: argparse.Namespace) -> int:
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Again: ") != password:
+            print("isocenter: the two differ", file=sys.stderr)
+            return 2
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        print("isocenter: the password is empty", file=sys.stderr)
+        return 2
+    print(hash_password(password))
+    return 0

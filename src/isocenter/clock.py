@@ -1,0 +1,15 @@
+"""The one place where time comes from, and its form in answers."""
+
+import time
+
+__all__ = ["format_timestamp", "now"]
+
+
+def now() -> int:
+    """Tell the seconds since 1970, UTC."""
+    return int(time.time())
+
+
+def format_timestamp(seconds: int) -> str:
+    """Write a time as ``YYYYMMDDTHHMMSS``, UTC (Orthanc REST: dates of metadata and changes)."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))

@@ -1,0 +1,63 @@
+"""The options that only this server has, in the section ``Isocenter``."""
+
+from isocenter.config.option import Effect, Group, Option
+from isocenter.config.shapes import BOOLEAN
+from isocenter.config.values import ChoiceKind, IntegerKind
+
+__all__ = ["OWN_GROUPS"]
+
+OWN_GROUPS = (
+    Group(
+        "Isocenter",
+        (
+            Option(
+                "Isocenter.DurableIndex",
+                BOOLEAN,
+                default=True,
+                effect=Effect.FULL,
+                meaning="Force the index to disk before an instance is acknowledged. If false, a "
+                "power failure may lose the latest instances from the index; storing is faster.",
+            ),
+            Option(
+                "Isocenter.IngestThreads",
+                IntegerKind(1, 256),
+                default=8,
+                effect=Effect.FULL,
+                meaning="Threads that write received files to disk.",
+            ),
+            Option(
+                "Isocenter.SpoolThresholdKB",
+                IntegerKind(0, 2**31),
+                default=1024,
+                unit="kB",
+                effect=Effect.FULL,
+                meaning="Larger uploads wait in a file of `TemporaryDirectory` instead of in "
+                "memory.",
+            ),
+            Option(
+                "Isocenter.TagsCacheSizeMB",
+                IntegerKind(0, 65536),
+                default=64,
+                unit="MB",
+                effect=Effect.FULL,
+                meaning="Memory for the tags of instances that were asked for before.",
+            ),
+            Option(
+                "Isocenter.LogFormat",
+                ChoiceKind(("text", "json")),
+                default="text",
+                effect=Effect.FULL,
+                meaning="Form of the log: lines for people, or one JSON object per line for log "
+                "collectors.",
+            ),
+            Option(
+                "Isocenter.LogLevel",
+                ChoiceKind(("debug", "info", "warning", "error")),
+                default="info",
+                effect=Effect.FULL,
+                meaning="Least severity that is logged.",
+            ),
+        ),
+    ),
+)
+"""The groups of own options, in the order of the documentation."""

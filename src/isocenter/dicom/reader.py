@@ -1,0 +1,364 @@
+"""The hot scanner: what storing an instance must know of its header.
+
+Elements that nobody asked for cost one ``struct`` call and two set look-ups. The scan ends at the
+pixel data; these are only checked for being complete.
+
+References
+----------
+PS3.5 §7, PS3.10 §7.1; Orthanc REST: POST /instances (refused files by observation)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from isocenter.dicom.character_sets import CharacterSet, build_character_set, strip_padding
+from isocenter.dicom.deflate import read_inflated
+from isocenter.dicom.elements import (
+    IMPLICIT_LITTLE,
+    PIXEL_DATA,
+    UNDEFINED_LENGTH,
+    Buffer,
+    Layout,
+    measure_fragments,
+    measure_undefined_length,
+    read_element_header,
+    read_long_header,
+    truncated,
+)
+from isocenter.dicom.file_meta import FileMeta, choose_layout, read_file_meta
+from isocenter.dicom.identifiers import PublicIds, build_public_ids
+from isocenter.dicom.json_forms import build_items_json
+from isocenter.dicom.tags import DEFAULT_DICTIONARY, format_tag
+from isocenter.dicom.transfer_syntaxes import is_encapsulated, lookup_transfer_syntax
+from isocenter.dicom.values import NUMBER_VRS, TEXT_VRS, format_numbers, format_text, format_unknown
+from isocenter.errors import BadFileFormatError, MissingTagError
+
+__all__ = ["FileSummary", "Identity", "build_identity", "read_summary"]
+
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+_PATIENT_ID = 0x00100020
+_STUDY_INSTANCE_UID = 0x0020000D
+_SERIES_INSTANCE_UID = 0x0020000E
+
+_ALWAYS_READ = frozenset(
+    {
+        _SPECIFIC_CHARACTER_SET,
+        _SOP_CLASS_UID,
+        _SOP_INSTANCE_UID,
+        _PATIENT_ID,
+        _STUDY_INSTANCE_UID,
+        _SERIES_INSTANCE_UID,
+        PIXEL_DATA,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSummary:
+    r"""What storing an instance must know of its header.
+
+    Parameters
+    ----------
+    transfer_syntax_uid
+        As declared, or that of the guessed encoding.
+    sop_class_uid
+        ``None`` if the data set has none.
+    values
+        Text of the wanted elements that are there, always with the four identifiers, the SOP class
+        and the character set; multiple values joined with a backslash, empty values as ``""``.
+        Binary values are left out.
+    sequences
+        Items of the wanted sequences in the human shape of JSON.
+    pixel_data_offset
+        Offset of the pixel data element (of its tag) in the buffer; ``None`` if there is none or
+        the data set is deflated.
+    pixel_data_vr
+        Its VR as found; ``OW`` in implicit encoding.
+    has_meta_header
+        Whether the buffer holds file meta information.
+    specific_character_set
+        Value of (0008,0005), or ``None``.
+    """
+
+    transfer_syntax_uid: str
+    sop_class_uid: str | None
+    values: Mapping[int, str]
+    sequences: Mapping[int, list[dict[str, Any]]]
+    pixel_data_offset: int | None
+    pixel_data_vr: str | None
+    has_meta_header: bool
+    specific_character_set: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The four DICOM identifiers of an instance and the public identifiers made of them."""
+
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    public_ids: PublicIds
+
+
+class _Hit(NamedTuple):
+    """A wanted element that was found: its VR and where its value is."""
+
+    tag: int
+    vr: str | None
+    value: int
+    stop: int
+
+
+class _Scan(NamedTuple):
+    """What one walk over a data set found; ``pixel_data`` is the offset of that element."""
+
+    hits: list[_Hit]
+    pixel_data: int | None
+
+
+def read_summary(
+    buffer: Buffer,
+    *,
+    wanted: frozenset[int],
+    default_encoding: str = "Latin1",
+    transfer_syntax_uid: str | None = None,
+) -> FileSummary:
+    """Read what storing an instance needs, in one pass up to the pixel data.
+
+    Parameters
+    ----------
+    buffer
+        A whole DICOM file, or a bare data set.
+    wanted
+        Tags of the elements to read.
+    default_encoding
+        Character set of a file that names none, see ``character_sets.DEFAULT_ENCODINGS``.
+    transfer_syntax_uid
+        Given for a bare data set whose encoding is known, as in C-STORE.
+
+    Raises
+    ------
+    BadFileFormatError
+        If the buffer is no DICOM, or a length contradicts the size of the data, pixel data
+        included.
+
+    References
+    ----------
+    PS3.10 §7, PS3.5 §7; Orthanc REST: POST /instances (behaviour manual §8.1)
+    """
+    if transfer_syntax_uid is None:
+        meta = read_file_meta(buffer)
+    else:
+        meta = _describe_bare_data_set(transfer_syntax_uid)
+    if meta.is_deflated:
+        return read_inflated(
+            buffer,
+            meta.data_set_offset,
+            lambda data: _summarize(data, 0, meta, (wanted, default_encoding)),
+        )
+    return _summarize(buffer, meta.data_set_offset, meta, (wanted, default_encoding))
+
+
+def build_identity(summary: FileSummary) -> Identity:
+    """Take the identifiers of an instance and compute its public identifiers.
+
+    Raises
+    ------
+    MissingTagError
+        If the Study, Series or SOP Instance UID is absent.
+    BadFileFormatError
+        If one of them is empty.
+
+    References
+    ----------
+    Orthanc REST: identifier recipe (behaviour manual §1.2)
+    """
+    study, series, instance = (
+        _get_identifier(summary, tag)
+        for tag in (_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID)
+    )
+    patient = summary.values.get(_PATIENT_ID, "")
+    return Identity(
+        patient_id=patient,
+        study_instance_uid=study,
+        series_instance_uid=series,
+        sop_instance_uid=instance,
+        public_ids=build_public_ids(patient, study, series, instance),
+    )
+
+
+def _get_identifier(summary: FileSummary, tag: int) -> str:
+    value = summary.values.get(tag)
+    if value is None:
+        raise MissingTagError(f"The DICOM data set lacks ({format_tag(tag)})")
+    if not value:
+        raise BadFileFormatError(f"The DICOM data set has an empty ({format_tag(tag)})")
+    return value
+
+
+def _describe_bare_data_set(transfer_syntax_uid: str) -> FileMeta:
+    syntax = lookup_transfer_syntax(transfer_syntax_uid)
+    return FileMeta(
+        transfer_syntax_uid=transfer_syntax_uid,
+        layout=choose_layout(transfer_syntax_uid),
+        is_deflated=syntax is not None and syntax.is_deflated,
+        data_set_offset=0,
+        has_meta_header=False,
+        elements={},
+    )
+
+
+def _summarize(
+    buffer: Buffer, start: int, meta: FileMeta, question: tuple[frozenset[int], str]
+) -> FileSummary:
+    wanted, default_encoding = question
+    layout = meta.layout
+    keys = _build_keys(wanted, layout)
+    if layout.is_explicit:
+        scan = _scan_explicit(buffer, start, layout, keys)
+    else:
+        scan = _scan_implicit(buffer, start, layout, keys)
+    pixel_data, pixel_data_vr = _check_pixel_data(buffer, scan.pixel_data, meta)
+    values: dict[int, str] = {}
+    sequences: dict[int, list[dict[str, Any]]] = {}
+    character_set = _find_character_set(buffer, scan.hits, default_encoding)
+    for hit in scan.hits:
+        _read_hit(buffer, hit, layout, character_set, (values, sequences))
+    return FileSummary(
+        transfer_syntax_uid=meta.transfer_syntax_uid,
+        sop_class_uid=values.get(_SOP_CLASS_UID),
+        values=values,
+        sequences=sequences,
+        pixel_data_offset=pixel_data,
+        pixel_data_vr=pixel_data_vr,
+        has_meta_header=meta.has_meta_header,
+        specific_character_set=values.get(_SPECIFIC_CHARACTER_SET),
+    )
+
+
+@lru_cache(maxsize=64)
+def _build_keys(wanted: frozenset[int], layout: Layout) -> dict[int, int]:
+    """Map the raw keys of the elements to read to their tags."""
+    return {layout.encode_key(tag): tag for tag in wanted | _ALWAYS_READ}
+
+
+def _scan_explicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, int]) -> _Scan:
+    unpack, short_vrs = layout.unpack_key, layout.short_vrs
+    end = len(buffer)
+    last = end - 8
+    hits: list[_Hit] = []
+    position = start
+    while position <= last:
+        key, vr, length = unpack(buffer, position)
+        if vr in short_vrs:
+            value = position + 8
+            stop = value + length
+            name: str | None = None
+        else:
+            if keys.get(key) == PIXEL_DATA:
+                return _Scan(hits, position)
+            name, value, length = read_long_header(buffer, position, vr, layout)
+            stop = _find_end(buffer, value, length, name, layout)
+        if key in keys:
+            tag = keys[key]
+            if tag == PIXEL_DATA:
+                return _Scan(hits, position)
+            hits.append(_Hit(tag, name or layout.vr_names[vr], value, stop))
+        position = stop
+    if position != end:
+        raise truncated()
+    return _Scan(hits, None)
+
+
+def _scan_implicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, int]) -> _Scan:
+    unpack = layout.unpack_key
+    end = len(buffer)
+    last = end - 8
+    hits: list[_Hit] = []
+    position = start
+    while position <= last:
+        key, length = unpack(buffer, position)
+        value = position + 8
+        if keys.get(key) == PIXEL_DATA:
+            return _Scan(hits, position)
+        if length == UNDEFINED_LENGTH:
+            stop = measure_undefined_length(buffer, value, end, layout)
+        else:
+            stop = value + length
+        if key in keys:
+            hits.append(_Hit(keys[key], None, value, stop))
+        position = stop
+    if position != end:
+        raise truncated()
+    return _Scan(hits, None)
+
+
+def _find_end(buffer: Buffer, value: int, length: int, vr: str, layout: Layout) -> int:
+    if length != UNDEFINED_LENGTH:
+        return value + length
+    items = IMPLICIT_LITTLE if vr == "UN" else layout
+    return measure_undefined_length(buffer, value, len(buffer), items)
+
+
+def _check_pixel_data(
+    buffer: Buffer, position: int | None, meta: FileMeta
+) -> tuple[int | None, str | None]:
+    """Find the VR of the pixel data and check that they are complete.
+
+    Pixel data that are encapsulated by the transfer syntax and yet have a length are refused, as
+    by Orthanc (measured).
+    """
+    if position is None:
+        return None, None
+    end = len(buffer)
+    _, vr, value, length = read_element_header(buffer, position, end, meta.layout)
+    if meta.is_deflated:
+        return None, vr or "OW"
+    if length == UNDEFINED_LENGTH:
+        measure_fragments(buffer, value, end)
+    elif value + length > end:
+        raise truncated()
+    elif is_encapsulated(meta.transfer_syntax_uid):
+        raise BadFileFormatError("The pixel data should be encapsulated and are not")
+    return position, vr or "OW"
+
+
+def _find_character_set(buffer: Buffer, hits: list[_Hit], default_encoding: str) -> CharacterSet:
+    for tag, _, value, stop in hits:
+        if tag == _SPECIFIC_CHARACTER_SET:
+            text = strip_padding(bytes(buffer[value:stop])).decode("ascii", "ignore")
+            return build_character_set(text, default_encoding)
+    return build_character_set(None, default_encoding)
+
+
+def _read_hit(
+    buffer: Buffer,
+    hit: _Hit,
+    layout: Layout,
+    character_set: CharacterSet,
+    found: tuple[dict[int, str], dict[int, list[dict[str, Any]]]],
+) -> None:
+    """Put the value of an element among the values or the sequences; the first of equals counts."""
+    values, sequences = found
+    tag, vr, value, stop = hit
+    if tag in values or tag in sequences:
+        return
+    if vr == "UN":
+        vr = DEFAULT_DICTIONARY.lookup_vr(tag)
+        if vr in TEXT_VRS:
+            values[tag] = format_unknown(bytes(buffer[value:stop]), vr, character_set)
+        return
+    vr = vr or DEFAULT_DICTIONARY.lookup_vr(tag)
+    if vr in TEXT_VRS:
+        values[tag] = format_text(bytes(buffer[value:stop]), vr, character_set)
+    elif vr in NUMBER_VRS:
+        values[tag] = format_numbers(bytes(buffer[value:stop]), vr, layout.byte_order)
+    elif vr == "SQ":
+        sequences[tag] = build_items_json(
+            buffer, value, stop, layout=layout, character_set=character_set
+        )

@@ -1,0 +1,107 @@
+"""From bytes to the text of a value, as every client of Orthanc sees it.
+
+References
+----------
+PS3.5 §6.2; Orthanc REST: JSON of tags (behaviour manual §5.1), number formats by observation
+"""
+
+import struct
+
+from isocenter.dicom.character_sets import CharacterSet, cut_at_nul
+
+__all__ = [
+    "MAXIMUM_SHOWN_BYTES",
+    "NUMBER_VRS",
+    "TEXT_VRS",
+    "format_numbers",
+    "format_text",
+    "format_unknown",
+]
+
+MAXIMUM_SHOWN_BYTES = 256
+"""A longer text, counted in UTF-8, is not shown (behaviour manual §5.1)."""
+
+TEXT_VRS = frozenset(
+    {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI"}
+) | {"UR", "UT"}
+"""Value representations whose values are text."""
+
+_FORMATS = {
+    "US": ("H", 2),
+    "SS": ("h", 2),
+    "UL": ("I", 4),
+    "SL": ("i", 4),
+    "FL": ("f", 4),
+    "FD": ("d", 8),
+    "SV": ("q", 8),
+    "UV": ("Q", 8),
+    "AT": ("I", 4),
+}
+
+NUMBER_VRS = frozenset(_FORMATS)
+"""Value representations whose values are binary numbers that are shown as text."""
+
+
+def format_text(data: bytes, vr: str, character_set: CharacterSet) -> str:
+    """Turn the bytes of a text value into text without padding.
+
+    Leading blanks are kept, except in UIDs; multiple values stay joined with a backslash.
+
+    References
+    ----------
+    PS3.5 §6.2; Orthanc REST: identifier recipe (behaviour manual §1.2)
+    """
+    data = data.rstrip(b" ")
+    if b"\0" in data:
+        data = cut_at_nul(data)
+    if data.isascii() and not character_set.has_code_extensions:
+        text = data.decode("ascii")
+    else:
+        text = character_set.decode(data, is_person_name=vr == "PN")
+    return text.strip(" ") if vr == "UI" else text
+
+
+def format_unknown(data: bytes, vr: str, character_set: CharacterSet) -> str:
+    """Turn the bytes of a text value that was sent as UN into text.
+
+    Its padding stays, except in UIDs, as in Orthanc (measured): it counts in the identifiers.
+
+    Parameters
+    ----------
+    vr
+        What the dictionary says.
+    """
+    text = character_set.decode(cut_at_nul(data), is_person_name=vr == "PN")
+    return text.strip(" ") if vr == "UI" else text
+
+
+def format_numbers(data: bytes, vr: str, byte_order: str, *, limit: int | None = None) -> str:
+    """Write binary numbers as text, joined with a backslash.
+
+    Parameters
+    ----------
+    data
+        The value; an incomplete number at its end is left out.
+    vr
+        One of ``NUMBER_VRS``.
+    byte_order
+        ``<`` or ``>``, as in ``struct``.
+    limit
+        Stop after so many numbers.
+
+    Notes
+    -----
+    Real numbers have 17 significant digits, tags the form ``gggg,eeee``, as in Orthanc (measured).
+    """
+    code, size = _FORMATS[vr]
+    count = len(data) // size
+    if limit is not None:
+        count = min(count, limit)
+    if vr == "AT":
+        halves = struct.unpack_from(f"{byte_order}{count * 2}H", data)
+        pairs = zip(halves[::2], halves[1::2], strict=True)
+        return "\\".join(f"{group:04x},{element:04x}" for group, element in pairs)
+    numbers = struct.unpack_from(f"{byte_order}{count}{code}", data)
+    if code in "fd":
+        return "\\".join([f"{number:.17g}" for number in numbers])
+    return "\\".join(map(str, numbers))

@@ -1,0 +1,109 @@
+"""From a table of routes to a Falcon application."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import falcon
+from falcon.asgi import App, Request, Response
+
+from isocenter.errors import ServerError
+from isocenter.http.answers import answer_json
+from isocenter.http.error_answers import ErrorAnswers, NotFound
+from isocenter.http.routes import Route, list_children, list_directories
+
+__all__ = ["build_application"]
+
+_OVERRIDING = {"put": "PUT", "delete": "DELETE"}
+
+
+class MethodOverride:
+    """Lets limited clients send PUT and DELETE as GET or POST; a Falcon middleware.
+
+    References
+    ----------
+    Orthanc REST: method override (behaviour manual §2.1)
+    """
+
+    async def process_request(self, req: Request, _: Response) -> None:
+        """Replace the method before the request is routed."""
+        wanted = req.get_header("X-HTTP-Method-Override")
+        if wanted is None and req.method == "GET" and req.query_string:
+            wanted = req.get_param("_method")
+        if wanted is None:
+            return
+        method = _OVERRIDING.get(wanted.lower())
+        if method is None:
+            raise falcon.HTTPBadRequest
+        req.method = method
+
+
+def build_application(
+    routes: Sequence[Route],
+    services: Any,
+    *,
+    middleware: Sequence[Any],
+    has_error_bodies: bool,
+) -> App[Request, Response]:
+    """Build the application that answers a table of routes.
+
+    Parameters
+    ----------
+    routes
+        The table.
+    services
+        First argument of every responder.
+    middleware
+        Falcon middleware, outermost first.
+    has_error_bodies
+        Describe errors as JSON.
+    """
+    app = App(middleware=[*middleware, MethodOverride()])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.req_options.keep_blank_qs_values = True
+    app.resp_options.default_media_type = "text/plain"
+    _add_error_handlers(app, ErrorAnswers(has_bodies=has_error_bodies))
+    for path, responders in _group(routes).items():
+        app.add_route(path, _Resource(responders, services))
+    for directory in list_directories(routes):
+        app.add_route(directory, _Directory(list_children(routes, directory)))
+    return app
+
+
+def _add_error_handlers(app: App[Request, Response], answers: ErrorAnswers) -> None:
+    app.add_error_handler(Exception, answers.answer_bug)
+    app.add_error_handler(falcon.HTTPError, answers.answer_http_error)
+    app.add_error_handler(ServerError, answers.answer_server_error)
+    app.add_error_handler(NotFound, answers.answer_not_found)
+
+
+def _group(routes: Sequence[Route]) -> dict[str, list[Route]]:
+    grouped: dict[str, list[Route]] = defaultdict(list)
+    for route in routes:
+        grouped[route.path].append(route)
+    return grouped
+
+
+class _Resource:
+    """What Falcon wants for a path: one attribute per method."""
+
+    def __init__(self, routes: Sequence[Route], services: Any) -> None:
+        for route in routes:
+            responder = partial(route.responder, services)
+            setattr(self, f"on_{route.method.lower()}", responder)
+            if route.method == "GET":
+                self.on_head = responder
+
+
+class _Directory:
+    """Answers the names below a path that has no answer of its own."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    async def on_get(self, _: Request, resp: Response, **__: str) -> None:
+        answer_json(resp, self._names)
+
+    async def on_head(self, _: Request, resp: Response, **__: str) -> None:
+        answer_json(resp, self._names)

@@ -1,0 +1,77 @@
+"""Query arguments and small bodies, read as Orthanc reads them."""
+
+from falcon.asgi import Request
+
+from isocenter.errors import BadParameterError, BodyTooLargeError, ParameterTypeError
+
+__all__ = ["get_flag", "get_natural", "read_body"]
+
+_TRUE = {"", "1", "true"}
+_FALSE = {"0", "false"}
+_LARGEST = 2**63 - 1
+_SMALL_BODY = 16 * 1024 * 1024
+
+
+def get_flag(req: Request, name: str, *, default: bool = False) -> bool:
+    """Read a boolean argument; present without a value means true.
+
+    Raises
+    ------
+    BadParameterError
+        If the value is something else.
+
+    References
+    ----------
+    Orthanc REST: arguments (behaviour manual §2.2)
+    """
+    text = req.params.get(name)
+    if text is None:
+        return default
+    if isinstance(text, str):
+        if text in _TRUE:
+            return True
+        if text in _FALSE:
+            return False
+    raise BadParameterError(f"the argument '{name}' must be a boolean: 1, true, 0 or false")
+
+
+def get_natural(req: Request, name: str) -> int | None:
+    """Read a number of 0 or more, ``None`` if absent.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is no number.
+    BadParameterError
+        If it is negative or beyond 64 bits.
+    """
+    text = req.params.get(name)
+    if text is None:
+        return None
+    digits = text.removeprefix("-") if isinstance(text, str) else ""
+    if not (digits.isascii() and digits.isdecimal()):
+        raise ParameterTypeError(f"the argument '{name}' must be an integer")
+    number = _LARGEST + 1 if len(digits) > 19 else int(digits)
+    if text[0] == "-" or number > _LARGEST:
+        raise BadParameterError(f"the argument '{name}' must be between 0 and {_LARGEST}")
+    return number
+
+
+async def read_body(req: Request, *, limit: int = _SMALL_BODY) -> bytes:
+    """Read a small body whole.
+
+    Raises
+    ------
+    BodyTooLargeError
+        If it is longer than the limit, in bytes.
+    """
+    if (req.content_length or 0) > limit:
+        raise BodyTooLargeError(f"the body may have {limit} bytes at most")
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in req.stream:
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLargeError(f"the body may have {limit} bytes at most")
+        chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,105 @@
+"""Files as answers: ranges, entity tags, names, streaming."""
+
+import re
+from dataclasses import dataclass
+
+from falcon.asgi import Request, Response
+
+from isocenter.archive.content import StoredFile
+from isocenter.errors import BadRangeError
+
+__all__ = ["answer_file", "parse_range"]
+
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+_FORBIDDEN_IN_NAMES = re.compile(r'[\x00-\x1f\x7f"\\]')
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes from ``start`` to before ``stop``, both counted from 0."""
+
+    start: int
+    stop: int
+
+
+def parse_range(header: str | None, size: int) -> ByteRange | None:
+    """Read the header ``Range``.
+
+    Returns
+    -------
+    ByteRange or None
+        ``None`` if the whole content is wanted: no header, another unit, or several ranges, which
+        a server may ignore.
+
+    Raises
+    ------
+    BadRangeError
+        If the content has no such bytes.
+
+    References
+    ----------
+    RFC 9110 §14.2; Orthanc REST: ranges (behaviour manual §12, quirk 42)
+    """
+    if header is None or "," in header or not header.startswith("bytes="):
+        return None
+    match = _RANGE.fullmatch(header.strip())
+    if match is None or match[0] == "bytes=-":
+        raise BadRangeError(f"cannot read the range of {size} bytes")
+    if not match[1]:
+        start, stop = max(0, size - int(match[2])), size
+    else:
+        start = int(match[1])
+        stop = min(size, int(match[2]) + 1) if match[2] else size
+    if start >= stop:
+        raise BadRangeError(f"the content has {size} bytes")
+    return ByteRange(start, stop)
+
+
+async def answer_file(req: Request, resp: Response, file: StoredFile, *, file_name: str) -> None:
+    """Answer a stored file, a range of it, or that the client has it already.
+
+    Parameters
+    ----------
+    file_name
+        Name for saving, unless the argument ``filename`` gives another one.
+    """
+    etag = f'"{file.revision}-{file.md5}"'
+    resp.set_header("ETag", etag)
+    if _has_entity_tag(req.get_header("If-None-Match"), etag):
+        resp.status = 304
+        return
+    part = None
+    # A range of another version than the client has is of no use to it (RFC 9110 §13.1.5).
+    if req.get_header("If-Range", default=etag) == etag:
+        part = parse_range(req.get_header("Range"), file.size_bytes)
+    resp.set_header("Accept-Ranges", "bytes")
+    if part is None:
+        resp.content_type = file.media_type
+        name = _FORBIDDEN_IN_NAMES.sub("", req.get_param("filename") or file_name)
+        resp.set_header("Content-Disposition", f'filename="{name}"')
+        part = ByteRange(0, file.size_bytes)
+    else:
+        resp.status = 206
+        resp.content_type = "application/octet-stream"
+        content_range = f"bytes {part.start}-{part.stop - 1}/{file.size_bytes}"
+        resp.set_header("Content-Range", content_range)
+    await _write(req, resp, file, part)
+
+
+async def _write(req: Request, resp: Response, file: StoredFile, part: ByteRange) -> None:
+    length = part.stop - part.start
+    if req.method == "HEAD":
+        resp.content_length = length
+        return
+    data = await file.read_small(part.start, part.stop)
+    if data is not None:
+        resp.data = data
+        return
+    resp.content_length = length
+    resp.stream = file.stream(part.start, part.stop)
+
+
+def _has_entity_tag(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    return any(part.strip().removeprefix("W/") in {etag, "*"} for part in header.split(","))

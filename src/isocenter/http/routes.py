@@ -1,0 +1,93 @@
+"""One record per route: routing, permissions, OpenAPI and tests all read the same table."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Argument", "Permission", "Responder", "Route", "list_children", "list_directories"]
+
+Responder = Callable[..., Awaitable[None]]
+"""``responder(services, req, resp, **path_parameters)``."""
+
+
+class Permission(StrEnum):
+    """What a caller must be allowed to do."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMINISTER = "administer"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A query argument.
+
+    Attributes
+    ----------
+    kind
+        ``flag`` (present, or 1, true, 0, false), ``integer`` or ``text``.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method on a path, and all that is known of it.
+
+    Attributes
+    ----------
+    path
+        Template such as ``/studies/{public_id}``.
+    summary
+        One line for the documentation.
+    area
+        Heading in the documentation.
+    body
+        What the request body holds, or ``None`` if it is ignored.
+    answer
+        Media type of a success.
+    statuses
+        Possible statuses besides those that every route may answer (401, 403, 500).
+    """
+
+    method: str
+    path: str
+    responder: Responder
+    summary: str
+    area: str
+    permission: Permission = Permission.READ
+    arguments: tuple[Argument, ...] = ()
+    body: str | None = None
+    answer: str = "application/json"
+    statuses: tuple[int, ...] = (200,)
+    details: str = ""
+
+
+def list_directories(routes: Iterable[Route]) -> list[str]:
+    """List the paths that lead to routes but answer nothing of their own.
+
+    References
+    ----------
+    Orthanc REST: directories of the API (behaviour manual §2.1)
+    """
+    routes = list(routes)
+    readable = {route.path for route in routes if route.method == "GET"}
+    prefixes: dict[str, Any] = {}
+    for route in routes:
+        segments = route.path.split("/")[1:-1]
+        for length in range(1, len(segments) + 1):
+            prefixes["/" + "/".join(segments[:length])] = None
+    return sorted(prefix for prefix in prefixes if prefix not in readable)
+
+
+def list_children(routes: Iterable[Route], directory: str) -> list[str]:
+    """List the names that follow a directory in the paths, templates left out."""
+    start = directory.rstrip("/") + "/"
+    names = {
+        route.path[len(start) :].split("/")[0] for route in routes if route.path.startswith(start)
+    }
+    return sorted(name for name in names if name and not name.startswith("{"))

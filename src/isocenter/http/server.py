@@ -1,0 +1,71 @@
+"""uvicorn inside our own event loop."""
+
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+__all__ = ["HTTPServer", "HTTPServerOptions"]
+
+_BACKLOG = 2048
+_LARGEST_HEADERS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPServerOptions:
+    """How to serve.
+
+    Attributes
+    ----------
+    keep_alive_timeout_s
+        Idle seconds before a connection is closed.
+    """
+
+    tls: ssl.SSLContext | None = None
+    keep_alive_timeout_s: int = 75
+    shutdown_timeout_s: int = 10
+
+
+class HTTPServer(uvicorn.Server):
+    """Serves an ASGI application on sockets that are already bound.
+
+    Signals are left to the composition root.
+    """
+
+    def __init__(self, application: Any, options: HTTPServerOptions) -> None:
+        tls = options.tls
+        config = uvicorn.Config(
+            application,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=options.keep_alive_timeout_s,
+            timeout_graceful_shutdown=options.shutdown_timeout_s,
+            proxy_headers=False,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
+        )
+        super().__init__(config)
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def serve_until_stopped(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve until `stop` is called, then let requests end."""
+        await self.serve(sockets=list(sockets))
+
+    def stop(self) -> None:
+        """Ask `serve_until_stopped` to return."""
+        self.should_exit = True

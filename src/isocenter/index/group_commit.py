@@ -1,0 +1,81 @@
+"""Many instances, one transaction: whoever finds the database free commits for all who wait."""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from isocenter.index.port import Database
+from isocenter.index.records import NewInstance, StoreResult
+from isocenter.index.writing import store_instances
+
+__all__ = ["GroupCommit"]
+
+_LARGEST_GROUP = 64
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    instance: NewInstance
+    is_done: bool = False
+    result: StoreResult | None = None
+    error: BaseException | None = None
+
+
+class GroupCommit:
+    """Stores instances that arrive together in one transaction. Thread-safe.
+
+    A worker thread adds its instance to the queue and then waits for the lock. The one that gets it
+    commits everything that is queued; the others find their own instance done. No thread hands
+    over to another, so a lone instance pays nothing for the grouping.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: deque[_Waiting] = deque()
+        self._lock = threading.Lock()
+
+    def store(self, instance: NewInstance) -> StoreResult:
+        """Write the rows of an instance; they are durable when this returns.
+
+        Raises
+        ------
+        ServerError
+            What the database raised for this instance.
+        """
+        waiting = _Waiting(instance)
+        self._queue.append(waiting)
+        while not waiting.is_done:
+            with self._lock:
+                if not waiting.is_done:
+                    self._commit_group()
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.result is not None, "done without an error means done"  # noqa: S101
+        return waiting.result
+
+    def _commit_group(self) -> None:
+        group = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_GROUP))]
+        try:
+            self._commit(group)
+        except Exception as error:  # noqa: BLE001 - every waiting thread must learn of it
+            self._commit_one_by_one(group, error)
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        instances = [waiting.instance for waiting in group]
+        results = self._database.write(lambda tx: store_instances(tx, instances))
+        for waiting, result in zip(group, results, strict=True):
+            waiting.result = result
+            waiting.is_done = True
+
+    def _commit_one_by_one(self, group: list[_Waiting], error: Exception) -> None:
+        """Keep one instance that cannot be stored from taking the others with it."""
+        if len(group) == 1:
+            group[0].error = error
+            group[0].is_done = True
+            return
+        for waiting in group:
+            try:
+                self._commit([waiting])
+            except Exception as own_error:  # noqa: BLE001 - told to the thread that waits
+                waiting.error = own_error
+                waiting.is_done = True

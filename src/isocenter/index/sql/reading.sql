@@ -1,0 +1,115 @@
+-- name: schema_version
+SELECT version FROM schema_version;
+
+-- name: statistics
+SELECT patients, studies, series, instances, disk_size, uncompressed_size, last_change FROM archive;
+
+-- name: list_public_ids
+SELECT public_id FROM resources WHERE level = :level ORDER BY public_id LIMIT :limit OFFSET :since;
+
+-- name: lookup_internal_id
+SELECT internal_id FROM resources WHERE level = :level AND public_id = :public_id;
+
+-- name: lookup_dicom_attachment
+SELECT a.attachment_uuid, a.compression, a.compressed_size, a.uncompressed_size,
+       a.compressed_md5, a.uncompressed_md5, a.revision, r.metadata
+FROM resources r JOIN attachments a ON a.resource_id = r.internal_id AND a.content_type = 1
+WHERE r.level = 3 AND r.public_id = :public_id;
+
+-- name: describe
+SELECT r.level, r.public_id, r.main_tags, r.patient_tags, r.metadata, r.last_update, r.is_stable,
+       r.index_in_series, r.expected_instances, p.public_id,
+       (SELECT string_agg(c.public_id, ',' ORDER BY c.public_id)
+        FROM resources c WHERE c.parent_id = r.internal_id),
+       (SELECT string_agg(l.label, ',' ORDER BY l.label)
+        FROM labels l WHERE l.resource_id = r.internal_id),
+       CASE WHEN r.expected_instances IS NOT NULL THEN
+           (SELECT string_agg(CAST(COALESCE(c.index_in_series, -1) AS TEXT), ',')
+            FROM resources c WHERE c.parent_id = r.internal_id) END,
+       a.attachment_uuid, a.uncompressed_size
+FROM resources r
+LEFT JOIN resources p ON p.internal_id = r.parent_id
+LEFT JOIN attachments a ON a.resource_id = r.internal_id AND a.content_type = 1
+
+-- name: describe_one
+$describe WHERE r.level = :level AND r.public_id = :public_id;
+
+-- name: describe_page
+$describe WHERE r.internal_id IN
+    (SELECT internal_id FROM resources WHERE level = :level ORDER BY public_id LIMIT :limit OFFSET :since)
+ORDER BY r.public_id;
+
+-- name: describe_many
+$describe WHERE r.internal_id IN :internal_ids[] ORDER BY r.public_id;
+
+-- name: list_children
+SELECT internal_id, public_id FROM resources WHERE parent_id = :internal_id ORDER BY public_id;
+
+-- name: list_grandchildren
+SELECT g.internal_id, g.public_id FROM resources c
+JOIN resources g ON g.parent_id = c.internal_id
+WHERE c.parent_id = :internal_id ORDER BY g.public_id;
+
+-- name: list_great_grandchildren
+SELECT i.internal_id, i.public_id FROM resources c
+JOIN resources g ON g.parent_id = c.internal_id
+JOIN resources i ON i.parent_id = g.internal_id
+WHERE c.parent_id = :internal_id ORDER BY i.public_id;
+
+-- name: list_lineage
+SELECT r.level, r.internal_id, r.public_id, p.level, p.internal_id, p.public_id,
+       g.level, g.internal_id, g.public_id, t.level, t.internal_id, t.public_id
+FROM resources r
+LEFT JOIN resources p ON p.internal_id = r.parent_id
+LEFT JOIN resources g ON g.internal_id = p.parent_id
+LEFT JOIN resources t ON t.internal_id = g.parent_id
+WHERE r.level = :level AND r.public_id = :public_id;
+
+-- name: lookup_identifier
+SELECT level, public_id FROM resources WHERE identifier = :identifier ORDER BY level, public_id;
+
+-- name: resource_statistics
+WITH RECURSIVE below (internal_id, level) AS (
+    SELECT internal_id, level FROM resources WHERE level = :level AND public_id = :public_id
+    UNION ALL
+    SELECT r.internal_id, r.level FROM below b JOIN resources r ON r.parent_id = b.internal_id
+)
+SELECT b.level, COUNT(DISTINCT b.internal_id),
+       COALESCE(SUM(a.compressed_size), 0), COALESCE(SUM(a.uncompressed_size), 0),
+       COALESCE(SUM(CASE WHEN a.content_type = 1 THEN a.compressed_size END), 0),
+       COALESCE(SUM(CASE WHEN a.content_type = 1 THEN a.uncompressed_size END), 0)
+FROM below b LEFT JOIN attachments a ON a.resource_id = b.internal_id
+GROUP BY b.level;
+
+-- name: list_changes
+SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
+FROM changes c JOIN resources r ON r.internal_id = c.resource_id
+WHERE c.seq > :since AND c.seq <= :until ORDER BY c.seq LIMIT :limit;
+
+-- name: list_changes_backwards
+SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
+FROM changes c JOIN resources r ON r.internal_id = c.resource_id
+WHERE c.seq > :since AND c.seq <= :until ORDER BY c.seq DESC LIMIT :limit;
+
+-- name: list_changes_of_types
+SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
+FROM changes c JOIN resources r ON r.internal_id = c.resource_id
+WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[] ORDER BY c.seq LIMIT :limit;
+
+-- name: list_changes_of_types_backwards
+SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
+FROM changes c JOIN resources r ON r.internal_id = c.resource_id
+WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[] ORDER BY c.seq DESC LIMIT :limit;
+
+-- name: list_attachments_after
+SELECT resource_id, content_type, attachment_uuid, compressed_size, compressed_md5
+FROM attachments WHERE resource_id > :after ORDER BY resource_id LIMIT :limit;
+
+-- name: public_id_of
+SELECT level, public_id FROM resources WHERE internal_id = :internal_id;
+
+-- name: list_removals
+SELECT attachment_uuid FROM removals LIMIT :limit;
+
+-- name: existing_attachments
+SELECT attachment_uuid FROM attachments WHERE attachment_uuid IN :attachment_uuids[];

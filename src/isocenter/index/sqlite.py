@@ -1,0 +1,256 @@
+"""The index on SQLite: one file, one server; through apsw."""
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from isocenter.errors import (
+    BackendError,
+    DatabaseUnavailableError,
+    DatabaseVersionError,
+    FullStorageError,
+    ServerError,
+)
+from isocenter.index.port import Parameters, Transaction
+from isocenter.index.statements import SQLITE, load_migrations, load_statements
+
+__all__ = ["SQLiteDatabase"]
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_MS = 5000
+_STATEMENT_CACHE = 200
+_WRITER_CACHE_KIB = 65536
+_READER_CACHE_KIB = 16384
+# Frames of the write-ahead log (4 KiB each) after which they move to the database file: at the
+# next maintenance, or, should that never come, by the writer itself.
+_CHECKPOINT_PAGES = 4000
+_LONGEST_LOG_PAGES = 64000
+_READERS = 4
+
+
+class _Statements:
+    """A transaction on one connection."""
+
+    __slots__ = ("_execute", "_execute_many", "_texts")
+
+    def __init__(self, connection: apsw.Connection, texts: dict[str, str]) -> None:
+        self._execute = connection.execute
+        self._execute_many = connection.executemany
+        self._texts = texts
+
+    def rows(self, statement: str, parameters: Parameters = {}) -> list[tuple[Any, ...]]:  # noqa: B006
+        return self._execute(self._texts[statement], _bound(parameters)).fetchall()
+
+    def row(self, statement: str, parameters: Parameters = {}) -> tuple[Any, ...] | None:  # noqa: B006
+        cursor = self._execute(self._texts[statement], _bound(parameters))
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        cursor.close(force=True)
+        return row
+
+    def run(self, statement: str, parameters: Parameters = {}) -> None:  # noqa: B006
+        self._execute(self._texts[statement], _bound(parameters))
+
+    def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
+        self._execute_many(self._texts[statement], list(parameter_sets))
+
+
+def _bound(parameters: Parameters) -> Parameters:
+    """Pass lists as JSON text, which the statements unfold with ``json_each``."""
+    for value in parameters.values():
+        if type(value) is list:
+            return {
+                key: _json_list(value) if type(value) is list else value
+                for key, value in parameters.items()
+            }
+    return parameters
+
+
+def _json_list(values: list[Any]) -> str:
+    if values and isinstance(values[0], str):
+        # Only identifiers come here: hexadecimal digits and hyphens, nothing to escape.
+        return '["' + '","'.join(values) + '"]'
+    return "[" + ",".join(map(str, values)) + "]"
+
+
+class SQLiteDatabase:
+    """An index in a SQLite file; implements `isocenter.index.port.Database`.
+
+    One connection writes, under a lock; a second one serves the event loop's short reads; a few
+    more serve long reads in worker threads. The write-ahead log keeps them out of each other's way.
+
+    Parameters
+    ----------
+    path
+        The database file; created if absent.
+    is_durable
+        Sync the log at each commit. Without it a power failure may lose the last transactions
+        (never the consistency of the file).
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        If another server has the file open.
+    DatabaseVersionError
+        If the file was written by a newer version.
+    """
+
+    reads_inline = True
+
+    def __init__(self, path: Path, *, is_durable: bool = True) -> None:
+        self._path = path
+        self._lock_fd = _lock_file(path)
+        self._write_lock = threading.Lock()
+        self._checkpoint_lock = threading.Lock()
+        self._log_pages = 0
+        try:
+            texts = load_statements(SQLITE)
+            self._writer = self._connect(_WRITER_CACHE_KIB, is_durable=is_durable)
+            self._migrate()
+            self._inline = self._connect(_READER_CACHE_KIB)
+            self._readers = [self._connect(_READER_CACHE_KIB) for _ in range(_READERS)]
+        except apsw.Error as error:
+            os.close(self._lock_fd)
+            raise _translated(error) from error
+        except ServerError:
+            os.close(self._lock_fd)
+            raise
+        self._texts = texts
+        self._write_statements = _Statements(self._writer, texts)
+        self._inline_statements = _Statements(self._inline, texts)
+        self._free_readers = threading.Semaphore(_READERS)
+        self._writer.set_wal_hook(self._note_log_size)
+
+    def _connect(self, cache_kib: int, *, is_durable: bool = False) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), statementcachesize=_STATEMENT_CACHE)
+        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "FULL" if is_durable else "NORMAL")
+        connection.pragma("foreign_keys", value=True)
+        connection.pragma("cache_size", -cache_kib)
+        connection.pragma("temp_store", "MEMORY")
+        return connection
+
+    def _migrate(self) -> None:
+        version = self._writer.pragma("user_version")
+        migrations = load_migrations(SQLITE)
+        if version > migrations[-1][0]:
+            message = f"the index has schema {version}, written by a newer version"
+            raise DatabaseVersionError(message)
+        for target, script in migrations:
+            if target > version:
+                with self._writer:
+                    self._writer.execute(script)
+                    self._writer.pragma("user_version", target)
+
+    def _note_log_size(self, _: apsw.Connection, __: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def read(self, query: Callable[[Transaction], T]) -> T:
+        """Run a query on a consistent snapshot, for worker threads."""
+        with self._free_readers, self._borrowed_reader() as reader:
+            reader.execute("BEGIN")
+            try:
+                return query(_Statements(reader, self._texts))
+            except apsw.Error as error:
+                raise _translated(error) from error
+            finally:
+                reader.execute("ROLLBACK")
+
+    @contextmanager
+    def _borrowed_reader(self) -> Iterator[apsw.Connection]:
+        reader = self._readers.pop()
+        try:
+            yield reader
+        finally:
+            self._readers.append(reader)
+
+    def read_inline(self, query: Callable[[Transaction], T]) -> T:
+        """Run a short query on the event loop's thread; each statement is its own snapshot."""
+        try:
+            return query(self._inline_statements)
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    def write(self, change: Callable[[Transaction], T]) -> T:
+        """Run a change in one transaction; it is durable when this returns."""
+        with self._write_lock:
+            try:
+                result = self._transact(change)
+            except apsw.Error as error:
+                raise _translated(error) from error
+        if self._log_pages >= _LONGEST_LOG_PAGES:
+            self.maintain()
+        return result
+
+    def _transact(self, change: Callable[[Transaction], T]) -> T:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            result = change(self._write_statements)
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+        return result
+
+    def maintain(self) -> None:
+        """Move a long log into the database file, mostly beside the writers.
+
+        The first pass runs while others write; the second one finds little left and holds them off,
+        so that the log is empty and starts again from its beginning instead of growing.
+        """
+        if self._log_pages < _CHECKPOINT_PAGES or not self._checkpoint_lock.acquire(blocking=False):
+            return
+        try:
+            with self._free_readers, self._borrowed_reader() as reader:
+                reader.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                with self._write_lock:
+                    reader.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                    self._log_pages = 0
+        except apsw.BusyError:
+            # A long read holds the log; the next commit tries again.
+            pass
+        finally:
+            self._checkpoint_lock.release()
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._write_lock:
+            for connection in (self._inline, *self._readers, self._writer):
+                connection.close()
+            os.close(self._lock_fd)
+
+
+def _lock_file(path: Path) -> int:
+    """Keep a second server away from the same index."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        message = f"cannot write to the index folder {path.parent}: {error.strerror}"
+        raise DatabaseUnavailableError(message) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        message = f"another server uses the index in {path.parent}"
+        raise DatabaseUnavailableError(message) from error
+    return fd
+
+
+def _translated(error: apsw.Error) -> ServerError:
+    if isinstance(error, apsw.FullError):
+        return FullStorageError("no room is left for the index")
+    if isinstance(error, (apsw.BusyError, apsw.LockedError, apsw.ConnectionClosedError)):
+        return DatabaseUnavailableError("the index is locked by another program")
+    if isinstance(error, (apsw.NotADBError, apsw.CantOpenError)):
+        return BackendError("the index is not a SQLite database that can be opened")
+    return BackendError(f"SQLite: {type(error).__name__}")

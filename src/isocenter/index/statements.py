@@ -1,0 +1,86 @@
+"""The named SQL statements of ``sql/``, translated once to the words of a database."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
+
+__all__ = ["POSTGRESQL", "SQLITE", "Dialect", "load_migrations", "load_statements"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs between the databases, word by word.
+
+    Attributes
+    ----------
+    words
+        Replacements of the ``$words`` in the SQL files.
+    parameter
+        Template of a named parameter, ``{}`` being its name.
+    array
+        Template of a parameter that holds a list, standing behind ``IN``.
+    """
+
+    words: Mapping[str, str]
+    parameter: str
+    array: str
+
+
+SQLITE = Dialect(
+    words={
+        "rowid": "INTEGER PRIMARY KEY",
+        "text": "TEXT",
+        "clustered": "WITHOUT ROWID",
+        "for_update": "",
+    },
+    parameter=":{}",
+    array="(SELECT value FROM json_each(:{}))",
+)
+
+POSTGRESQL = Dialect(
+    words={
+        "rowid": "BIGINT PRIMARY KEY",
+        "text": 'TEXT COLLATE "C"',
+        "clustered": "",
+        "for_update": "FOR UPDATE",
+    },
+    parameter="%({})s",
+    array="(SELECT unnest(%({})s))",
+)
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)(\[\])?")
+_MIGRATION = re.compile(r"^(\d{4})_\w+\.sql$")
+
+
+def load_statements(dialect: Dialect) -> dict[str, str]:
+    """Read the statements of ``reading.sql`` and ``writing.sql`` by their names."""
+    statements: dict[str, str] = {}
+    for file_name in ("reading.sql", "writing.sql"):
+        text = (files(__package__) / "sql" / file_name).read_text(encoding="utf-8")
+        parts = _NAME.split(text)[1:]
+        for name, body in zip(parts[::2], parts[1::2], strict=True):
+            words = {**dialect.words, "describe": statements.get("describe", "")}
+            filled = Template(body.strip().removesuffix(";")).substitute(words)
+            statements[name] = _translate_parameters(filled, dialect)
+    return statements
+
+
+def load_migrations(dialect: Dialect) -> list[tuple[int, str]]:
+    """List the migrations as (version they lead to, SQL script), in their order."""
+    migrations = []
+    for entry in (files(__package__) / "sql").iterdir():
+        if match := _MIGRATION.match(entry.name):
+            script = Template(entry.read_text(encoding="utf-8")).substitute(dialect.words)
+            migrations.append((int(match[1]), script))
+    return sorted(migrations)
+
+
+def _translate_parameters(statement: str, dialect: Dialect) -> str:
+    def replace(match: re.Match[str]) -> str:
+        template = dialect.array if match[2] else dialect.parameter
+        return template.format(match[1])
+
+    return _PARAMETER.sub(replace, statement)

@@ -1,0 +1,89 @@
+"""The log of changes."""
+
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from isocenter.archive.changes import ChangePage
+from isocenter.archive.records import Change, ChangeType
+from isocenter.clock import format_timestamp
+from isocenter.errors import BadParameterError
+from isocenter.http.answers import answer_json, answer_nothing
+from isocenter.rest.services import Services
+
+__all__ = ["clear_changes", "list_changes"]
+
+_DEFAULT_LIMIT = 100
+_LARGEST_LIMIT = 100_000
+_LARGEST = 2**63 - 1
+_TYPES = {change_type.title: change_type for change_type in ChangeType}
+
+
+async def list_changes(services: Services, req: Request, resp: Response) -> None:
+    """Orthanc REST: GET /changes."""
+    log = services.archive.changes
+    if "last" in req.params:
+        answer_json(resp, _describe_page(await log.find_last()))
+        return
+    since, until, limit = _get_bounds(req)
+    page = await log.find(since=since, until=until, limit=limit, types=_get_types(req))
+    answer_json(resp, _describe_page(page))
+
+
+def _get_bounds(req: Request) -> tuple[int | None, int | None, int]:
+    """Read ``since``, ``to`` and ``limit``; one bad number and all are the defaults (quirk 22)."""
+    try:
+        since = _get_number(req, "since")
+        until = _get_number(req, "to")
+        limit = _get_number(req, "limit")
+    except ValueError:
+        return None, None, _DEFAULT_LIMIT
+    limit = _DEFAULT_LIMIT if limit is None else min(limit, _LARGEST_LIMIT)
+    return since, until, limit
+
+
+def _get_number(req: Request, name: str) -> int | None:
+    text = req.get_param(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal()) or len(text) > 20:
+        raise ValueError(name)
+    return min(int(text), _LARGEST - 1)
+
+
+def _get_types(req: Request) -> list[ChangeType]:
+    names = [name for name in (req.get_param("type") or "").split(";") if name]
+    if "all" in names:
+        return []
+    unknown = [name for name in names if name not in _TYPES]
+    if unknown:
+        raise BadParameterError(f"unknown type of change; known are: {', '.join(_TYPES)}")
+    return [_TYPES[name] for name in names]
+
+
+async def clear_changes(services: Services, _: Request, resp: Response) -> None:
+    """Orthanc REST: DELETE /changes."""
+    await services.archive.changes.clear()
+    answer_nothing(resp)
+
+
+def _describe_page(page: ChangePage) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "Changes": [_describe_change(change) for change in page.changes],
+        "Done": page.is_done,
+        "Last": page.last,
+    }
+    if page.changes:
+        described["First"] = page.changes[0].seq
+    return described
+
+
+def _describe_change(change: Change) -> dict[str, Any]:
+    return {
+        "Seq": change.seq,
+        "ChangeType": change.change_type.title,
+        "ResourceType": change.level.title,
+        "ID": change.public_id,
+        "Path": f"/{change.level.plural}/{change.public_id}",
+        "Date": format_timestamp(change.changed_at),
+    }

@@ -1,0 +1,41 @@
+"""The API's own description, and the page to browse it."""
+
+from functools import lru_cache
+from importlib.resources import files
+
+from falcon.asgi import Request, Response
+
+from isocenter.http.answers import JSON
+from isocenter.rest.services import Services
+
+__all__ = ["get_openapi", "get_page", "redirect_to_page"]
+
+
+async def get_openapi(services: Services, _: Request, resp: Response) -> None:
+    """Answer the description of all routes."""
+    resp.content_type = JSON
+    resp.data = services.openapi
+
+
+async def get_page(_: Services, __: Request, resp: Response) -> None:
+    """Answer the page that shows the description and tries the routes."""
+    resp.content_type = "text/html; charset=utf-8"
+    resp.set_header(
+        "Content-Security-Policy",
+        "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "frame-ancestors 'none'",
+    )
+    resp.data = _read_page()
+
+
+async def redirect_to_page(_: Services, __: Request, resp: Response) -> None:
+    """Orthanc REST: GET /; relative, so that it works behind any proxy (behaviour manual §2.1)."""
+    resp.status = 307
+    resp.set_header("Location", "api.html")
+    resp.content_type = "text/plain"
+    resp.data = b""
+
+
+@lru_cache(maxsize=1)
+def _read_page() -> bytes:
+    return (files(__package__) / "api.html").read_bytes()

@@ -1,0 +1,85 @@
+"""Tools: identifiers, time, the life of the server, metrics."""
+
+import time
+import uuid
+
+from falcon.asgi import Request, Response
+
+from isocenter.clock import format_timestamp, now
+from isocenter.dicom.uids import build_uid
+from isocenter.errors import BadParameterError
+from isocenter.http.answers import answer_json, answer_text
+from isocenter.http.arguments import read_body
+from isocenter.http.error_answers import NotFound
+from isocenter.rest.services import Services
+
+__all__ = [
+    "generate_uid",
+    "get_local_time",
+    "get_metrics",
+    "get_utc_time",
+    "lookup",
+    "reset",
+    "shut_down",
+]
+
+_LONGEST_IDENTIFIER = 4096
+_UID_LEVELS = {"study", "series", "instance"}
+
+
+async def lookup(services: Services, req: Request, resp: Response) -> None:
+    """Orthanc REST: POST /tools/lookup."""
+    body = await read_body(req, limit=_LONGEST_IDENTIFIER)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        message = "the identifier must be UTF-8 text"
+        raise BadParameterError(message) from error
+    found = await services.archive.browse.find_identifier(text)
+    answer_json(
+        resp,
+        [
+            {"Type": level.title, "ID": public_id, "Path": f"/{level.plural}/{public_id}"}
+            for level, public_id in found
+        ],
+    )
+
+
+async def generate_uid(_: Services, req: Request, resp: Response) -> None:
+    """Orthanc REST: GET /tools/generate-uid; a UUID for ``patient``, else a UID."""
+    level = req.get_param("level")
+    if level == "patient":
+        answer_text(resp, str(uuid.uuid4()))
+    elif level in _UID_LEVELS:
+        answer_text(resp, build_uid())
+    else:
+        raise NotFound
+
+
+async def get_utc_time(_: Services, __: Request, resp: Response) -> None:
+    """Orthanc REST: GET /tools/now."""
+    answer_text(resp, format_timestamp(now()))
+
+
+async def get_local_time(_: Services, __: Request, resp: Response) -> None:
+    """Orthanc REST: GET /tools/now-local."""
+    answer_text(resp, time.strftime("%Y%m%dT%H%M%S", time.localtime(now())))
+
+
+async def reset(services: Services, _: Request, resp: Response) -> None:
+    """Orthanc REST: POST /tools/reset."""
+    services.lifecycle.restart()
+    answer_json(resp, {})
+
+
+async def shut_down(services: Services, _: Request, resp: Response) -> None:
+    """Orthanc REST: POST /tools/shutdown."""
+    services.lifecycle.stop()
+    answer_json(resp, {})
+
+
+async def get_metrics(services: Services, _: Request, resp: Response) -> None:
+    """Orthanc REST: GET /tools/metrics-prometheus."""
+    statistics = await services.archive.browse.get_statistics()
+    resp.content_type = services.metrics.media_type
+    resp.data = services.metrics.format(statistics)

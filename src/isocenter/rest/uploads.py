@@ -1,0 +1,64 @@
+"""Uploads: one DICOM file, gzip, ZIP, multipart."""
+
+from typing import Any
+
+import falcon
+from falcon.asgi import Request, Response
+
+from isocenter.archive.received import Origin, OriginKind, StoreOutcome
+from isocenter.dicom.levels import Level
+from isocenter.errors import BadFileFormatError, BadRequestError
+from isocenter.http.answers import answer_json
+from isocenter.rest.services import Services
+
+__all__ = ["upload"]
+
+
+async def upload(services: Services, req: Request, resp: Response) -> None:
+    """Orthanc REST: POST /instances."""
+    origin = Origin(
+        OriginKind.REST_API,
+        remote_ip=req.remote_addr,
+        http_username=getattr(req.context, "username", ""),
+    )
+    if (req.content_type or "").startswith("multipart/form-data"):
+        answer_json(resp, await _store_parts(services, req, origin))
+        return
+    uploads = services.archive.uploads
+    encoding = req.get_header("Content-Encoding", default="")
+    content = await uploads.receive(
+        req.stream, size=req.content_length, is_gzip=encoding.strip().lower() == "gzip"
+    )
+    answer_json(resp, _describe(await uploads.store(content, origin)))
+
+
+async def _store_parts(services: Services, req: Request, origin: Origin) -> list[dict[str, str]]:
+    """Store every part of a form; answers as for a ZIP archive (quirk 47)."""
+    uploads = services.archive.uploads
+    described: list[dict[str, str]] = []
+    try:
+        async for part in await req.get_media():
+            content = await uploads.receive(part.stream)
+            answer = _describe(await uploads.store(content, origin))
+            described.extend(answer if isinstance(answer, list) else [answer])
+    except falcon.MediaMalformedError as error:
+        message = "the multipart body is malformed"
+        raise BadRequestError(message) from error
+    if not described:
+        message = "the multipart body holds no file"
+        raise BadFileFormatError(message)
+    return described
+
+
+def _describe(stored: StoreOutcome | list[StoreOutcome]) -> Any:
+    if isinstance(stored, list):
+        return [_describe(outcome) for outcome in stored]
+    ids = stored.public_ids
+    return {
+        "ID": ids[Level.INSTANCE],
+        "ParentPatient": ids[Level.PATIENT],
+        "ParentStudy": ids[Level.STUDY],
+        "ParentSeries": ids[Level.SERIES],
+        "Path": f"/instances/{ids[Level.INSTANCE]}",
+        "Status": stored.status.value,
+    }

@@ -1,0 +1,293 @@
+"""The composition root: builds every part as configured, starts and stops them in order."""
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any, TypeAlias
+
+from isocenter.archive.archive import Archive, build_archive
+from isocenter.config.configuration import Configuration
+from isocenter.errors import ConfigurationError
+from isocenter.http.access import AccessControl
+from isocenter.http.answers import format_json
+from isocenter.http.application import build_application
+from isocenter.http.metrics import Metrics
+from isocenter.http.openapi import build_openapi
+from isocenter.http.server import HTTPServer, HTTPServerOptions
+from isocenter.index.port import Database
+from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
+from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.rest.services import Lifecycle, Services
+from isocenter.rest.table import ROUTES
+from isocenter.storage.filesystem import FileSystemStorage
+from isocenter.storage.port import Storage
+from isocenter.tls import build_http_tls
+from isocenter.version import __version__
+
+__all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
+
+Endpoint: TypeAlias = tuple[str, int]
+
+_BACKLOG = 2048
+_LOOPBACK = ("127.0.0.1", "::1")
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only where remote access is allowed
+
+
+class End(Enum):
+    """Why a server ended."""
+
+    STOPPED = "stopped"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a server listens; ``None`` if it does not."""
+
+    http: Endpoint | None
+    dicom: Endpoint | None
+
+
+def open_database(configuration: Configuration) -> Database:
+    """Open the index that the configuration names.
+
+    Raises
+    ------
+    DatabaseUnavailableError, DatabaseVersionError
+        If it cannot be opened.
+    """
+    is_durable = configuration.boolean("Isocenter.DurableIndex")
+    if configuration.boolean("PostgreSQL.EnableIndex"):
+        return PostgreSQLDatabase(
+            _get_connection_info(configuration),
+            schema=configuration.text("PostgreSQL.Schema") or "public",
+            connections=configuration.integer("PostgreSQL.IndexConnectionsCount"),
+            is_durable=is_durable,
+            attempts=configuration.integer("PostgreSQL.MaximumConnectionRetries") + 1,
+            retry_interval_s=configuration.integer("PostgreSQL.ConnectionRetryInterval"),
+        )
+    folder = configuration.path("IndexDirectory")
+    return SQLiteDatabase(folder / "index", is_durable=is_durable)
+
+
+def open_storage(configuration: Configuration) -> Storage:
+    """Open the storage area that the configuration names."""
+    return FileSystemStorage(
+        configuration.path("StorageDirectory"), sync=configuration.boolean("SyncStorageArea")
+    )
+
+
+def _get_connection_info(configuration: Configuration) -> str:
+    uri = configuration.text("PostgreSQL.ConnectionUri")
+    if uri:
+        return uri
+    values: dict[str, str | int] = {
+        "host": configuration.text("PostgreSQL.Host"),
+        "port": configuration.integer("PostgreSQL.Port"),
+        "dbname": configuration.text("PostgreSQL.Database"),
+        "user": configuration.text("PostgreSQL.Username"),
+        "password": configuration.text("PostgreSQL.Password"),
+    }
+    given = {name: value for name, value in values.items() if value != ""}
+    if configuration.boolean("PostgreSQL.EnableSsl"):
+        given["sslmode"] = "require"
+    return build_connection_info(given)
+
+
+class Server:
+    """One running server.
+
+    Parameters
+    ----------
+    configuration
+        The options in force.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._end: asyncio.Future[End] | None = None
+
+    async def run(self, on_ready: Callable[[Endpoints], None]) -> End:
+        """Serve until a signal or a client ends it.
+
+        Parameters
+        ----------
+        on_ready
+            Called once everything listens.
+
+        Returns
+        -------
+        End
+            Why it ended; every acknowledged instance is durable in any case.
+
+        Raises
+        ------
+        ServerError
+            If a part cannot be started; what was started is stopped again.
+        """
+        self._end = asyncio.get_running_loop().create_future()
+        async with AsyncExitStack() as stack:
+            archive = await stack.enter_async_context(self._open_archive())
+            http = await stack.enter_async_context(self._serve_http(archive))
+            dicom = await stack.enter_async_context(self._serve_dicom(archive))
+            stack.enter_context(self._handle_signals())
+            on_ready(Endpoints(http, dicom))
+            return await self._end
+
+    def end(self, end: End) -> None:
+        """Ask the server to end; returns at once. For the event loop's thread."""
+        if self._end is not None and not self._end.done():
+            self._end.set_result(end)
+
+    @contextmanager
+    def _handle_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        ends = {
+            signal.SIGTERM: End.STOPPED,
+            signal.SIGINT: End.STOPPED,
+            signal.SIGHUP: End.RESTART,
+        }
+        for number, end in ends.items():
+            loop.add_signal_handler(number, self.end, end)
+        try:
+            yield
+        finally:
+            for number in ends:
+                loop.remove_signal_handler(number)
+
+    @asynccontextmanager
+    async def _open_archive(self) -> AsyncIterator[Archive]:
+        database = open_database(self._configuration)
+        try:
+            archive = build_archive(
+                self._configuration, database, open_storage(self._configuration)
+            )
+            await archive.start()
+            try:
+                yield archive
+            finally:
+                await archive.stop()
+        finally:
+            database.close()
+
+    @asynccontextmanager
+    async def _serve_http(self, archive: Archive) -> AsyncIterator[Endpoint | None]:
+        configuration = self._configuration
+        if not configuration.boolean("HttpServerEnabled"):
+            yield None
+            return
+        options = HTTPServerOptions(
+            tls=build_http_tls(configuration),
+            keep_alive_timeout_s=(
+                configuration.integer("KeepAliveTimeout")
+                if configuration.boolean("KeepAlive")
+                else 0
+            ),
+        )
+        server = HTTPServer(self._build_application(archive), options)
+        sockets = bind_sockets(
+            self._get_http_addresses(), configuration.integer("HttpPort"), option="HttpPort"
+        )
+        task = asyncio.create_task(server.serve_until_stopped(sockets), name="HTTP server")
+        try:
+            yield sockets[0].getsockname()[:2]
+        finally:
+            server.stop()
+            await task
+
+    def _get_http_addresses(self) -> tuple[str, ...]:
+        configured = self._configuration.texts("HttpBindAddresses")
+        if configured:
+            return configured
+        is_remote = self._configuration.boolean("RemoteAccessAllowed")
+        return _EVERYWHERE if is_remote else _LOOPBACK
+
+    def _build_application(self, archive: Archive) -> Any:
+        configuration = self._configuration
+        services = Services(
+            archive=archive,
+            configuration=configuration,
+            metrics=(metrics := Metrics()),
+            lifecycle=Lifecycle(
+                stop=partial(self.end, End.STOPPED), restart=partial(self.end, End.RESTART)
+            ),
+            openapi=format_json(build_openapi(ROUTES, title="Isocenter", version=__version__)),
+        )
+        has_users = configuration.boolean("AuthenticationEnabled")
+        access = AccessControl(
+            archive.workers,
+            is_remote_allowed=configuration.boolean("RemoteAccessAllowed"),
+            users=configuration.mapping("RegisteredUsers") if has_users else None,
+        )
+        return build_application(
+            ROUTES,
+            services,
+            middleware=[metrics, access],
+            has_error_bodies=configuration.boolean("HttpDescribeErrors"),
+        )
+
+    @asynccontextmanager
+    async def _serve_dicom(self, archive: Archive) -> AsyncIterator[Endpoint | None]:
+        del archive
+        yield None
+
+
+def bind_sockets(addresses: Sequence[str], port: int, *, option: str) -> list[socket.socket]:
+    """Bind a port on some addresses; an address family that the machine lacks is left out.
+
+    Parameters
+    ----------
+    port
+        0 for any that is free, the same one on all addresses.
+    option
+        Name of the option that gave the port, for the error.
+
+    Raises
+    ------
+    ConfigurationError
+        If the port is taken, or no address can be bound.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            bound = _bind(address, port, option)
+            if bound is not None:
+                sockets.append(bound)
+                port = bound.getsockname()[1]
+    except ConfigurationError:
+        for bound in sockets:
+            bound.close()
+        raise
+    if not sockets:
+        raise ConfigurationError(f"none of the addresses {', '.join(addresses)} can be bound")
+    return sockets
+
+
+def _bind(address: str, port: int, option: str) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        bound = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        bound.bind((address, port))
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            return None
+        message = (
+            f"cannot listen on {address} port {port}: {error.strerror}; "
+            f"is another server running? Set {option} to another port"
+        )
+        raise ConfigurationError(message) from error
+    return bound

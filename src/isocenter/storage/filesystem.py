@@ -1,0 +1,407 @@
+"""Blobs as files of a folder, laid out as Orthanc does.
+
+A blob is written under a temporary name in ``{root}/tmp``, made durable, renamed to
+``{root}/{2 hex}/{2 hex}/{uuid}``, and the entry of that folder is made durable too. In this order
+POSIX promises that a power failure leaves the whole file or none, and no other order is faster: on
+ext4 a file of 54 kB takes 0.69 ms; without a name first (``O_TMPFILE``) 0.67 ms, with a temporary
+name in the final folder 0.69 ms, with the rename before the bytes are durable 0.71 ms.
+
+References
+----------
+Orthanc REST: storage folder (behaviour manual §8.5); rename(2), fsync(2)
+"""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from isocenter.clock import now
+from isocenter.errors import (
+    BadSequenceError,
+    CorruptedBlobError,
+    MissingFileError,
+    StorageUnavailableError,
+)
+from isocenter.storage.failures import build_storage_error, storage_errors
+from isocenter.storage.names import check_uuid, is_uuid
+from isocenter.storage.port import Buffer, check_range
+from isocenter.storage.temporary import (
+    FOLDER_MODE,
+    TemporaryFile,
+    read_exactly,
+    remove_quietly,
+    sync_path,
+)
+
+__all__ = ["FileBlobReader", "FileBlobWriter", "FileSystemStorage"]
+
+_TEMPORARY = "tmp"
+
+# A folder can vanish only while its last blob is being removed; more often than that is a fault.
+_RENAME_ATTEMPTS = 10
+
+_COPY_BYTES = 1 << 20
+# preadv2(2): give up instead of waiting for the disk. Only Linux has it.
+_WITHOUT_WAITING = getattr(os, "RWF_NOWAIT", 0)
+_HEX = re.compile("[0-9a-f]{2}")
+
+
+class FileBlobWriter:
+    """A blob that is being written to the temporary folder. Not thread-safe."""
+
+    __slots__ = ("_attachment_uuid", "_file", "_is_committed", "_storage")
+
+    def __init__(self, storage: "FileSystemStorage", attachment_uuid: str) -> None:
+        self._storage = storage
+        self._attachment_uuid = attachment_uuid
+        self._file = storage.open_temporary()
+        self._is_committed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_committed:
+            self._file.discard()
+
+    def write(self, chunk: Buffer) -> None:
+        """Append bytes (see `BlobWriter.write`)."""
+        self._check_open()
+        with storage_errors():
+            self._file.write(chunk)
+
+    def commit(self) -> None:
+        """Give the blob its name (see `BlobWriter.commit`)."""
+        self._check_open()
+        self._storage.publish(self._file, self._attachment_uuid)
+        self._is_committed = True
+
+    def _check_open(self) -> None:
+        if self._is_committed:
+            raise BadSequenceError("The attachment is written already")
+
+
+class FileBlobReader:
+    """A blob that is open for reading. Thread-safe until it is closed."""
+
+    __slots__ = ("_descriptor", "_path", "size_bytes")
+
+    def __init__(self, path: str) -> None:
+        with _reading_errors():
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.size_bytes = os.fstat(self._descriptor).st_size
+        self._path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def path(self) -> Path:
+        """The file of the blob."""
+        return Path(self._path)
+
+    def read_at(self, start: int, length: int) -> bytes:
+        """Read exactly some bytes (see `BlobReader.read_at`)."""
+        check_range(start, start + length, self.size_bytes)
+        with storage_errors():
+            content = read_exactly(self._descriptor, start, length)
+        if len(content) < length:
+            raise CorruptedBlobError("The stored file is shorter than it was")
+        return content
+
+
+class FileSystemStorage:
+    """Keeps blobs in a folder of a local or network file system. Thread-safe.
+
+    Several processes may share the folder.
+
+    Parameters
+    ----------
+    root
+        The folder; made if missing.
+    sync
+        Wait for the disk before `write`, `adopt` and `BlobWriter.commit` return. Without it a power
+        failure may lose the last blobs.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If the folder cannot be made.
+
+    References
+    ----------
+    Orthanc REST: options ``StorageDirectory`` and ``SyncStorageArea``
+    """
+
+    def __init__(self, root: Path, *, sync: bool = True) -> None:
+        self._root = os.path.abspath(root)
+        self._temporary = f"{self._root}/{_TEMPORARY}"
+        self._is_synced = sync
+        # Folders ("ab", "ab/cd") whose own entries are durable: at most 256 + 65,536 hex names.
+        self._known_folders: set[str] = set()
+        with storage_errors():
+            os.makedirs(self._temporary, FOLDER_MODE, exist_ok=True)
+            if sync:
+                sync_path(self._root)
+
+    @property
+    def spool_folder(self) -> Path:
+        """The temporary folder: `adopt` renames files from here."""
+        return Path(self._temporary)
+
+    def write(self, attachment_uuid: str, content: Buffer) -> None:
+        """Store a blob as a whole (see `Storage.write`)."""
+        with self.open_writer(attachment_uuid) as writer:
+            writer.write(content)
+            writer.commit()
+
+    def open_writer(self, attachment_uuid: str) -> FileBlobWriter:
+        """Open a blob for writing in pieces (see `Storage.open_writer`)."""
+        check_uuid(attachment_uuid)
+        return FileBlobWriter(self, attachment_uuid)
+
+    def adopt(self, attachment_uuid: str, path: Path) -> None:
+        """Take over a finished file (see `Storage.adopt`)."""
+        check_uuid(attachment_uuid)
+        source = str(path)
+        try:
+            # Looked at in any case, to tell a missing file from a missing storage folder.
+            os.stat(source)
+            if self._is_synced:
+                sync_path(source)
+        except FileNotFoundError as error:
+            raise MissingFileError("The file to take over does not exist") from error
+        except OSError as error:
+            raise build_storage_error(error) from error
+        try:
+            self._rename(source, attachment_uuid)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise build_storage_error(error) from error
+            self._copy(source, attachment_uuid)
+
+    def read(self, attachment_uuid: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Read a range of a blob (see `Storage.read`)."""
+        with self.open_reader(attachment_uuid) as reader:
+            stop = reader.size_bytes if stop is None else stop
+            check_range(start, stop, reader.size_bytes)
+            return reader.read_at(start, stop - start)
+
+    def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytearray | None:
+        """Read a range if the page cache holds it (see `Storage.read_cached`)."""
+        content = bytearray(max(0, stop - start))
+        try:
+            descriptor = os.open(self._path(attachment_uuid), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                length = os.preadv(descriptor, [content], start, _WITHOUT_WAITING)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None
+        return content if length == len(content) else None
+
+    def open_reader(self, attachment_uuid: str) -> FileBlobReader:
+        """Open a blob for reading in pieces (see `Storage.open_reader`)."""
+        return FileBlobReader(self._path(attachment_uuid))
+
+    def remove(self, attachment_uuid: str) -> None:
+        """Remove a blob, and its folders if they are empty then (see `Storage.remove`)."""
+        path = self._path(attachment_uuid)
+        with storage_errors():
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                return
+        self._remove_empty_folders(_folder_of(attachment_uuid))
+
+    def size_bytes(self, attachment_uuid: str) -> int:
+        """Tell the size of a blob (see `Storage.size_bytes`)."""
+        path = self._path(attachment_uuid)
+        with _reading_errors():
+            return os.stat(path).st_size
+
+    def iter_uuids(self) -> Iterator[str]:
+        """Iterate over the names of all blobs (see `Storage.iter_uuids`)."""
+        with storage_errors():
+            for first in _iter_hex_folders(self._root):
+                for second in _iter_hex_folders(f"{self._root}/{first}"):
+                    yield from _iter_blobs(self._root, f"{first}/{second}")
+
+    def remove_temporary(self, older_than_s: float) -> int:
+        """Remove what killed writers left (see `Storage.remove_temporary`)."""
+        newest = now() - older_than_s
+        count = 0
+        with storage_errors(), os.scandir(self._temporary) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    if entry.is_file(follow_symlinks=False) and status.st_mtime <= newest:
+                        os.unlink(entry.path)
+                        count += 1
+        return count
+
+    def check_writable(self) -> None:
+        """Make sure that a blob could be stored now (see `Storage.check_writable`)."""
+        file = self.open_temporary()
+        try:
+            with storage_errors():
+                file.write(b"\0")
+                if self._is_synced:
+                    file.sync()
+        finally:
+            file.discard()
+
+    def open_temporary(self) -> TemporaryFile:
+        """Open a new file in the temporary folder.
+
+        Raises
+        ------
+        FullStorageError, StorageUnavailableError
+            If it cannot be made.
+        """
+        with storage_errors():
+            try:
+                return TemporaryFile(self._temporary)
+            except FileNotFoundError:
+                # Somebody tidied up. The root itself is never made anew: its absence means that a
+                # disk is not mounted.
+                _make_folder(self._temporary)
+                return TemporaryFile(self._temporary)
+
+    def publish(self, file: TemporaryFile, attachment_uuid: str) -> None:
+        """Make a written file durable and give it the name of its blob.
+
+        Raises
+        ------
+        FullStorageError, StorageUnavailableError
+            If that fails; the blob is then not there.
+        """
+        with storage_errors():
+            if self._is_synced:
+                file.sync()
+            # On network file systems closing can report that an earlier write failed.
+            file.close()
+            self._rename(file.path, attachment_uuid)
+
+    def _path(self, attachment_uuid: str) -> str:
+        check_uuid(attachment_uuid)
+        return f"{self._root}/{_folder_of(attachment_uuid)}/{attachment_uuid}"
+
+    def _rename(self, source: str, attachment_uuid: str) -> None:
+        """Rename a durable file to its final name and make the entry durable."""
+        folder = _folder_of(attachment_uuid)
+        target = f"{self._root}/{folder}/{attachment_uuid}"
+        for attempt in range(1, _RENAME_ATTEMPTS + 1):
+            if folder not in self._known_folders:
+                self._ensure_folder(folder)
+            try:
+                os.rename(source, target)
+                if self._is_synced:
+                    self._sync_entry(folder, target)
+            except FileNotFoundError:
+                # The last other blob of the folder was removed, and the folder with it.
+                if attempt == _RENAME_ATTEMPTS or not os.path.lexists(source):
+                    raise
+                self._forget_folder(folder)
+            else:
+                return
+
+    def _sync_entry(self, folder: str, target: str) -> None:
+        try:
+            sync_path(f"{self._root}/{folder}")
+        except OSError:
+            # The caller will be told that the blob is not there, so it must not be.
+            remove_quietly(target)
+            raise
+
+    def _ensure_folder(self, folder: str) -> None:
+        """Make the two folders of a blob if they are missing, durably.
+
+        Folders that exist may have been made by another process just now, or by one that was
+        killed: their entries are made durable too before they are trusted.
+        """
+        first = folder[:2]
+        parent = f"{self._root}/{first}"
+        if first not in self._known_folders:
+            _make_folder(parent)
+            siblings = list(_iter_hex_folders(parent))
+            self._sync_folders(self._root, parent)
+            self._known_folders.update(f"{first}/{second}" for second in siblings)
+            self._known_folders.add(first)
+        if folder not in self._known_folders:
+            _make_folder(f"{self._root}/{folder}")
+            self._sync_folders(parent)
+            self._known_folders.add(folder)
+
+    def _sync_folders(self, *paths: str) -> None:
+        if self._is_synced:
+            for path in paths:
+                sync_path(path)
+
+    def _forget_folder(self, folder: str) -> None:
+        self._known_folders.discard(folder)
+        self._known_folders.discard(folder[:2])
+
+    def _remove_empty_folders(self, folder: str) -> None:
+        """Remove the two folders of a blob that are empty.
+
+        The system refuses to remove a folder with an entry, and a writer that finds its folder gone
+        makes it anew, so neither needs a lock.
+        """
+        with suppress(OSError):
+            os.rmdir(f"{self._root}/{folder}")
+            self._known_folders.discard(folder)
+            os.rmdir(f"{self._root}/{folder[:2]}")
+            self._known_folders.discard(folder[:2])
+
+    def _copy(self, source: str, attachment_uuid: str) -> None:
+        """Take over a file of another file system."""
+        with self.open_writer(attachment_uuid) as writer, storage_errors():
+            with open(source, "rb", buffering=0) as file:
+                while chunk := file.read(_COPY_BYTES):
+                    writer.write(chunk)
+            writer.commit()
+        remove_quietly(source)
+
+
+def _folder_of(attachment_uuid: str) -> str:
+    return f"{attachment_uuid[:2]}/{attachment_uuid[2:4]}"
+
+
+@contextmanager
+def _reading_errors() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingFileError from error
+    except OSError as error:
+        raise StorageUnavailableError(f"Cannot read a stored file: {error.strerror}") from error
+
+
+def _make_folder(path: str) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(path, FOLDER_MODE)
+
+
+def _iter_hex_folders(parent: str) -> Iterator[str]:
+    """Iterate over the folders with names of two hex digits; none if the parent is gone."""
+    with suppress(FileNotFoundError), os.scandir(parent) as entries:
+        for entry in entries:
+            if _HEX.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                yield entry.name
+
+
+def _iter_blobs(root: str, folder: str) -> Iterator[str]:
+    """Iterate over the blobs of a folder; what lies where it does not belong is no blob."""
+    with suppress(FileNotFoundError), os.scandir(f"{root}/{folder}") as entries:
+        for entry in entries:
+            name = entry.name
+            if is_uuid(name) and _folder_of(name) == folder and entry.is_file():
+                yield name

@@ -1,0 +1,211 @@
+"""What a storage must offer: blobs that are written once, named by a UUID.
+
+The port is synchronous: every call may block and runs in a worker thread, several at once. Callers
+name each blob by a fresh random UUID and never change one, so a storage needs neither locks for
+readers nor versions.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from mmap import mmap
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from isocenter.errors import BadRangeError
+
+__all__ = ["BlobReader", "BlobWriter", "Buffer", "Storage", "check_range"]
+
+
+Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
+"""Contiguous bytes that can be written without copying them."""
+
+
+class BlobWriter(Protocol):
+    """One blob that is being written. Not thread-safe; a context manager from `open_writer`."""
+
+    def write(self, chunk: Buffer) -> None:
+        """Append bytes.
+
+        Raises
+        ------
+        FullStorageError
+            If no room is left.
+        StorageUnavailableError
+            If the storage refuses to write.
+        BadSequenceError
+            After `commit`.
+        """
+        ...
+
+    def commit(self) -> None:
+        """Give the blob its name; it is durable and visible when this returns.
+
+        Raises
+        ------
+        FullStorageError, StorageUnavailableError, BadSequenceError
+            As for `write`; the blob is then not there.
+        """
+        ...
+
+
+class BlobReader(Protocol):
+    """One blob that is open for reading. Thread-safe; a context manager from `open_reader`.
+
+    A blob that is removed meanwhile stays readable where the storage is local.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the blob."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """The blob as a local file, for ``mmap`` and ``sendfile``; ``None`` if it is not one."""
+        ...
+
+    def read_at(self, start: int, length: int) -> bytes:
+        """Read exactly ``length`` bytes from offset ``start``.
+
+        Raises
+        ------
+        BadRangeError
+            If the blob does not have these bytes.
+        CorruptedBlobError
+            If the blob ends before the size it had when it was opened.
+        """
+        ...
+
+
+class Storage(Protocol):
+    """A place for blobs. Thread-safe.
+
+    All methods raise `BadParameterError` for a name that is not a UUID in lower case, and
+    `StorageUnavailableError` if the place does not answer.
+    """
+
+    @property
+    def spool_folder(self) -> Path | None:
+        """Where to collect a file so that `adopt` need not copy it, if there is such a folder."""
+        ...
+
+    def write(self, attachment_uuid: str, content: Buffer) -> None:
+        """Store a blob as a whole; it is durable when this returns.
+
+        A blob of the same name is replaced in one step: readers see the old or the new one.
+
+        Raises
+        ------
+        FullStorageError
+            If no room is left; nothing stays behind.
+        """
+        ...
+
+    def open_writer(self, attachment_uuid: str) -> AbstractContextManager[BlobWriter]:
+        """Open a blob for writing in pieces.
+
+        Leaving the context without `BlobWriter.commit` removes all that was written.
+
+        Raises
+        ------
+        FullStorageError
+            If no room is left.
+        """
+        ...
+
+    def adopt(self, attachment_uuid: str, path: Path) -> None:
+        """Take over a finished file as a blob; it is durable when this returns.
+
+        The file is gone afterwards. If this fails, the file still belongs to the caller.
+
+        Raises
+        ------
+        FullStorageError
+            If no room is left.
+        MissingFileError
+            If there is no such file.
+        """
+        ...
+
+    def read(self, attachment_uuid: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Read the bytes from ``start`` up to ``stop`` (not included; ``None``: to the end).
+
+        Raises
+        ------
+        MissingFileError
+            If there is no such blob.
+        BadRangeError
+            Unless 0 ≤ start ≤ stop ≤ size.
+        """
+        ...
+
+    def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytes | bytearray | None:
+        """Read the bytes from ``start`` to before ``stop`` if no disk has to be waited for.
+
+        The one call that may run on the event loop.
+
+        Returns
+        -------
+        bytes, bytearray or None
+            ``None`` if `read` would wait, or would fail.
+        """
+        ...
+
+    def open_reader(self, attachment_uuid: str) -> AbstractContextManager[BlobReader]:
+        """Open a blob for reading in pieces.
+
+        Raises
+        ------
+        MissingFileError
+            If there is no such blob.
+        """
+        ...
+
+    def remove(self, attachment_uuid: str) -> None:
+        """Remove a blob; it is no error if there is none."""
+        ...
+
+    def size_bytes(self, attachment_uuid: str) -> int:
+        """Tell the size of a blob.
+
+        Raises
+        ------
+        MissingFileError
+            If there is no such blob.
+        """
+        ...
+
+    def iter_uuids(self) -> Iterator[str]:
+        """Iterate over the names of all blobs, in no order and without collecting them.
+
+        Blobs written or removed meanwhile may or may not be among them.
+        """
+        ...
+
+    def remove_temporary(self, older_than_s: float) -> int:
+        """Remove what killed writers left, if nothing was written to it for that long.
+
+        Returns
+        -------
+        int
+            Number of removed files.
+        """
+        ...
+
+    def check_writable(self) -> None:
+        """Make sure that a blob could be stored now.
+
+        Raises
+        ------
+        FullStorageError
+            If no room is left.
+        StorageUnavailableError
+            If the storage refuses to write.
+        """
+        ...
+
+
+def check_range(start: int, stop: int, size_bytes: int) -> None:
+    """Raise `BadRangeError` unless 0 ≤ start ≤ stop ≤ size."""
+    if not 0 <= start <= stop <= size_bytes:
+        raise BadRangeError(f"Bytes {start} to {stop} of a file of {size_bytes} bytes")
