@@ -1,6 +1,7 @@
 """The one place where time comes from, and its form in answers."""
 
 import time
+from functools import lru_cache
 
 __all__ = ["format_timestamp", "now"]
 
@@ -10,6 +11,7 @@ def now() -> int:
     return int(time.time())
 
 
+@lru_cache(maxsize=4096)
 def format_timestamp(seconds: int) -> str:
     """Write a time as ``YYYYMMDDTHHMMSS``, UTC (Orthanc REST: dates of metadata and changes)."""
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
+from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.port import Storage
 from isocenter.tls import build_http_tls
@@ -35,6 +37,7 @@ __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
 Endpoint: TypeAlias = tuple[str, int]
 
 _BACKLOG = 2048
+_STOP_DEADLINE_S = 10.0
 _LOOPBACK = ("127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only where remote access is allowed
 
@@ -234,8 +237,24 @@ class Server:
 
     @asynccontextmanager
     async def _serve_dicom(self, archive: Archive) -> AsyncIterator[Endpoint | None]:
-        del archive
-        yield None
+        configuration = self._configuration
+        if not configuration.boolean("DicomServerEnabled"):
+            yield None
+            return
+        acceptor = await build_acceptor(configuration, archive)
+        port = configuration.integer("DicomPort")
+        try:
+            await acceptor.start(None, port)
+        except OSError as error:
+            message = (
+                f"cannot listen on DICOM port {port}: {os.strerror(error.errno or 0)}; "
+                "is another server running? Set DicomPort to another port"
+            )
+            raise ConfigurationError(message) from error
+        try:
+            yield ("localhost", acceptor.port)
+        finally:
+            await acceptor.stop(deadline_s=_STOP_DEADLINE_S)
 
 
 def bind_sockets(addresses: Sequence[str], port: int, *, option: str) -> list[socket.socket]:

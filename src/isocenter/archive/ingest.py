@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatu
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.main_tags import MainTags
-from isocenter.dicom.reader import Identity, build_identity, read_summary
+from isocenter.dicom.reader import FileSummary, Identity, build_identity, read_summary
 from isocenter.errors import BadFileFormatError, ServerError
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
@@ -25,6 +25,8 @@ from isocenter.storage.spool import SpooledContent
 __all__ = ["Ingest", "IngestOptions"]
 
 _log = logging.getLogger(__name__)
+
+Check = Callable[[FileSummary], None]
 
 _DICOM = 1
 _AS_IS = 0
@@ -75,13 +77,18 @@ class Ingest:
         self._options = options
         self._wanted = options.main_tags.wanted
 
-    async def store(self, content: Content, origin: Origin) -> StoreOutcome:
+    async def store(
+        self, content: Content, origin: Origin, *, check: Check | None = None
+    ) -> StoreOutcome:
         """Store the bytes of one DICOM file.
 
         Parameters
         ----------
         content
             A spooled content is closed in any case.
+        check
+            Called with the summary of the file before anything is stored; what it raises refuses
+            the file.
 
         Raises
         ------
@@ -92,17 +99,19 @@ class Ingest:
         FullStorageError
             If no room is left.
         """
-        return await self._workers.run(self.store_blocking, content, origin)
+        return await self._workers.run(self.store_blocking, content, origin, check)
 
-    def store_blocking(self, content: Content, origin: Origin) -> StoreOutcome:
+    def store_blocking(
+        self, content: Content, origin: Origin, check: Check | None = None
+    ) -> StoreOutcome:
         """Store as `store` does, on the calling thread."""
         if isinstance(content, SpooledContent):
             with content:
                 content.flush_pending()
-                return self._store(content, origin)
-        return self._store(content, origin)
+                return self._store(content, origin, check)
+        return self._store(content, origin, check)
 
-    def _store(self, content: Content, origin: Origin) -> StoreOutcome:
+    def _store(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
         received_at = now()
         with _open_buffer(content) as buffer:
             if not len(buffer):
@@ -111,6 +120,8 @@ class Ingest:
             summary = read_summary(
                 buffer, wanted=self._wanted, default_encoding=self._options.default_encoding
             )
+        if check is not None:
+            check(summary)
         identity = build_identity(summary)
         if self._is_settled(identity):
             return StoreOutcome(StoreStatus.ALREADY_STORED, identity.public_ids)

@@ -6,6 +6,7 @@ Orthanc REST: behaviour manual §36.5 and §2.4
 """
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,8 @@ def _read_files(
 
 def _iter_files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
-        if path.is_dir():
+        # Unlike Path.is_dir, this leaves a path that may not be looked at to the error of opening.
+        if os.path.isdir(path):
             yield from sorted(path.glob("*.json"))
         else:
             yield path

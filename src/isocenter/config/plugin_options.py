@@ -364,7 +364,7 @@ _AUTHORIZATION = Group(
             "Authorization.StandardConfigurations",
             TEXTS,
             default=[],
-            meaning="Ready rules by name: `orthanc-explorer-2`, `stone-webviewer`, `ohif`, …",
+            meaning="Names of ready rules, such as `orthanc-explorer-2` or `ohif`.",
         ),
         Option(
             "Authorization.UncheckedResources",

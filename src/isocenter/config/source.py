@@ -154,16 +154,15 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ConfigurationError(f"{name} is not JSON")
 
 
-def _check_depth(value: object) -> None:
+def _check_depth(value: dict[str, Any]) -> None:
     """Refuse nesting beyond the limit, level by level, so that later recursion is bounded."""
-    level: list[object] = [value]
+    level: list[dict[str, Any] | list[Any]] = [value]
     for _ in range(_MAXIMUM_DEPTH):
-        children: list[object] = []
-        for container in level:
-            if isinstance(container, dict):
-                children.extend(container.values())
-            elif isinstance(container, list):
-                children.extend(container)
-        level = [child for child in children if isinstance(child, dict | list)]
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]
     if level:
         raise ConfigurationError("objects and lists are nested too deeply")

@@ -1,4 +1,4 @@
-"""Generator of ``data_elements.tsv`` and ``_storage_classes.py``; the running server does not use it.
+"""Generator of ``data_elements.tsv`` and ``_storage_classes.py``; no part of the server.
 
 Run ``python -m isocenter.dicom.build_dictionary /usr/share/libdcmtk17`` after an update of pydicom
 and format the result. Standard data elements come from pydicom's tables (PS3.6); DCMTK's

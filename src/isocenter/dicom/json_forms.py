@@ -224,6 +224,8 @@ class _Writer:
                 position = measure_undefined_length(buffer, value, end, scope.layout)
             else:
                 position = value + length
+        if whole and position > end:
+            raise truncated()
         if whole:
             self._write_elements(target, position, end, scope)
         return target
@@ -231,7 +233,7 @@ class _Writer:
     def write_items(self, position: int, stop: int, scope: _Scope) -> tuple[list[Any], int]:
         """Write the items up to ``stop`` or a sequence delimitation item; tell where that was."""
         items: list[Any] = []
-        scope = replace(scope, depth=scope.depth + 1)
+        scope = _Scope(scope.layout, scope.character_set, scope.depth + 1)
         while position < stop:
             tag, length = read_item_header(self._buffer, position, stop, scope.layout)
             position += 8
@@ -279,7 +281,7 @@ class _Writer:
                 if tag == _SPECIFIC_CHARACTER_SET:
                     scope = replace(scope, character_set=self._choose_character_set(entry[1]))
             self.add(target, tag, entry, definition=definition, creator=creator)
-            if is_private_creator(tag) and entry[1]:
+            if tag & 0x10000 and entry[0] == "String" and is_private_creator(tag):
                 creators[(tag >> 16) << 8 | tag & 0xFF] = entry[1].rstrip(" ")
         return position
 

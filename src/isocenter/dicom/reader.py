@@ -105,13 +105,8 @@ class Identity:
     public_ids: PublicIds
 
 
-class _Hit(NamedTuple):
-    """A wanted element that was found: its VR and where its value is."""
-
-    tag: int
-    vr: str | None
-    value: int
-    stop: int
+# A wanted element that was found: tag, VR (None in implicit encoding), start and end of its value.
+_Hit = tuple[int, str | None, int, int]
 
 
 class _Scan(NamedTuple):
@@ -227,8 +222,17 @@ def _summarize(
     values: dict[int, str] = {}
     sequences: dict[int, list[dict[str, Any]]] = {}
     character_set = _find_character_set(buffer, scan.hits, default_encoding)
-    for hit in scan.hits:
-        _read_hit(buffer, hit, layout, character_set, (values, sequences))
+    for tag, vr, value, stop in scan.hits:
+        if tag in values or tag in sequences:
+            continue  # Of equal tags the first one counts.
+        if vr == "SQ" or (vr is None and DEFAULT_DICTIONARY.lookup_vr(tag) == "SQ"):
+            sequences[tag] = build_items_json(
+                buffer, value, stop, layout=layout, character_set=character_set
+            )
+            continue
+        text = _read_text(tag, vr, bytes(buffer[value:stop]), layout, character_set)
+        if text is not None:
+            values[tag] = text
     return FileSummary(
         transfer_syntax_uid=meta.transfer_syntax_uid,
         sop_class_uid=values.get(_SOP_CLASS_UID),
@@ -268,7 +272,7 @@ def _scan_explicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
             tag = keys[key]
             if tag == PIXEL_DATA:
                 return _Scan(hits, position)
-            hits.append(_Hit(tag, name or layout.vr_names[vr], value, stop))
+            hits.append((tag, name or layout.vr_names[vr], value, stop))
         position = stop
     if position != end:
         raise truncated()
@@ -291,7 +295,7 @@ def _scan_implicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
         else:
             stop = value + length
         if key in keys:
-            hits.append(_Hit(keys[key], None, value, stop))
+            hits.append((keys[key], None, value, stop))
         position = stop
     if position != end:
         raise truncated()
@@ -336,29 +340,16 @@ def _find_character_set(buffer: Buffer, hits: list[_Hit], default_encoding: str)
     return build_character_set(None, default_encoding)
 
 
-def _read_hit(
-    buffer: Buffer,
-    hit: _Hit,
-    layout: Layout,
-    character_set: CharacterSet,
-    found: tuple[dict[int, str], dict[int, list[dict[str, Any]]]],
-) -> None:
-    """Put the value of an element among the values or the sequences; the first of equals counts."""
-    values, sequences = found
-    tag, vr, value, stop = hit
-    if tag in values or tag in sequences:
-        return
-    if vr == "UN":
+def _read_text(
+    tag: int, vr: str | None, data: bytes, layout: Layout, character_set: CharacterSet
+) -> str | None:
+    """Turn a value into text, or into ``None`` if it is binary."""
+    if vr is None:
         vr = DEFAULT_DICTIONARY.lookup_vr(tag)
-        if vr in TEXT_VRS:
-            values[tag] = format_unknown(bytes(buffer[value:stop]), vr, character_set)
-        return
-    vr = vr or DEFAULT_DICTIONARY.lookup_vr(tag)
     if vr in TEXT_VRS:
-        values[tag] = format_text(bytes(buffer[value:stop]), vr, character_set)
-    elif vr in NUMBER_VRS:
-        values[tag] = format_numbers(bytes(buffer[value:stop]), vr, layout.byte_order)
-    elif vr == "SQ":
-        sequences[tag] = build_items_json(
-            buffer, value, stop, layout=layout, character_set=character_set
-        )
+        return format_text(data, vr, character_set)
+    if vr in NUMBER_VRS:
+        return format_numbers(data, vr, layout.byte_order)
+    if vr == "UN" and (vr := DEFAULT_DICTIONARY.lookup_vr(tag)) in TEXT_VRS:
+        return format_unknown(data, vr, character_set)
+    return None

@@ -6,6 +6,7 @@ PS3.5 §6.2; Orthanc REST: JSON of tags (behaviour manual §5.1), number formats
 """
 
 import struct
+from typing import Literal
 
 from isocenter.dicom.character_sets import CharacterSet, cut_at_nul
 
@@ -37,6 +38,9 @@ _FORMATS = {
     "UV": ("Q", 8),
     "AT": ("I", 4),
 }
+
+_WHOLE_NUMBERS = frozenset("HhIiQq")
+_BYTE_ORDERS: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 
 NUMBER_VRS = frozenset(_FORMATS)
 """Value representations whose values are binary numbers that are shown as text."""
@@ -94,6 +98,9 @@ def format_numbers(data: bytes, vr: str, byte_order: str, *, limit: int | None =
     Real numbers have 17 significant digits, tags the form ``gggg,eeee``, as in Orthanc (measured).
     """
     code, size = _FORMATS[vr]
+    if len(data) == size and code in _WHOLE_NUMBERS and vr != "AT":
+        # Most numbers come alone: this is three times faster than the general way.
+        return str(int.from_bytes(data, _BYTE_ORDERS[byte_order], signed=code.islower()))
     count = len(data) // size
     if limit is not None:
         count = min(count, limit)

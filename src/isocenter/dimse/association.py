@@ -1,8 +1,8 @@
 """One association without a network: bytes go in, indications and bytes come out.
 
-`AssociationMachine` executes the state table for either role. It performs no input or output and knows no
-clock: the transport reads into its buffer, asks for indications, writes what it has to send, keeps the
-ARTIM timer as asked, and closes the connection when told so.
+`AssociationMachine` executes the state table for either role. It performs no input or output and
+knows no clock: the transport reads into its buffer, asks for indications, writes what it has to
+send, keeps the ARTIM timer as asked, and closes the connection when told so.
 
 References
 ----------

@@ -1,8 +1,8 @@
 """Command sets: the part of a DIMSE message that says what is asked or answered.
 
 One record serves all messages: each has a subset of the same elements, all of group 0000 and always
-in implicit VR little endian. Unknown elements are ignored; a command without the elements that every
-message of its kind has is a violation.
+in implicit VR little endian. Unknown elements are ignored; a command without the elements that
+every message of its kind has is a violation.
 
 References
 ----------
@@ -236,7 +236,7 @@ _ELEMENTS: tuple[tuple[int, str, Callable[[bytes], Any], Callable[[Any], bytes]]
     (0x1030, "move_originator_ae_title", _decode_text, _encode_ae),
     (0x1031, "move_originator_message_id", _decode_us, _encode_us),
 )
-"""Element number of group 0000, attribute of `Command`, how to read and how to write (Annex E.1)."""
+"""Element number of group 0000, attribute of `Command`, how to read and to write (Annex E.1)."""
 
 _READERS = {element: (name, decode) for element, name, decode, _ in _ELEMENTS}
 
@@ -279,7 +279,7 @@ def _check_mandatory(values: dict[str, Any]) -> None:
     values["has_data_set"] = values["has_data_set"] != _NO_DATA_SET
     command_field = values["command_field"]
     if command_field & _RESPONSE_BIT:
-        needed = ("message_id_being_responded_to", "status")
+        needed: tuple[str, ...] = ("message_id_being_responded_to", "status")
     elif command_field == CommandField.C_CANCEL_RQ:
         needed = ("message_id_being_responded_to",)
     else:

@@ -1,7 +1,7 @@
 """Messages over one established association, in both directions.
 
-Requests of the peer are handled one after another, as the window of one operation demands; answers to
-requests of ours may arrive at any time between them. One class serves acceptors and requestors,
+Requests of the peer are handled one after another, as the window of one operation demands; answers
+to requests of ours may arrive at any time between them. One class serves acceptors and requestors,
 because during a C-GET both sides do both.
 
 References
@@ -45,7 +45,7 @@ from isocenter.errors import (
 
 __all__ = ["DimseAssociation"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class DimseAssociation:
@@ -112,7 +112,7 @@ class DimseAssociation:
 
     @property
     def peer_information(self) -> UserInformation:
-        """What the other side told about itself: implementation, maximum length, roles and so on."""
+        """What the other side told about itself: implementation, maximum length and so on."""
         is_requestor = self._machine.role is Role.REQUESTOR
         peer = self._machine.accept if is_requestor else self._machine.request
         return peer.user_information
@@ -121,6 +121,11 @@ class DimseAssociation:
     def is_open(self) -> bool:
         """Whether messages can still be sent."""
         return self._end_error is None and self._machine.is_established
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is open, or a request that came over it is still being handled."""
+        return self.is_open or self._server.task is not None
 
     def find_contexts(self, abstract_syntax: str) -> list[PresentationContext]:
         """List the accepted contexts of an abstract syntax, in the order of their identifiers."""
@@ -348,7 +353,7 @@ class DimseAssociation:
 
     def silence_exceeded(self) -> None:
         """Give up a peer that does not answer."""
-        _log.info("a peer is silent", extra={"remote_aet": self.calling_ae_title})
+        _logger.info("a peer is silent", extra={"remote_aet": self.calling_ae_title})
         self._end(DeadlineExceededError("the peer was silent for too long"))
         self.abort()
 
@@ -403,13 +408,13 @@ class DimseAssociation:
     def _receive_abort(self, indication: AssociationAborted) -> None:
         details = f"{indication.details} (source {indication.source}, reason {indication.reason})"
         if self._machine.role is Role.ACCEPTOR:
-            _log.info(
+            _logger.info(
                 "association aborted",
                 extra={"remote_aet": self.calling_ae_title, "details": details},
             )
         self._end(AssociationAbortedError(details))
 
     def _fail(self, details: str) -> None:
-        _log.info("protocol violation", extra={"details": details})
+        _logger.info("protocol violation", extra={"details": details})
         self._end(AssociationAbortedError(details))
         self.abort()

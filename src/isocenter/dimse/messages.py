@@ -37,8 +37,8 @@ _VALUE_OVERHEAD = 6
 class MessageAssembler:
     """Turns presentation data values into commands and data set fragments.
 
-    Fragments of a command are collected; fragments of a data set are passed on as they come, without
-    a copy. Nothing else is kept, so memory is bounded by `MAXIMUM_COMMAND_LENGTH`.
+    Fragments of a command are collected; fragments of a data set are passed on as they come,
+    without a copy. Nothing else is kept, so memory is bounded by `MAXIMUM_COMMAND_LENGTH`.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def compute_fragment_size(maximum_length: int) -> int:
 
 def encode_fragments(
     context_id: int,
-    content: memoryview | bytes,
+    content: memoryview | bytearray | bytes,
     *,
     size: int,
     is_command: bool = False,

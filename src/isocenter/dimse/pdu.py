@@ -10,10 +10,10 @@ PS3.8 §9.3
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import Struct
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from isocenter.dimse.items import decode_uid, encode_item, iter_items
 from isocenter.dimse.protocol_error import (
@@ -123,7 +123,7 @@ class AssociateRequest:
     called_ae_title: str
     calling_ae_title: str
     contexts: tuple[ProposedContext, ...]
-    user_information: UserInformation = UserInformation()
+    user_information: UserInformation = field(default_factory=UserInformation)
     application_context_name: str = APPLICATION_CONTEXT_NAME
     protocol_version: int = 1
 
@@ -135,7 +135,7 @@ class AssociateAccept:
     called_ae_title: str
     calling_ae_title: str
     contexts: tuple[NegotiatedContext, ...]
-    user_information: UserInformation = UserInformation()
+    user_information: UserInformation = field(default_factory=UserInformation)
     application_context_name: str = APPLICATION_CONTEXT_NAME
     protocol_version: int = 1
 
@@ -402,25 +402,8 @@ def encode_pdu(pdu: PDU) -> bytes:
     ----------
     PS3.8 §9.3
     """
-    match pdu:
-        case AssociateRequest():
-            return _frame(PDUType.ASSOCIATE_RQ, _encode_associate(pdu))
-        case AssociateAccept():
-            return _frame(PDUType.ASSOCIATE_AC, _encode_associate(pdu))
-        case AssociateReject():
-            body = _REJECT.pack(pdu.result, pdu.source, pdu.reason)
-            return _frame(PDUType.ASSOCIATE_RJ, body)
-        case DataTransfer():
-            return _frame(PDUType.P_DATA_TF, b"".join(map(_encode_data_value, pdu.values)))
-        case ReleaseRequest():
-            return _frame(PDUType.RELEASE_RQ, _RELEASE.pack())
-        case ReleaseReply():
-            return _frame(PDUType.RELEASE_RP, _RELEASE.pack())
-        case Abort():
-            return _frame(PDUType.ABORT, _ABORT.pack(pdu.source, pdu.reason))
-
-
-def _frame(pdu_type: PDUType, body: bytes) -> bytes:
+    pdu_type, encode = _ENCODERS[type(pdu)]
+    body = encode(pdu)
     return _HEADER.pack(pdu_type, len(body)) + body
 
 
@@ -461,7 +444,34 @@ def _encode_negotiated(context: NegotiatedContext) -> bytes:
     return _CONTEXT.pack(context.context_id, context.result) + syntax
 
 
+def _encode_associate_reject(pdu: AssociateReject) -> bytes:
+    return _REJECT.pack(pdu.result, pdu.source, pdu.reason)
+
+
+def _encode_release(_: ReleaseRequest | ReleaseReply) -> bytes:
+    return _RELEASE.pack()
+
+
+def _encode_abort(pdu: Abort) -> bytes:
+    return _ABORT.pack(pdu.source, pdu.reason)
+
+
+def _encode_data_transfer(pdu: DataTransfer) -> bytes:
+    return b"".join(map(_encode_data_value, pdu.values))
+
+
 def _encode_data_value(value: PresentationDataValue) -> bytes:
     control = value.is_command | value.is_last << 1
     header = _DATA_VALUE.pack(len(value.fragment) + 2, value.context_id, control)
     return header + bytes(value.fragment)
+
+
+_ENCODERS: dict[type[PDU], tuple[PDUType, Callable[[Any], bytes]]] = {
+    AssociateRequest: (PDUType.ASSOCIATE_RQ, _encode_associate),
+    AssociateAccept: (PDUType.ASSOCIATE_AC, _encode_associate),
+    AssociateReject: (PDUType.ASSOCIATE_RJ, _encode_associate_reject),
+    DataTransfer: (PDUType.P_DATA_TF, _encode_data_transfer),
+    ReleaseRequest: (PDUType.RELEASE_RQ, _encode_release),
+    ReleaseReply: (PDUType.RELEASE_RP, _encode_release),
+    Abort: (PDUType.ABORT, _encode_abort),
+}

@@ -17,7 +17,7 @@ __all__ = ["MAXIMUM_ASSOCIATION_LENGTH", "ReceiveBuffer"]
 MAXIMUM_ASSOCIATION_LENGTH = 0x40000
 """Longest PDU that is not P-DATA-TF, in bytes: 128 contexts with 60 transfer syntaxes each fit."""
 
-# Room for the longest PDU and for a read of at least 128 KiB behind it. Untouched pages cost nothing.
+# Room for the longest PDU and for a read of 128 KiB behind it. Untouched pages cost nothing.
 _CAPACITY = MAXIMUM_ASSOCIATION_LENGTH + HEADER_LENGTH + 0x20000
 
 

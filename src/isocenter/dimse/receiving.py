@@ -10,7 +10,7 @@ from isocenter.dimse.transport import AssociationTransport
 
 __all__ = ["DataSetReceiver", "close_sink"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def close_sink(sink: DataSink | None) -> None:
@@ -20,7 +20,7 @@ def close_sink(sink: DataSink | None) -> None:
     try:
         sink.close()
     except Exception:
-        _log.exception("closing a data sink failed")
+        _logger.exception("closing a data sink failed")
 
 
 class DataSetReceiver:
@@ -46,11 +46,6 @@ class DataSetReceiver:
         """Whether the end of a data set is awaited."""
         return self._sink is not None
 
-    @property
-    def is_draining(self) -> bool:
-        """Whether a saturated sink is still at work."""
-        return self._drain_task is not None
-
     def begin(self, sink: DataSink, on_complete: Callable[[], None]) -> None:
         """Expect a data set; ``on_complete`` takes over the sink."""
         self._sink = sink
@@ -65,7 +60,7 @@ class DataSetReceiver:
             sink.write(indication.fragment)
             is_saturated = sink.is_saturated
         except Exception:
-            _log.exception("a data sink failed")
+            _logger.exception("a data sink failed")
             self._on_failure()
             return
         if indication.is_last:
@@ -92,6 +87,6 @@ class DataSetReceiver:
     def _drained(self, task: asyncio.Task[None]) -> None:
         self._drain_task = None
         if not task.cancelled() and task.exception() is not None:
-            _log.error("a data sink failed", exc_info=task.exception())
+            _logger.error("a data sink failed", exc_info=task.exception())
             self._on_failure()
         self._transport.resume()

@@ -17,13 +17,14 @@ from isocenter.dimse.indications import CommandReceived
 from isocenter.dimse.negotiation import PresentationContext
 from isocenter.dimse.receiving import DataSetReceiver, close_sink
 from isocenter.dimse.transport import AssociationTransport
+from isocenter.errors import AssociationAbortedError
 
 if TYPE_CHECKING:
     from isocenter.dimse.exchange import DimseAssociation
 
 __all__ = ["RequestHandler", "RequestServer"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class RequestHandler(Protocol):
@@ -109,7 +110,7 @@ class RequestServer:
     def _begin(self, indication: CommandReceived) -> None:
         context, command = indication.context, indication.command
         if self._handler is None:
-            _log.warning("a request came where none is served")
+            _logger.warning("a request came where none is served")
             self._association.abort()
             return
         if not command.has_data_set:
@@ -118,7 +119,7 @@ class RequestServer:
         try:
             sink = self._handler.open_data_sink(self._association, context, command)
         except Exception:
-            _log.exception("opening a data sink failed")
+            _logger.exception("opening a data sink failed")
             self._association.abort()
             return
         message = Message(context, command, sink)
@@ -143,14 +144,16 @@ class RequestServer:
             self._transport.resume()
 
     def _report(self, task: asyncio.Task[None]) -> None:
-        """Log a failure of the handler once; after the end of the association it is no news."""
-        error = None if task.cancelled() else task.exception()
-        if error is None and not task.cancelled():
+        """Log a failure of the handler once and abort the association."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
             return
-        if self._association.is_open:
-            _log.error("handling a request failed", exc_info=error)
-        elif not isinstance(error, AssociationAbortedError | asyncio.CancelledError | None):
-            _log.error("handling a request failed after the association", exc_info=error)
+        # That the peer is gone is no news, and a stopping server cancels what is still running.
+        is_news = self._association.is_open or not isinstance(
+            error, AssociationAbortedError | asyncio.CancelledError
+        )
+        if is_news:
+            _logger.error("handling a request failed", exc_info=error)
         self._association.abort()
 
 

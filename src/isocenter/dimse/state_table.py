@@ -1,7 +1,7 @@
 """The upper layer state machine, as the table of the standard.
 
-The tables hold no behavior: ``association`` executes the actions. An absent entry is a blank cell of
-the standard: the event cannot happen in that state unless a program is wrong.
+The tables hold no behavior: ``association`` executes the actions. An absent entry is a blank cell
+of the standard: the event cannot happen in that state unless a program is wrong.
 
 References
 ----------

@@ -83,9 +83,7 @@ class AssociationTransport(asyncio.BufferedProtocol):
         Limits of waiting.
     """
 
-    def __init__(
-        self, machine: AssociationMachine, listener: Listener, timeouts: Timeouts
-    ) -> None:
+    def __init__(self, machine: AssociationMachine, listener: Listener, timeouts: Timeouts) -> None:
         self.machine = machine
         self.listener = listener
         self.timeouts = timeouts

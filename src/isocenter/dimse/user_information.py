@@ -82,7 +82,8 @@ class UserIdentity:
     Parameters
     ----------
     identity_type
-        1 user name, 2 user name and passcode, 3 Kerberos ticket, 4 SAML assertion, 5 JSON web token.
+        1 user name, 2 user name and passcode, 3 Kerberos ticket, 4 SAML assertion, 5 JSON web
+        token.
     primary
         User name, ticket, assertion or token.
     secondary

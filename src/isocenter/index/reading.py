@@ -38,6 +38,8 @@ __all__ = [
 
 _LAST = 2**63 - 1
 _PAGE = 10_000
+_LEVELS = tuple(Level)
+_CHANGE_TYPES = {int(change_type): change_type for change_type in ChangeType}
 # One value out of a JSON object that our own encoder wrote, without parsing the rest.
 _PIXEL_DATA_OFFSET = re.compile(rf'"{int(MetadataCode.PIXEL_DATA_OFFSET)}":"(\d{{1,18}})"')
 _DESCENDANTS = {1: "list_children", 2: "list_grandchildren", 3: "list_great_grandchildren"}
@@ -78,7 +80,7 @@ def lookup_resources(tx: Transaction, internal_ids: Sequence[int]) -> list[Resou
 
 def _resource(row: tuple[Any, ...]) -> ResourceRow:
     return ResourceRow(
-        level=Level(row[0]),
+        level=_LEVELS[row[0]],
         public_id=row[1],
         main_tags=row[2],
         patient_tags=row[3],
@@ -88,8 +90,9 @@ def _resource(row: tuple[Any, ...]) -> ResourceRow:
         index_in_series=row[7],
         expected_instances=row[8],
         parent=row[9],
-        children=row[10].split(",") if row[10] else [],
-        labels=row[11].split(",") if row[11] else [],
+        # Sorting here costs nothing where the index gave the order; in SQL it would build a table.
+        children=sorted(row[10].split(",")) if row[10] else [],
+        labels=sorted(row[11].split(",")) if row[11] else [],
         indexes_in_series=[int(text) for text in row[12].split(",")] if row[12] else [],
         attachment_uuid=row[13],
         file_size=row[14],
@@ -180,7 +183,7 @@ def find_changes(
     if not types:
         del keys["types"]
     return [
-        Change(seq, ChangeType(change_type), Level(level), public_id, changed_at)
+        Change(seq, _CHANGE_TYPES[change_type], _LEVELS[level], public_id, changed_at)
         for seq, change_type, level, public_id, changed_at in tx.rows(statement, keys)
     ]
 

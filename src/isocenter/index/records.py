@@ -1,8 +1,14 @@
-"""What goes into the index and what comes out of it."""
+"""What goes into the index and what comes out of it.
+
+Records that are read by the hundred for one answer are msgspec structures, which are made several
+times as fast as frozen dataclasses.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+import msgspec
 
 from isocenter.dicom.levels import Level
 
@@ -177,8 +183,7 @@ class NewInstance:
     stored_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One entry of the change log."""
 
     seq: int
@@ -204,8 +209,7 @@ class StoreResult:
     has_replaced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceRow:
+class ResourceRow(msgspec.Struct, frozen=True):
     """A resource as the index knows it."""
 
     level: Level
@@ -225,8 +229,7 @@ class ResourceRow:
     file_size: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(msgspec.Struct, frozen=True):
     """The counters of the whole archive; sizes in bytes."""
 
     patients: int

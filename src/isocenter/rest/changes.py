@@ -16,7 +16,8 @@ __all__ = ["clear_changes", "list_changes"]
 _DEFAULT_LIMIT = 100
 _LARGEST_LIMIT = 100_000
 _LARGEST = 2**63 - 1
-_TYPES = {change_type.title: change_type for change_type in ChangeType}
+_TITLES = {change_type: change_type.title for change_type in ChangeType}
+_TYPES = {title: change_type for change_type, title in _TITLES.items()}
 
 
 async def list_changes(services: Services, req: Request, resp: Response) -> None:
@@ -81,7 +82,7 @@ def _describe_page(page: ChangePage) -> dict[str, Any]:
 def _describe_change(change: Change) -> dict[str, Any]:
     return {
         "Seq": change.seq,
-        "ChangeType": change.change_type.title,
+        "ChangeType": _TITLES[change.change_type],
         "ResourceType": change.level.title,
         "ID": change.public_id,
         "Path": f"/{change.level.plural}/{change.public_id}",

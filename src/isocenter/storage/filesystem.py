@@ -196,9 +196,12 @@ class FileSystemStorage:
 
     def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytearray | None:
         """Read a range if the page cache holds it (see `Storage.read_cached`)."""
-        content = bytearray(max(0, stop - start))
+        path = self._path(attachment_uuid)
+        if not 0 <= start <= stop:
+            return None
+        content = bytearray(stop - start)
         try:
-            descriptor = os.open(self._path(attachment_uuid), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 length = os.preadv(descriptor, [content], start, _WITHOUT_WAITING)
             finally:
@@ -231,8 +234,10 @@ class FileSystemStorage:
         """Iterate over the names of all blobs (see `Storage.iter_uuids`)."""
         with storage_errors():
             for first in _iter_hex_folders(self._root):
-                for second in _iter_hex_folders(f"{self._root}/{first}"):
-                    yield from _iter_blobs(self._root, f"{first}/{second}")
+                # A folder may vanish meanwhile; a root that is gone is an error, not emptiness.
+                with suppress(FileNotFoundError):
+                    for second in _iter_hex_folders(f"{self._root}/{first}"):
+                        yield from _iter_blobs(self._root, f"{first}/{second}")
 
     def remove_temporary(self, older_than_s: float) -> int:
         """Remove what killed writers left (see `Storage.remove_temporary`)."""
@@ -241,8 +246,8 @@ class FileSystemStorage:
         with storage_errors(), os.scandir(self._temporary) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.is_file(follow_symlinks=False) and status.st_mtime <= newest:
+                    written_at = int(entry.stat(follow_symlinks=False).st_mtime)
+                    if entry.is_file(follow_symlinks=False) and written_at <= newest:
                         os.unlink(entry.path)
                         count += 1
         return count
@@ -299,14 +304,14 @@ class FileSystemStorage:
         folder = _folder_of(attachment_uuid)
         target = f"{self._root}/{folder}/{attachment_uuid}"
         for attempt in range(1, _RENAME_ATTEMPTS + 1):
-            if folder not in self._known_folders:
-                self._ensure_folder(folder)
             try:
+                if folder not in self._known_folders:
+                    self._ensure_folder(folder)
                 os.rename(source, target)
                 if self._is_synced:
                     self._sync_entry(folder, target)
             except FileNotFoundError:
-                # The last other blob of the folder was removed, and the folder with it.
+                # The last other blob of a folder was removed just now, and the folder with it.
                 if attempt == _RENAME_ATTEMPTS or not os.path.lexists(source):
                     raise
                 self._forget_folder(folder)
@@ -391,8 +396,8 @@ def _make_folder(path: str) -> None:
 
 
 def _iter_hex_folders(parent: str) -> Iterator[str]:
-    """Iterate over the folders with names of two hex digits; none if the parent is gone."""
-    with suppress(FileNotFoundError), os.scandir(parent) as entries:
+    """Iterate over the folders with names of two hex digits."""
+    with os.scandir(parent) as entries:
         for entry in entries:
             if _HEX.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
                 yield entry.name

@@ -117,6 +117,14 @@ class MemoryStorage:
         check_range(start, stop, len(content))
         return content[start:stop]
 
+    def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytes | None:
+        """Read a range without waiting (see `Storage.read_cached`)."""
+        check_uuid(attachment_uuid)
+        content = self._blobs.get(attachment_uuid)
+        if content is None or not 0 <= start <= stop <= len(content):
+            return None
+        return content[start:stop]
+
     def open_reader(self, attachment_uuid: str) -> MemoryBlobReader:
         """Open a blob for reading in pieces (see `Storage.open_reader`)."""
         return MemoryBlobReader(self._get(attachment_uuid))

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_default_file_read_back_gives_the_defaults(default_file: Path) -> None:
 
     defaults = Configuration.defaults()
     assert configuration.warnings == ()
-    assert {name: value for name, value in configuration.values.items()} == {
+    assert dict(configuration.values) == {
         name: defaults.get_default(name) for name in configuration.values
     }
 
@@ -53,10 +54,9 @@ def test_default_file_sets_every_option_with_a_constant_default(default_file: Pa
 
 
 def test_default_file_with_all_options_uncommented_is_accepted(tmp_path: Path) -> None:
-    lines = format_default_file().splitlines()
-    uncommented = [line.replace('// "', '"') if line.endswith(",") else line for line in lines]
+    uncommented = re.sub(r'(?m)^( *)// ("\w+": .*,)$', r"\1\2", format_default_file())
     path = tmp_path / DEFAULT_FILE_NAME
-    path.write_text("\n".join(uncommented), encoding="utf-8")
+    path.write_text(uncommented, encoding="utf-8")
 
     assert load_configuration([path], {}).values.keys() == OPTIONS.keys()
 

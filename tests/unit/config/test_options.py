@@ -9,7 +9,41 @@ from isocenter.config.option import Effect, Option
 from isocenter.config.options import GROUPS, OPTIONS, SECTIONS
 
 # Typed from the behaviour manual §38.
-CORE = ["Name", "StorageDirectory", "IndexDirectory", "TemporaryDirectory", "StorageCompression", "StoreDicom", "StoreMD5ForAttachments", "SyncStorageArea", "MaximumStorageSize", "MaximumPatientCount", "MaximumStorageMode", "OverwriteInstances", "ReadOnly", "PatientLevelEnabled", "CheckRevisions", "DatabaseServerIdentifier", "Locale", "MallocArenaMax", "StableAge", "ExtraMainDicomTags", "StorageAccessOnFind", "LimitFindResults", "LimitFindInstances", "CaseSensitivePN", "DefaultEncoding", "Dictionary", "ExternalDictionaries", "LoadPrivateDictionary", "DefaultPrivateCreator", "UserMetadata", "UserContentType", "Warnings", "LogExportedResources", "ConcurrentJobs", "JobsHistorySize", "SaveJobs", "JobsEngineThreadsCount", "MediaArchiveSize", "SynchronousZipStream", "ZipUseUtf8", "MaximumFileSizeInArchiveMB", "QueryRetrieveSize", "StorageCommitmentReportsSize", "HttpServerEnabled", "HttpPort", "HttpBindAddresses", "HttpThreadsCount", "HttpDescribeErrors", "HttpCompressionEnabled", "KeepAlive", "KeepAliveTimeout", "TcpNoDelay", "HttpRequestTimeout", "MaximumRequestBodySizeMB", "RemoteAccessAllowed", "AuthenticationEnabled", "RegisteredUsers", "SslEnabled", "SslCertificate", "SslMinimumProtocolVersion", "SslCiphersAccepted", "SslVerifyPeers", "SslTrustedClientCertificates", "OrthancExplorerEnabled", "WebDavEnabled", "WebDavDeleteAllowed", "WebDavUploadAllowed", "ExecuteLuaEnabled", "RestApiWriteToFileSystemEnabled", "OrthancPeers", "OrthancPeersInDatabase", "HttpProxy", "HttpTimeout", "HttpVerbose", "HttpsVerifyPeers", "HttpsCACertificates", "Pkcs11", "DicomServerEnabled", "DicomAet", "DicomPort", "DicomThreadsCount", "DicomCheckCalledAet", "DicomScpTimeout", "DicomAssociationCloseDelay", "MaximumPduLength", "StrictAetComparison", "DicomAlwaysAllowEcho", "DicomAlwaysAllowStore", "DicomAlwaysAllowFind", "DicomAlwaysAllowFindWorklist", "DicomAlwaysAllowGet", "DicomAlwaysAllowMove", "DicomCheckModalityHost", "AcceptedTransferSyntaxes", "AcceptedSopClasses", "RejectedSopClasses", "UnknownSopClassAccepted", "DeflatedTransferSyntaxAccepted", "JpegTransferSyntaxAccepted", "JpegLosslessTransferSyntaxAccepted", "Jpeg2000TransferSyntaxAccepted", "JpipTransferSyntaxAccepted", "Mpeg2TransferSyntaxAccepted", "Mpeg4TransferSyntaxAccepted", "H265TransferSyntaxAccepted", "RleTransferSyntaxAccepted", "SynchronousCMove", "DicomTlsEnabled", "DicomTlsPrivateKey", "DicomTlsCertificate", "DicomTlsTrustedCertificates", "DicomTlsRemoteCertificateRequired", "DicomTlsMinimumProtocolVersion", "DicomTlsCiphersAccepted", "DicomModalities", "DicomModalitiesInDatabase", "DicomEchoChecksFind", "DicomDefaultRetrieveMethod", "DicomScuTimeout", "DicomScuPreferredTransferSyntax", "TranscodeDicomProtocol", "IngestTranscoding", "IngestTranscodingOfUncompressed", "IngestTranscodingOfCompressed", "DicomLossyTranscodingQuality", "BuiltinDecoderTranscoderOrder", "MaximumConcurrentDcmtkTranscoders", "MaximumStorageCacheSize", "StorageLoaderThreadsCount", "StorageMemoryCapacity", "DicomParserThreadsCount", "DicomParserMemoryCapacity", "DicomParserCacheSize", "TranscoderThreadsCount", "TranscoderMemoryCapacity", "TranscoderCacheSize", "SequentialDicomReaderThreadsCount", "SequentialDicomReaderWindowSize", "SequentialDicomReaderWindowCapacity", "LoaderThreads", "ZipLoaderThreads", "LuaScripts", "LuaHeartBeatPeriod", "Plugins", "MetricsEnabled", "DeidentifyLogs", "DeidentifyLogsDicomVersion"]
+CORE = """
+Name StorageDirectory IndexDirectory TemporaryDirectory StorageCompression StoreDicom
+StoreMD5ForAttachments SyncStorageArea MaximumStorageSize MaximumPatientCount MaximumStorageMode
+OverwriteInstances ReadOnly PatientLevelEnabled CheckRevisions DatabaseServerIdentifier Locale
+MallocArenaMax StableAge ExtraMainDicomTags StorageAccessOnFind LimitFindResults LimitFindInstances
+CaseSensitivePN DefaultEncoding Dictionary ExternalDictionaries LoadPrivateDictionary
+DefaultPrivateCreator UserMetadata UserContentType Warnings LogExportedResources ConcurrentJobs
+JobsHistorySize SaveJobs JobsEngineThreadsCount MediaArchiveSize SynchronousZipStream ZipUseUtf8
+MaximumFileSizeInArchiveMB QueryRetrieveSize StorageCommitmentReportsSize HttpServerEnabled
+HttpPort HttpBindAddresses HttpThreadsCount HttpDescribeErrors HttpCompressionEnabled KeepAlive
+KeepAliveTimeout TcpNoDelay HttpRequestTimeout MaximumRequestBodySizeMB RemoteAccessAllowed
+AuthenticationEnabled RegisteredUsers SslEnabled SslCertificate SslMinimumProtocolVersion
+SslCiphersAccepted SslVerifyPeers SslTrustedClientCertificates OrthancExplorerEnabled WebDavEnabled
+WebDavDeleteAllowed WebDavUploadAllowed ExecuteLuaEnabled RestApiWriteToFileSystemEnabled
+OrthancPeers OrthancPeersInDatabase HttpProxy HttpTimeout HttpVerbose HttpsVerifyPeers
+HttpsCACertificates Pkcs11 DicomServerEnabled DicomAet DicomPort DicomThreadsCount
+DicomCheckCalledAet DicomScpTimeout DicomAssociationCloseDelay MaximumPduLength StrictAetComparison
+DicomAlwaysAllowEcho DicomAlwaysAllowStore DicomAlwaysAllowFind DicomAlwaysAllowFindWorklist
+DicomAlwaysAllowGet DicomAlwaysAllowMove DicomCheckModalityHost AcceptedTransferSyntaxes
+AcceptedSopClasses RejectedSopClasses UnknownSopClassAccepted DeflatedTransferSyntaxAccepted
+JpegTransferSyntaxAccepted JpegLosslessTransferSyntaxAccepted Jpeg2000TransferSyntaxAccepted
+JpipTransferSyntaxAccepted Mpeg2TransferSyntaxAccepted Mpeg4TransferSyntaxAccepted
+H265TransferSyntaxAccepted RleTransferSyntaxAccepted SynchronousCMove DicomTlsEnabled
+DicomTlsPrivateKey DicomTlsCertificate DicomTlsTrustedCertificates
+DicomTlsRemoteCertificateRequired DicomTlsMinimumProtocolVersion DicomTlsCiphersAccepted
+DicomModalities DicomModalitiesInDatabase DicomEchoChecksFind DicomDefaultRetrieveMethod
+DicomScuTimeout DicomScuPreferredTransferSyntax TranscodeDicomProtocol IngestTranscoding
+IngestTranscodingOfUncompressed IngestTranscodingOfCompressed DicomLossyTranscodingQuality
+BuiltinDecoderTranscoderOrder MaximumConcurrentDcmtkTranscoders MaximumStorageCacheSize
+StorageLoaderThreadsCount StorageMemoryCapacity DicomParserThreadsCount DicomParserMemoryCapacity
+DicomParserCacheSize TranscoderThreadsCount TranscoderMemoryCapacity TranscoderCacheSize
+SequentialDicomReaderThreadsCount SequentialDicomReaderWindowSize
+SequentialDicomReaderWindowCapacity LoaderThreads ZipLoaderThreads LuaScripts LuaHeartBeatPeriod
+Plugins MetricsEnabled DeidentifyLogs DeidentifyLogsDicomVersion
+"""
 
 # Typed from the behaviour manual §39; object storage stands for three plugins.
 PLUGINS = {
@@ -44,7 +78,7 @@ PLUGINS = {
 
 
 def test_options_core_are_exactly_those_of_the_manual() -> None:
-    assert {name for name in OPTIONS if "." not in name} == set(CORE)
+    assert {name for name in OPTIONS if "." not in name} == set(CORE.split())
 
 
 @pytest.mark.parametrize("section", PLUGINS)

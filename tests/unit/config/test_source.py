@@ -55,7 +55,7 @@ def test_parse_source_variable_is_replaced(
         ('{"a": /* long\ncomment */ x}', "line 2, column 12: Expecting value"),
         ('{\n"a": 1 /* no end }', "line 2, column 8: this comment has no end"),
         ('{"a": 1 /*/', "line 1, column 9: this comment has no end"),
-        ('{"a": "${X}",\n "b": "${LONG}" x}', "line 2, column 16: Expecting ',' delimiter"),
+        ('{"a": "${X}",\n "b": "${LONG}" x}', "line 2, column 17: Expecting ',' delimiter"),
         ('{"a": ${X} x}', "line 1, column 12: Expecting ',' delimiter"),
         ('{"a":\n "${MISSING}"}', "line 2, column 3: the environment variable MISSING is not set"),
         ('{"a": "http://no end}', "line 1, column 7: Unterminated string"),

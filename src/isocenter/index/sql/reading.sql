@@ -12,24 +12,29 @@ SELECT internal_id FROM resources WHERE level = :level AND public_id = :public_i
 
 -- name: lookup_dicom_attachment
 SELECT a.attachment_uuid, a.compression, a.compressed_size, a.uncompressed_size,
-       a.compressed_md5, a.uncompressed_md5, a.revision, r.metadata
-FROM resources r JOIN attachments a ON a.resource_id = r.internal_id AND a.content_type = 1
-WHERE r.level = 3 AND r.public_id = :public_id;
+       a.compressed_md5, a.uncompressed_md5, a.revision,
+       (SELECT r.metadata FROM resources r WHERE r.internal_id = a.resource_id)
+FROM attachments a
+WHERE a.content_type = 1 AND a.resource_id =
+    (SELECT i.internal_id FROM resources i WHERE i.level = 3 AND i.public_id = :public_id);
 
+-- Single values come by subqueries: SQLite runs them several times as fast as joins of one row.
 -- name: describe
 SELECT r.level, r.public_id, r.main_tags, r.patient_tags, r.metadata, r.last_update, r.is_stable,
-       r.index_in_series, r.expected_instances, p.public_id,
-       (SELECT string_agg(c.public_id, ',' ORDER BY c.public_id)
+       r.index_in_series, r.expected_instances,
+       (SELECT p.public_id FROM resources p WHERE p.internal_id = r.parent_id),
+       (SELECT string_agg(c.public_id, ',')
         FROM resources c WHERE c.parent_id = r.internal_id),
-       (SELECT string_agg(l.label, ',' ORDER BY l.label)
+       (SELECT string_agg(l.label, ',')
         FROM labels l WHERE l.resource_id = r.internal_id),
        CASE WHEN r.expected_instances IS NOT NULL THEN
            (SELECT string_agg(CAST(COALESCE(c.index_in_series, -1) AS TEXT), ',')
             FROM resources c WHERE c.parent_id = r.internal_id) END,
-       a.attachment_uuid, a.uncompressed_size
+       (SELECT a.attachment_uuid FROM attachments a
+        WHERE a.resource_id = r.internal_id AND a.content_type = 1),
+       (SELECT a.uncompressed_size FROM attachments a
+        WHERE a.resource_id = r.internal_id AND a.content_type = 1)
 FROM resources r
-LEFT JOIN resources p ON p.internal_id = r.parent_id
-LEFT JOIN attachments a ON a.resource_id = r.internal_id AND a.content_type = 1
 
 -- name: describe_one
 $describe WHERE r.level = :level AND r.public_id = :public_id;

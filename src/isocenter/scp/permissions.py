@@ -1,0 +1,110 @@
+"""Who may do what over the DICOM protocol."""
+
+import ipaddress
+import logging
+import socket
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from isocenter.config.configuration import Configuration
+from isocenter.config.remote_modalities import RemoteModality
+
+__all__ = ["Operation", "Permissions", "build_permissions", "resolve_hosts"]
+
+_log = logging.getLogger(__name__)
+
+
+class Operation(Enum):
+    """What a remote modality may ask for; the value is the attribute that allows it."""
+
+    ECHO = "allow_echo"
+    STORE = "allow_store"
+
+
+_ALWAYS_ALLOW = {
+    Operation.ECHO: "DicomAlwaysAllowEcho",
+    Operation.STORE: "DicomAlwaysAllowStore",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """The rules of access.
+
+    Attributes
+    ----------
+    open_operations
+        What everybody may do.
+    modalities
+        The known remote modalities.
+    has_strict_titles
+        Tell titles apart by case.
+    addresses
+        For each host name its addresses; ``None`` if hosts are not checked.
+
+    References
+    ----------
+    Orthanc: who may do what (behaviour manual §25.1, quirk 26)
+    """
+
+    open_operations: Collection[Operation]
+    modalities: Collection[RemoteModality]
+    has_strict_titles: bool = False
+    addresses: Mapping[str, frozenset[str]] | None = None
+
+    def may_associate(self, calling_ae_title: str, address: str) -> bool:
+        """Tell whether a caller may open an association at all."""
+        return bool(self.open_operations) or bool(self._find(calling_ae_title, address))
+
+    def may(self, operation: Operation, calling_ae_title: str, address: str) -> bool:
+        """Tell whether a caller may use a service."""
+        if operation in self.open_operations:
+            return True
+        found = self._find(calling_ae_title, address)
+        return any(getattr(modality, operation.value) for modality in found)
+
+    def are_same_title(self, one: str, other: str) -> bool:
+        """Compare two AE titles; blanks at both ends do not count (PS3.5 §6.2)."""
+        one, other = one.strip(), other.strip()
+        return one == other or (not self.has_strict_titles and one.upper() == other.upper())
+
+    def _find(self, calling_ae_title: str, address: str) -> list[RemoteModality]:
+        """List the modalities that the caller is, by its title and, if asked, its address."""
+        return [
+            modality
+            for modality in self.modalities
+            if self.are_same_title(modality.ae_title, calling_ae_title)
+            and (self.addresses is None or address in self.addresses.get(modality.host, ()))
+        ]
+
+
+def build_permissions(configuration: Configuration) -> Permissions:
+    """Read the rules from the configuration. Resolves host names, so it may block."""
+    modalities = tuple(configuration.remote_modalities.values())
+    has_host_check = configuration.boolean("DicomCheckModalityHost")
+    return Permissions(
+        open_operations=frozenset(
+            operation for operation, name in _ALWAYS_ALLOW.items() if configuration.boolean(name)
+        ),
+        modalities=modalities,
+        has_strict_titles=configuration.boolean("StrictAetComparison"),
+        addresses=resolve_hosts(m.host for m in modalities) if has_host_check else None,
+    )
+
+
+def resolve_hosts(hosts: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Find the addresses of some hosts; a host that is not known has none. Blocks."""
+    resolved = {}
+    for host in set(hosts):
+        try:
+            entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except OSError:
+            _log.warning("a modality's host is not known; it will be refused", extra={"host": host})
+            entries = []
+        resolved[host] = frozenset(_normalize(str(entry[4][0])) for entry in entries)
+    return resolved
+
+
+def _normalize(address: str) -> str:
+    return str(ipaddress.ip_address(address.partition("%")[0]))
