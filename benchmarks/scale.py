@@ -188,7 +188,13 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=1_000_000, help="instances at the end")
     parser.add_argument("--steps", type=int, default=2, help="steps, each ten times the one before")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per line (default: 5)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    smallest = _PAGE * _STUDY_INSTANCES
+    if options.count // 10 ** (options.steps - 1) < smallest:
+        parser.error(
+            f"the first step would have less than {smallest} instances, one page of studies"
+        )
+    return options
 
 
 def _run(options: argparse.Namespace) -> None:

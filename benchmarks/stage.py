@@ -1,10 +1,12 @@
 """What all measurements of a run share: templates, fresh study numbers, the stored population."""
 
+import fcntl
 import itertools
 import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from benchmarks.failures import BenchmarkError
 from benchmarks.processes import wait_idle
@@ -40,9 +42,15 @@ class Stage:
         Keys of the population that is read: 24 MR studies of 20 instances, a CT study of 200.
     running
         The servers that are up now; all must be idle before a measurement starts.
+
+    Raises
+    ------
+    BenchmarkError
+        If another benchmark runs, or a tool is missing.
     """
 
     def __init__(self, folder: Path, *, effort: float, duration_s: int) -> None:
+        self._lock = _lock_work()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.folder = folder
@@ -97,3 +105,18 @@ class Stage:
     def _store(self, server: Server, modality: str, keys: Iterable[InstanceKey]) -> None:
         """Upload instances, not measured."""
         upload(server.http_port, self.templates[modality], list(keys))
+
+
+def _lock_work() -> BinaryIO:
+    """Keep a second benchmark away: both would measure each other.
+
+    The lock ends with the file, so with the process at the latest.
+    """
+    WORK.mkdir(exist_ok=True)
+    file = (WORK / "lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise BenchmarkError("another benchmark is running in this checkout") from error
+    return file

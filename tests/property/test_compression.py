@@ -1,4 +1,5 @@
 import zlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ def test_iter_decompressed_zlib_stream_reads_back(
     edges = [0, *sorted(cuts), len(stored)]
 
     pieces = iter_decompressed(
-        (stored[start:stop] for start, stop in zip(edges, edges[1:], strict=False)), len(content)
+        (stored[start:stop] for start, stop in pairwise(edges)), len(content)
     )
 
     assert b"".join(pieces) == content

@@ -41,10 +41,17 @@ _PRIVATE_LINE = re.compile(
 )
 
 
-def main() -> None:
-    """Write both generated files beside this one."""
-    folder, target = Path(sys.argv[1]), Path(__file__).parent
-    rows = _read_standard(folder) | _read_repeating() | _read_private(folder)
+def write_tables(source: Path, target: Path) -> None:
+    """Write both generated files.
+
+    Parameters
+    ----------
+    source
+        Folder of DCMTK's ``dicom.dic`` and ``private.dic``.
+    target
+        Folder of the generated files.
+    """
+    rows = _read_standard(source) | _read_repeating() | _read_private(source)
     lines = ["\t".join(rows[key]) for key in sorted(rows)]
     (target / "data_elements.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (target / "_storage_classes.py").write_text("\n".join(_iter_storage_lines()) + "\n")
@@ -107,4 +114,4 @@ def _is_storage(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    write_tables(Path(sys.argv[1]), Path(__file__).parent)

@@ -145,12 +145,16 @@ def guess_layout(buffer: Buffer, start: int, *, is_strict: bool = True) -> Layou
         tag, _, value, length = read_element_header(buffer, start, size, layout)
         fits = length == UNDEFINED_LENGTH or value + length <= size
         has_vr = not layout.is_explicit or _has_known_vr(buffer, start, layout)
-        is_plausible = not is_strict or DEFAULT_DICTIONARY.lookup(tag) is not None
+        is_plausible = not is_strict or _can_start_data_set(tag)
         if fits and has_vr and is_plausible:
             return layout
     if start == size and not is_strict:
         return EXPLICIT_LITTLE
     raise BadFileFormatError("These bytes are neither a DICOM file nor a DICOM data set")
+
+
+def _can_start_data_set(tag: int) -> bool:
+    return tag >> 16 > _META_GROUP and DEFAULT_DICTIONARY.lookup(tag) is not None
 
 
 def _has_known_vr(buffer: Buffer, start: int, layout: Layout) -> bool:

@@ -79,7 +79,7 @@ def format_unknown(data: bytes, vr: str, character_set: CharacterSet) -> str:
     return text.strip(" ") if vr == "UI" else text
 
 
-def format_numbers(data: bytes, vr: str, byte_order: str, *, limit: int | None = None) -> str:
+def format_numbers(data: bytes, vr: str, byte_order: str) -> str:
     """Write binary numbers as text, joined with a backslash.
 
     Parameters
@@ -90,8 +90,6 @@ def format_numbers(data: bytes, vr: str, byte_order: str, *, limit: int | None =
         One of ``NUMBER_VRS``.
     byte_order
         ``<`` or ``>``, as in ``struct``.
-    limit
-        Stop after so many numbers.
 
     Notes
     -----
@@ -102,8 +100,6 @@ def format_numbers(data: bytes, vr: str, byte_order: str, *, limit: int | None =
         # Most numbers come alone: this is three times faster than the general way.
         return str(int.from_bytes(data, _BYTE_ORDERS[byte_order], signed=code.islower()))
     count = len(data) // size
-    if limit is not None:
-        count = min(count, limit)
     if vr == "AT":
         halves = struct.unpack_from(f"{byte_order}{count * 2}H", data)
         pairs = zip(halves[::2], halves[1::2], strict=True)

@@ -14,6 +14,7 @@ Orthanc REST: storage folder (behaviour manual §8.5); rename(2), fsync(2)
 import errno
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,7 +42,7 @@ __all__ = ["FileBlobReader", "FileBlobWriter", "FileSystemStorage"]
 
 _TEMPORARY = "tmp"
 
-# A folder can vanish only while its last blob is being removed; more often than that is a fault.
+# Another process may remove a new folder before anything is in it; more often than that is a fault.
 _RENAME_ATTEMPTS = 10
 
 _COPY_BYTES = 1 << 20
@@ -144,12 +145,13 @@ class FileSystemStorage:
         self._root = os.path.abspath(root)
         self._temporary = f"{self._root}/{_TEMPORARY}"
         self._is_synced = sync
+        # Guards making and removing folders, never a wait for the disk.
+        self._folders_lock = threading.Lock()
         # Folders ("ab", "ab/cd") whose own entries are durable: at most 256 + 65,536 hex names.
-        self._known_folders: set[str] = set()
+        # Each use is one step of the set, so it needs no lock.
+        self._durable_folders: set[str] = set()
         with storage_errors():
-            os.makedirs(self._temporary, FOLDER_MODE, exist_ok=True)
-            if sync:
-                sync_path(self._root)
+            self._make_root()
 
     @property
     def spool_folder(self) -> Path:
@@ -295,6 +297,13 @@ class FileSystemStorage:
             file.close()
             self._rename(file.path, attachment_uuid)
 
+    def _make_root(self) -> None:
+        is_new = not os.path.lexists(self._root)
+        os.makedirs(self._root, FOLDER_MODE, exist_ok=True)
+        _make_folder(self._temporary)
+        if self._is_synced and is_new:
+            sync_path(os.path.dirname(self._root))
+
     def _path(self, attachment_uuid: str) -> str:
         check_uuid(attachment_uuid)
         return f"{self._root}/{_folder_of(attachment_uuid)}/{attachment_uuid}"
@@ -303,68 +312,69 @@ class FileSystemStorage:
         """Rename a durable file to its final name and make the entry durable."""
         folder = _folder_of(attachment_uuid)
         target = f"{self._root}/{folder}/{attachment_uuid}"
-        for attempt in range(1, _RENAME_ATTEMPTS + 1):
-            try:
-                if folder not in self._known_folders:
-                    self._ensure_folder(folder)
-                os.rename(source, target)
-                if self._is_synced:
-                    self._sync_entry(folder, target)
-            except FileNotFoundError:
-                # The last other blob of a folder was removed just now, and the folder with it.
-                if attempt == _RENAME_ATTEMPTS or not os.path.lexists(source):
-                    raise
-                self._forget_folder(folder)
-            else:
-                return
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            if not os.path.lexists(source):
+                raise
+            # The folder never was, or it was removed with its last blob.
+            self._rename_into_new_folder(source, target, folder)
+        if self._is_synced:
+            self._sync_entry(folder, target)
+
+    def _rename_into_new_folder(self, source: str, target: str, folder: str) -> None:
+        with self._folders_lock:
+            self._durable_folders.difference_update((folder, folder[:2]))
+            for attempt in range(1, _RENAME_ATTEMPTS + 1):
+                try:
+                    _make_folder(f"{self._root}/{folder[:2]}")
+                    _make_folder(f"{self._root}/{folder}")
+                    os.rename(source, target)
+                except FileNotFoundError:
+                    if attempt == _RENAME_ATTEMPTS:
+                        raise
+                else:
+                    return
 
     def _sync_entry(self, folder: str, target: str) -> None:
         try:
             sync_path(f"{self._root}/{folder}")
+            if folder not in self._durable_folders:
+                self._sync_folders(folder)
         except OSError:
             # The caller will be told that the blob is not there, so it must not be.
             remove_quietly(target)
             raise
 
-    def _ensure_folder(self, folder: str) -> None:
-        """Make the two folders of a blob if they are missing, durably.
+    def _sync_folders(self, folder: str) -> None:
+        """Make the entries of the two folders of a blob durable.
 
-        Folders that exist may have been made by another process just now, or by one that was
-        killed: their entries are made durable too before they are trusted.
+        Even if they were there: another process may have made them just now, or one that was
+        killed. After the entry of the blob this is cheap, because a journal was written already.
         """
         first = folder[:2]
         parent = f"{self._root}/{first}"
-        if first not in self._known_folders:
-            _make_folder(parent)
-            siblings = list(_iter_hex_folders(parent))
-            self._sync_folders(self._root, parent)
-            self._known_folders.update(f"{first}/{second}" for second in siblings)
-            self._known_folders.add(first)
-        if folder not in self._known_folders:
-            _make_folder(f"{self._root}/{folder}")
-            self._sync_folders(parent)
-            self._known_folders.add(folder)
-
-    def _sync_folders(self, *paths: str) -> None:
-        if self._is_synced:
-            for path in paths:
-                sync_path(path)
-
-    def _forget_folder(self, folder: str) -> None:
-        self._known_folders.discard(folder)
-        self._known_folders.discard(folder[:2])
+        is_first_durable = first in self._durable_folders
+        durable = {folder}
+        if not is_first_durable:
+            durable |= {f"{first}/{second}" for second in _iter_hex_folders(parent)}
+        sync_path(parent)
+        if not is_first_durable:
+            sync_path(self._root)
+            durable.add(first)
+        self._durable_folders.update(durable)
 
     def _remove_empty_folders(self, folder: str) -> None:
         """Remove the two folders of a blob that are empty.
 
         The system refuses to remove a folder with an entry, and a writer that finds its folder gone
-        makes it anew, so neither needs a lock.
+        makes it anew.
         """
-        with suppress(OSError):
+        with self._folders_lock, suppress(OSError):
             os.rmdir(f"{self._root}/{folder}")
-            self._known_folders.discard(folder)
+            self._durable_folders.discard(folder)
             os.rmdir(f"{self._root}/{folder[:2]}")
-            self._known_folders.discard(folder[:2])
+            self._durable_folders.discard(folder[:2])
 
     def _copy(self, source: str, attachment_uuid: str) -> None:
         """Take over a file of another file system."""

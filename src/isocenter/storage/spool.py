@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, Self
 
-from isocenter.errors import BadSequenceError, InternalError
+from isocenter.errors import BadSequenceError
 from isocenter.storage.failures import storage_errors
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.temporary import TemporaryFile, read_exactly
@@ -151,11 +151,13 @@ class SpooledContent:
         """
         with self._in_use():
             self._flush()
-            kept = list(self._kept)
+            kept, file = list(self._kept), self._file
         yield from kept
+        if file is None:
+            return
         for start in range(0, self._written_bytes, _CHUNK_BYTES):
             with self._in_use(), storage_errors():
-                chunk = self._read(start)
+                chunk = read_exactly(file.fileno(), start, _CHUNK_BYTES)
             yield chunk
 
     def md5(self) -> str:
@@ -246,13 +248,8 @@ class SpooledContent:
         self._written_bytes += sum(map(len, self._kept))
         self._kept = []
 
-    def _read(self, start: int) -> bytes:
-        if self._file is None:
-            raise InternalError("The temporary file is gone")
-        return read_exactly(self._file.fileno(), start, _CHUNK_BYTES)
-
     def _join(self) -> bytes:
         """Give what is in memory as one piece, joined only once."""
-        if len(self._kept) != 1:
+        if len(self._kept) > 1:
             self._kept = [b"".join(self._kept)]
-        return self._kept[0]
+        return self._kept[0] if self._kept else b""

@@ -45,8 +45,8 @@ def test_write_path_has_orthanc_layout(storage: FileSystemStorage, tmp_path: Pat
 def test_write_modes_exclude_others(storage: FileSystemStorage, tmp_path: Path) -> None:
     storage.write(UUID, CONTENT)
 
-    made = list((tmp_path / "storage").rglob("*"))
-    assert len(made) == 4
+    made = list(tmp_path.rglob("*"))
+    assert len(made) == 5
     assert not any(stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO for path in made)
 
 
@@ -163,8 +163,8 @@ def test_write_order_makes_file_then_folders_durable(
         os.fsync(descriptor)
 
     def rename(source: str, target: str) -> None:
-        steps.append(("rename", target.removeprefix(root)))
         os.rename(source, target)
+        steps.append(("rename", target.removeprefix(root)))
 
     replace_os(monkeypatch, "temporary", fsync=fsync)
     replace_os(monkeypatch, "filesystem", rename=rename)
@@ -172,16 +172,37 @@ def test_write_order_makes_file_then_folders_durable(
     storage.write(UUID, CONTENT)
     storage.write(NEIGHBOR, CONTENT)
 
-    assert steps[0][1].startswith(temporary)
-    assert steps[1:6] == [
-        ("fsync", ""),
-        ("fsync", "/01"),
-        ("fsync", "/01"),
+    assert steps.pop(0)[1].startswith(temporary)
+    assert steps.pop(4)[1].startswith(temporary)
+    assert steps == [
         ("rename", f"/01/23/{UUID}"),
         ("fsync", "/01/23"),
+        ("fsync", "/01"),
+        ("fsync", ""),
+        ("rename", f"/01/23/{NEIGHBOR}"),
+        ("fsync", "/01/23"),
     ]
-    assert steps[6][1].startswith(temporary)
-    assert steps[7:] == [("rename", f"/01/23/{NEIGHBOR}"), ("fsync", "/01/23")]
+
+
+def test_write_folder_of_killed_process_is_made_durable_once(
+    storage: FileSystemStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "storage"
+    (root / "01" / "23").mkdir(parents=True)
+    (root / "01" / "ff").mkdir()
+    synced: list[str] = []
+    monkeypatch.setattr("isocenter.storage.filesystem.sync_path", synced.append)
+
+    for name in (UUID, NEIGHBOR, COUSIN):
+        storage.write(name, CONTENT)
+
+    assert [path.removeprefix(str(root)) for path in synced] == [
+        "/01/23",
+        "/01",
+        "",
+        "/01/23",
+        "/01/ff",
+    ]
 
 
 def test_write_unsynced_never_waits_for_the_disk(
@@ -251,6 +272,19 @@ def test_adopt_other_file_system_copies(
     assert storage.read(UUID) == CONTENT
 
 
+def test_adopt_file_vanishing_meanwhile_raises(
+    storage: FileSystemStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = tmp_path / "upload"
+    upload.write_bytes(CONTENT)
+    monkeypatch.setattr("isocenter.storage.filesystem.sync_path", os.unlink)
+
+    with pytest.raises(StorageUnavailableError):
+        storage.adopt(UUID, upload)
+
+    assert list_files(tmp_path) == []
+
+
 def test_adopt_unreadable_file_keeps_it(
     storage: FileSystemStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +320,21 @@ def test_remove_folder_removed_by_other_process_writes_again(
     storage.write(NEIGHBOR, CONTENT)
 
     assert storage.read(NEIGHBOR) == CONTENT
+
+
+def test_write_new_folder_removed_by_other_process_tries_again(
+    storage: FileSystemStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removals = iter([True, True])
+
+    def mkdir(path: str, mode: int) -> None:
+        if not (path.endswith("/23") and next(removals, False)):
+            os.mkdir(path, mode)
+
+    replace_os(monkeypatch, "filesystem", mkdir=mkdir)
+    storage.write(UUID, CONTENT)
+
+    assert storage.read(UUID) == CONTENT
 
 
 def test_remove_failing_call_raises(

@@ -11,7 +11,8 @@ def test_is_uuid_fresh_uuid_is_true() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "index", "0123ABCD-0000-4000-8000-000000000001", "{" + str(uuid.uuid4()) + "}"]
+    "name",
+    ["", "index", "0123ABCD-0000-4000-8000-000000000001", "{0123abcd-0000-4000-8000-000000000001}"],
 )
 def test_is_uuid_other_text_is_false(name: str) -> None:
     assert not is_uuid(name)
