@@ -366,7 +366,7 @@ class _Writer:
         if self._shape is Shape.HUMAN:
             target[name] = value
             return
-        key = f"{tag >> 16:04x},{tag & 0xFFFF:04x}"
+        key = tag.to_bytes(4, "big").hex(",", 2)  # As format_tag, which costs a call.
         if key in target:
             return
         if self._shape is Shape.SHORT:

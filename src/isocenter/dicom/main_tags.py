@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from isocenter.dicom.levels import Level
+from isocenter.dicom.tags import format_tag
 
 __all__ = [
     "DEFAULT_MAIN_TAGS",
@@ -161,9 +162,7 @@ class MainTags:
         ----------
         Orthanc REST: MainDicomTagsSignature (behaviour manual §4.2)
         """
-        return ";".join(
-            f"{tag >> 16:04x},{tag & 0xFFFF:04x}" for tag in sorted(self.by_level[level])
-        )
+        return ";".join(format_tag(tag) for tag in sorted(self.by_level[level]))
 
 
 def build_main_tags(extra: Mapping[Level, Iterable[int]] | None = None) -> MainTags:

@@ -66,7 +66,7 @@ def is_private_creator(tag: int) -> bool:
 
 def format_tag(tag: int) -> str:
     """Write a tag as Orthanc does, for example ``0010,0010``."""
-    return f"{tag >> 16:04x},{tag & 0xFFFF:04x}"
+    return tag.to_bytes(4, "big").hex(",", 2)
 
 
 class TagDictionary:

@@ -11,7 +11,7 @@ PS3.7 §6, §7.5, Annex D.3.3.3 (window); PS3.8 §7.2 to §7.4 (release, abort)
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from types import MappingProxyType
@@ -202,10 +202,11 @@ class DimseAssociation:
 
     async def iter_responses(
         self, context_id: int, command: Command, data: DataSource | None = None
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """Send a request and yield its responses up to the final one.
 
-        Leaving the iteration early does not cancel the request, see `send_cancel`.
+        Leaving the iteration early does not cancel the request, see `send_cancel`; close the
+        generator then, so that later responses are dropped.
 
         Raises
         ------

@@ -1,6 +1,13 @@
 from collections.abc import Callable
 
 import pytest
+from tests.support.scripted_peer import (
+    EXPLICIT_VR,
+    IMPLICIT_VR,
+    build_command,
+    build_request,
+    encode_message,
+)
 
 from isocenter.dimse.association import AssociationMachine, Role, TimerRequest
 from isocenter.dimse.commands import CommandField
@@ -35,13 +42,6 @@ from isocenter.dimse.protocol_error import AbortReason, AbortSource
 from isocenter.dimse.state_table import State
 from isocenter.dimse.user_information import UserInformation
 from isocenter.errors import InternalError
-from tests.support.scripted_peer import (
-    EXPLICIT_VR,
-    IMPLICIT_VR,
-    build_command,
-    build_request,
-    encode_message,
-)
 
 REQUEST = build_request()
 ACCEPT = build_accept(

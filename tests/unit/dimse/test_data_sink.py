@@ -1,10 +1,10 @@
 import pytest
+from tests.support.scripted_peer import build_command
 
 from isocenter.dimse.commands import CommandField
 from isocenter.dimse.data_sink import MemorySink, Message
 from isocenter.dimse.negotiation import PresentationContext
 from isocenter.errors import BodyTooLargeError
-from tests.support.scripted_peer import build_command
 
 
 async def test_memory_sink_keeps_fragments_until_closed() -> None:

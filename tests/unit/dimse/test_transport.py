@@ -1,0 +1,205 @@
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+from tests.support.scripted_peer import PATIENT, build_request, wait_until
+
+from isocenter.dimse.association import AssociationMachine, Role
+from isocenter.dimse.indications import AssociationRequested, Indication
+from isocenter.dimse.negotiation import REJECT_NO_REASON
+from isocenter.dimse.pdu import encode_pdu
+from isocenter.dimse.transport import AssociationTransport, PeerAddress, Timeouts
+
+
+class FakeConnection(asyncio.Transport):
+    """Records what the transport asks of the loop."""
+
+    def __init__(self, **information: Any) -> None:
+        super().__init__(information)
+        self.calls: list[str] = []
+        self.written = b""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def pause_reading(self) -> None:
+        self.calls.append("pause")
+
+    def resume_reading(self) -> None:
+        self.calls.append("resume")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+
+class FakeListener:
+    """Records what the transport tells."""
+
+    is_waiting_for_peer = True
+
+    def __init__(self) -> None:
+        self.transport: AssociationTransport
+        self.indications: list[Indication] = []
+        self.silences = 0
+        self.endings = 0
+
+    def connection_opened(self, transport: AssociationTransport) -> None:
+        self.transport = transport
+
+    def receive_indication(self, indication: Indication) -> None:
+        self.indications.append(indication)
+
+    def silence_exceeded(self) -> None:
+        self.silences += 1
+
+    def connection_ended(self) -> None:
+        self.endings += 1
+
+
+def build(
+    timeouts: Timeouts = PATIENT, **information: Any
+) -> tuple[AssociationTransport, FakeConnection, FakeListener]:
+    listener = FakeListener()
+    transport = AssociationTransport(AssociationMachine(Role.ACCEPTOR), listener, timeouts)
+    connection = FakeConnection(**information)
+    transport.connection_made(connection)
+    return transport, connection, listener
+
+
+def receive(transport: AssociationTransport, data: bytes) -> None:
+    transport.get_buffer(-1)[: len(data)] = data
+    transport.buffer_updated(len(data))
+
+
+REQUEST = encode_pdu(build_request())
+
+
+async def test_connection_without_address_or_tcp_is_served() -> None:
+    with socket.socket(socket.AF_UNIX) as unix:
+        transport, _, listener = build(peername="", socket=unix)
+        receive(transport, REQUEST)
+    assert transport.peer == PeerAddress("", 0)
+    assert [type(item) for item in listener.indications] == [AssociationRequested]
+    transport.connection_lost(None)
+    assert listener.endings == 1
+
+
+async def test_connection_over_tcp_is_tuned_and_leaves_no_socket_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        transport, _, _ = build(peername=client.getpeername(), socket=client)
+        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert transport.peer == PeerAddress("127.0.0.1", server.getsockname()[1])
+        receive(transport, REQUEST)
+        transport.connection_lost(None)
+        client.close()
+
+
+async def test_system_without_quick_acknowledgement_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("isocenter.dimse.transport._QUICK_ACK", None)
+    transport, _, listener = build()
+    receive(transport, REQUEST)
+    assert len(listener.indications) == 1
+    transport.connection_lost(None)
+
+
+async def test_hold_delivers_nothing_until_last_resume() -> None:
+    transport, connection, listener = build()
+    transport.hold()
+    transport.hold()
+    receive(transport, REQUEST)
+    transport.resume()
+    assert listener.indications == []
+    transport.resume()
+    assert len(listener.indications) == 1
+    assert connection.calls == ["pause", "resume"]
+    transport.connection_lost(None)
+
+
+async def test_hold_after_close_leaves_connection_alone() -> None:
+    transport, connection, _ = build()
+    transport.kill()
+    transport.hold()
+    transport.resume()
+    transport.close()
+    assert connection.calls == ["abort"]
+    transport.connection_lost(None)
+
+
+class ReentrantListener(FakeListener):
+    def receive_indication(self, indication: Indication) -> None:
+        super().receive_indication(indication)
+        self.transport.machine.reject_association(REJECT_NO_REASON)
+        self.transport.hold()
+        self.transport.resume()
+        self.transport.flush()
+
+
+async def test_listener_may_call_back_and_everything_leaves_in_one_write() -> None:
+    transport, connection, _ = build()
+    transport.listener = listener = ReentrantListener()
+    listener.transport = transport
+    receive(transport, REQUEST)
+    assert connection.written == encode_pdu(REJECT_NO_REASON)
+    transport.connection_lost(None)
+
+
+async def test_close_that_hangs_is_aborted_after_artim() -> None:
+    transport, connection, _ = build(Timeouts(artim_s=0.01, silence_s=None))
+    transport.close()
+    await wait_until(lambda: connection.calls == ["close", "abort"])
+    transport.connection_lost(None)
+
+
+async def test_silence_is_told_again_while_it_lasts() -> None:
+    transport, _, listener = build(Timeouts(artim_s=60, silence_s=0.01))
+    await wait_until(lambda: listener.silences >= 2)
+    transport.connection_lost(None)
+
+
+async def test_silence_while_held_does_not_count() -> None:
+    transport, _, listener = build(Timeouts(artim_s=60, silence_s=0.01))
+    transport.hold()
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, passed.set)
+    await passed.wait()
+    assert listener.silences == 0
+    transport.connection_lost(None)
+
+
+async def test_drain_waits_for_resume_writing() -> None:
+    transport, connection, _ = build()
+    transport.pause_writing()
+    draining = asyncio.create_task(transport.drain())
+    await asyncio.sleep(0)
+    assert not draining.done()
+    transport.resume_writing()
+    await draining
+    assert connection.calls == []
+    transport.connection_lost(None)
+
+
+async def test_drain_peer_never_reads_kills_connection() -> None:
+    transport, connection, _ = build(Timeouts(artim_s=60, silence_s=0.01))
+    transport.pause_writing()
+    await transport.drain()
+    assert connection.calls == ["abort"]
+    transport.connection_lost(None)
+
+
+async def test_drain_returns_when_connection_ends() -> None:
+    transport, _, _ = build()
+    transport.pause_writing()
+    draining = asyncio.create_task(transport.drain())
+    await asyncio.sleep(0)
+    transport.connection_lost(None)
+    await draining
