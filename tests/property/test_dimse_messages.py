@@ -1,5 +1,7 @@
 """Commands survive a round trip; a stream means the same however the network cuts it."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.scripted_peer import EXPLICIT_VR, IMPLICIT_VR, build_request, encode_message
@@ -118,7 +120,7 @@ def test_mutated_command_raises_only_a_violation(command: Command, data: st.Data
 def test_stream_cut_anywhere_means_the_same(stream: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=8)))
     borders = [0, *cuts, len(stream)]
-    chunks = [stream[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    chunks = [stream[start:end] for start, end in itertools.pairwise(borders)]
     assert play(chunks) == play([stream])
 
 
