@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -163,17 +164,18 @@ def _format_host(address: str) -> str:
 
 def _check(options: argparse.Namespace) -> int:
     configuration = _load(options)
-    database = open_database(configuration)
-    try:
+    with ExitStack() as stack:
+        database = open_database(configuration)
+        stack.callback(database.close)
+        storage = open_storage(configuration)
+        stack.callback(storage.close)
         report = reconcile(
             database,
-            open_storage(configuration),
+            storage,
             has_content=options.content,
             has_repair=options.repair,
             on_progress=_show_progress,
         )
-    finally:
-        database.close()
     _print_report(report)
     return 0 if report.is_clean else 1
 

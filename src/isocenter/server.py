@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -28,6 +28,7 @@ from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
+from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.port import Storage
 from isocenter.tls import build_http_tls
 from isocenter.version import __version__
@@ -37,6 +38,7 @@ __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
 Endpoint: TypeAlias = tuple[str, int]
 
 _BACKLOG = 2048
+_MIB = 1024 * 1024
 _STOP_DEADLINE_S = 10.0
 _LOOPBACK = ("127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only where remote access is allowed
@@ -80,10 +82,20 @@ def open_database(configuration: Configuration) -> Database:
 
 
 def open_storage(configuration: Configuration) -> Storage:
-    """Open the storage area that the configuration names."""
-    return FileSystemStorage(
-        configuration.path("StorageDirectory"), sync=configuration.boolean("SyncStorageArea")
-    )
+    """Open the storage area that the configuration names.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If it cannot be opened.
+    """
+    folder = configuration.path("StorageDirectory")
+    journal_bytes = configuration.integer("Isocenter.JournalSizeMB") * _MIB
+    is_synced = configuration.boolean("SyncStorageArea")
+    if is_synced and journal_bytes:
+        is_shared = configuration.boolean("PostgreSQL.EnableIndex")
+        return JournaledStorage(folder, journal_bytes=journal_bytes, is_shared=is_shared)
+    return FileSystemStorage(folder, sync=is_synced)
 
 
 def _get_connection_info(configuration: Configuration) -> str:
@@ -166,18 +178,17 @@ class Server:
 
     @asynccontextmanager
     async def _open_archive(self) -> AsyncIterator[Archive]:
-        database = open_database(self._configuration)
-        try:
-            archive = build_archive(
-                self._configuration, database, open_storage(self._configuration)
-            )
-            await archive.start()
+        with ExitStack() as stack:
+            database = open_database(self._configuration)
+            stack.callback(database.close)
+            storage = open_storage(self._configuration)
+            stack.callback(storage.close)
+            archive = build_archive(self._configuration, database, storage)
             try:
+                await archive.start()
                 yield archive
             finally:
                 await archive.stop()
-        finally:
-            database.close()
 
     @asynccontextmanager
     async def _serve_http(self, archive: Archive) -> AsyncIterator[Endpoint | None]:

@@ -19,6 +19,15 @@ OWN_GROUPS = (
                 "power failure may lose the latest instances from the index; storing is faster.",
             ),
             Option(
+                "Isocenter.JournalSizeMB",
+                IntegerKind(0, 65536),
+                default=128,
+                unit="MB",
+                effect=Effect.FULL,
+                meaning="Room of the journal that makes received files durable with few syncs; it "
+                "lies in `StorageDirectory`. 0 syncs each file by itself, which is slower.",
+            ),
+            Option(
                 "Isocenter.IngestThreads",
                 IntegerKind(1, 256),
                 default=8,

@@ -199,6 +199,8 @@ class AssociationMachine:
 
     def connection_closed(self) -> None:
         """The transport connection is gone."""
+        # At once, not when the garbage collector comes: the objects here know each other.
+        self._buffer.release()
         if self.state is not State.IDLE:
             self._fire(Event.CONNECTION_CLOSED)
 

@@ -17,12 +17,16 @@ __all__ = ["MAXIMUM_ASSOCIATION_LENGTH", "ReceiveBuffer"]
 MAXIMUM_ASSOCIATION_LENGTH = 0x40000
 """Longest PDU that is not P-DATA-TF, in bytes: 128 contexts with 60 transfer syntaxes each fit."""
 
-# Room for the longest PDU and for a read of 128 KiB behind it. Untouched pages cost nothing.
-_CAPACITY = MAXIMUM_ASSOCIATION_LENGTH + HEADER_LENGTH + 0x20000
+_INITIAL_CAPACITY = 0x4000
+# Room for the longest PDU and for a read of 128 KiB behind it.
+_MAXIMUM_CAPACITY = MAXIMUM_ASSOCIATION_LENGTH + HEADER_LENGTH + 0x20000
 
 
 class ReceiveBuffer:
-    """Fixed memory of one connection.
+    """Memory of one connection.
+
+    It grows when a read fills it, so that it is small for connections on which little happens and
+    takes few reads on busy ones.
 
     Parameters
     ----------
@@ -34,20 +38,27 @@ class ReceiveBuffer:
     __slots__ = ("_end", "_maximum_length", "_start", "_view")
 
     def __init__(self, maximum_length: int) -> None:
-        self._view = memoryview(bytearray(_CAPACITY))
+        self._view = memoryview(bytearray(_INITIAL_CAPACITY))
         self._maximum_length = maximum_length
         self._start = 0
         self._end = 0
 
     def get_free_space(self) -> memoryview:
-        """Return the part to read into; views of earlier PDUs are no longer valid after this."""
-        if self._start == self._end:
+        """Return the part to read into, never empty; views of earlier PDUs are no longer valid."""
+        capacity = len(self._view)
+        if self._end == capacity < _MAXIMUM_CAPACITY:
+            self._move(memoryview(bytearray(min(4 * capacity, _MAXIMUM_CAPACITY))))
+        elif self._start == self._end:
             self._start = self._end = 0
-        elif self._start and self._end > _CAPACITY // 2:
-            length = self._end - self._start
-            self._view[:length] = self._view[self._start : self._end]
-            self._start, self._end = 0, length
+        elif self._start and self._end > capacity // 2:
+            self._move(self._view)
         return self._view[self._end :]
+
+    def _move(self, target: memoryview) -> None:
+        """Move what is not used up to the start of ``target``."""
+        length = self._end - self._start
+        target[:length] = self._view[self._start : self._end]
+        self._view, self._start, self._end = target, 0, length
 
     def commit(self, size: int) -> None:
         """Take note of ``size`` bytes that were read into the free space."""
@@ -56,6 +67,11 @@ class ReceiveBuffer:
     def clear(self) -> None:
         """Forget everything received."""
         self._start = self._end = 0
+
+    def release(self) -> None:
+        """Give the memory back at once; nothing can be received any more."""
+        self._view = memoryview(b"")
+        self.clear()
 
     def next_pdu(self) -> tuple[int, memoryview] | None:
         """Take the next complete PDU out.

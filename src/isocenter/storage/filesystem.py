@@ -196,7 +196,7 @@ class FileSystemStorage:
             check_range(start, stop, reader.size_bytes)
             return reader.read_at(start, stop - start)
 
-    def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytearray | None:
+    def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytes | bytearray | None:
         """Read a range if the page cache holds it (see `Storage.read_cached`)."""
         path = self._path(attachment_uuid)
         if not 0 <= start <= stop:
@@ -264,6 +264,9 @@ class FileSystemStorage:
                     file.sync()
         finally:
             file.discard()
+
+    def close(self) -> None:
+        """Nothing is left to do (see `Storage.close`)."""
 
     def open_temporary(self) -> TemporaryFile:
         """Open a new file in the temporary folder.

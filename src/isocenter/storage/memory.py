@@ -146,6 +146,9 @@ class MemoryStorage:
         """Remove what killed writers left: nothing (see `Storage.remove_temporary`)."""
         return 0
 
+    def close(self) -> None:
+        """Nothing is left to do (see `Storage.close`)."""
+
     def check_writable(self) -> None:
         """Make sure that a blob could be stored now: always (see `Storage.check_writable`)."""
 

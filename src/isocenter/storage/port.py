@@ -204,6 +204,10 @@ class Storage(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Bring what was stored to its last place; no other call may follow or run meanwhile."""
+        ...
+
 
 def check_range(start: int, stop: int, size_bytes: int) -> None:
     """Raise `BadRangeError` unless 0 ≤ start ≤ stop ≤ size."""

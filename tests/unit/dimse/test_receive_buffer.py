@@ -78,3 +78,24 @@ def test_free_space_longest_association_pdu_fits_behind_another() -> None:
         while (taken := buffer.next_pdu()) is not None:
             lengths.append(len(taken[1]))
     assert lengths == [4, MAXIMUM_ASSOCIATION_LENGTH]
+
+
+def test_free_space_grows_only_when_filled() -> None:
+    buffer = ReceiveBuffer(131072)
+    first = len(buffer.get_free_space())
+    for _ in range(100):
+        fill(buffer, encode_pdu(Abort()))
+        assert buffer.next_pdu() is not None
+    assert len(buffer.get_free_space()) == first
+    pdu = header(PDUType.P_DATA_TF, first)
+    fill(buffer, pdu + bytes(first - len(pdu)))
+    assert buffer.next_pdu() is None
+    assert len(buffer.get_free_space()) > first
+
+
+def test_release_gives_everything_back() -> None:
+    buffer = ReceiveBuffer(131072)
+    fill(buffer, encode_pdu(Abort()))
+    buffer.release()
+    assert buffer.next_pdu() is None
+    assert len(buffer.get_free_space()) == 0

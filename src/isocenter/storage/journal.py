@@ -1,0 +1,365 @@
+"""A journal that makes small blobs durable with one sync of one file.
+
+Syncing a new file costs the file system a transaction of its own, and there are about a thousand of
+those a second, whatever the number of threads. Overwriting a file that has its full length needs
+none. So a blob is first written into the journal and synced there, together with all others that
+arrive at the same time; its own file is written without a sync. When a segment of the journal is
+full, one sync of the whole file system makes the files of its blobs durable, and the segment is
+free again. After a power failure the blobs that are still in the journal are written anew.
+
+Layout of a segment, in blocks of 4096 bytes: block 0 is the header of the segment; a record begins
+at a block and is a header followed by the content. All numbers are little-endian.
+
+=========  =====================================================================
+bytes      header of a record
+=========  =====================================================================
+0-7        magic
+8-15       generation; the record counts only if it is that of the segment
+16-23      length of the content
+24-39      UUID of the blob
+40-43      CRC-32 of the content
+44-47      CRC-32 of the 44 bytes before
+=========  =====================================================================
+
+References
+----------
+Decision 0008
+"""
+
+import ctypes
+import fcntl
+import logging
+import mmap
+import os
+import struct
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from isal import isal_zlib
+
+from isocenter.errors import StorageUnavailableError
+from isocenter.storage.failures import storage_errors
+from isocenter.storage.port import Buffer
+from isocenter.storage.temporary import FILE_MODE, FOLDER_MODE, sync_path
+
+__all__ = ["Journal", "Segment", "sync_file_system"]
+
+_log = logging.getLogger(__name__)
+
+_BLOCK = 4096
+_RECORD = struct.Struct("<8sQQ16sII")
+_RECORD_MAGIC = b"ISOBLOB1"
+_SEGMENT = struct.Struct("<8sQI")
+_SEGMENT_MAGIC = b"ISOSEGM1"
+_SEGMENTS = 2
+_ZEROS = bytes(1 << 20)
+_MOST_SERVERS = 64
+
+
+class Segment:
+    """One file of the journal. The journal's lock guards ``end``, ``unsettled`` and ``is_free``."""
+
+    def __init__(self, path: Path, size_bytes: int) -> None:
+        self.path = path
+        self.size_bytes = size_bytes
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        # Where the next record begins.
+        self.end = _BLOCK
+        # Records whose blobs have no file yet.
+        self.unsettled = 0
+        self.is_free = True
+        self._sync_lock = threading.Lock()
+        self._count_lock = threading.Lock()
+        self._written = 0
+        self._synced = 0
+        self.generation = self._read_generation()
+
+    def _read_generation(self) -> int:
+        header = os.pread(self.descriptor, _SEGMENT.size, 0)
+        if len(header) == _SEGMENT.size:
+            magic, generation, crc = _SEGMENT.unpack(header)
+            if magic == _SEGMENT_MAGIC and crc == isal_zlib.crc32(header[:16]):
+                return int(generation)
+        return 0
+
+    def prepare(self) -> None:
+        """Give the file its full length, so that overwriting it later changes no metadata."""
+        if os.fstat(self.descriptor).st_size == self.size_bytes:
+            return
+        os.ftruncate(self.descriptor, 0)
+        for start in range(0, self.size_bytes, len(_ZEROS)):
+            os.pwrite(self.descriptor, _ZEROS[: self.size_bytes - start], start)
+        os.fsync(self.descriptor)
+
+    def begin_generation(self) -> None:
+        """Make all records count no more, durably."""
+        self.generation += 1
+        header = _SEGMENT_MAGIC + self.generation.to_bytes(8, "little")
+        header += isal_zlib.crc32(header).to_bytes(4, "little")
+        os.pwrite(self.descriptor, header, 0)
+        os.fdatasync(self.descriptor)
+        self.end = _BLOCK
+
+    def write(self, offset: int, name: bytes, content: Buffer) -> None:
+        """Write a record at its place; it is durable after `sync`."""
+        head = _RECORD.pack(
+            _RECORD_MAGIC, self.generation, len(content), name, isal_zlib.crc32(content), 0
+        )[:-4]
+        head += isal_zlib.crc32(head).to_bytes(4, "little")
+        parts: list[Buffer] = [head, content]
+        written = os.pwritev(self.descriptor, parts, offset)
+        body = memoryview(content)
+        while written < len(head) + len(body):
+            rest = body[written - len(head) :]
+            written += os.pwrite(self.descriptor, rest, offset + written)
+
+    def sync(self) -> None:
+        """Make all records durable whose `write` has returned; threads share the wait."""
+        with self._count_lock:
+            self._written += 1
+            mine = self._written
+        with self._sync_lock:
+            if self._synced < mine:
+                newest = self._written
+                os.fdatasync(self.descriptor)
+                self._synced = newest
+
+    def erase(self, offset: int) -> None:
+        """Take back a record, durably."""
+        os.pwrite(self.descriptor, bytes(_RECORD.size), offset)
+        os.fdatasync(self.descriptor)
+
+    def iter_records(self) -> Iterator[tuple[str, memoryview]]:
+        """Iterate over the records that count; the views end with the iteration."""
+        if os.fstat(self.descriptor).st_size < self.size_bytes:
+            return
+        with (
+            mmap.mmap(self.descriptor, self.size_bytes, prot=mmap.PROT_READ) as content,
+            memoryview(content) as view,
+        ):
+            for offset in range(_BLOCK, self.size_bytes, _BLOCK):
+                # A record may follow a gap: its writer may have been faster than another's.
+                record = self._parse(view, offset)
+                if record is not None:
+                    name, body = record
+                    with body:
+                        yield name, body
+
+    def _parse(self, view: memoryview, offset: int) -> tuple[str, memoryview] | None:
+        head = bytes(view[offset : offset + _RECORD.size])
+        magic, generation, length, name, crc, head_crc = _RECORD.unpack(head)
+        if magic != _RECORD_MAGIC or generation != self.generation:
+            return None
+        start = offset + _RECORD.size
+        if head_crc != isal_zlib.crc32(head[:-4]) or length > self.size_bytes - start:
+            return None
+        body = view[start : start + length]
+        if isal_zlib.crc32(body) != crc:
+            body.release()
+            return None
+        return str(uuid.UUID(bytes=name)), body
+
+
+class Journal:
+    """Keeps blobs durable until their files are. Thread-safe.
+
+    Parameters
+    ----------
+    folder
+        Where the journals of all servers of a storage folder lie; each takes one of its own.
+    size_bytes
+        Room for the content of blobs.
+    sync_files
+        Makes every file that was written before durable.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If the journal cannot be made or is not readable.
+    """
+
+    def __init__(self, folder: Path, size_bytes: int, sync_files: Callable[[], None]) -> None:
+        self._sync_files = sync_files
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._is_closing = False
+        self._retiring: threading.Thread | None = None
+        # Where the blobs lie whose records count.
+        self._places: dict[str, tuple[Segment, int]] = {}
+        size = size_bytes // _SEGMENTS // _BLOCK * _BLOCK
+        with storage_errors():
+            self._folder, self._lock_descriptor = _take_folder(folder)
+            self._segments = [
+                Segment(self._folder / f"segment-{number}", size) for number in range(_SEGMENTS)
+            ]
+        self._active = self._segments[0]
+        self._active.is_free = False
+
+    def replay(self, restore: Callable[[str, memoryview], None]) -> None:
+        """Hand over every blob whose file may not be durable; call it once, before `append`.
+
+        Parameters
+        ----------
+        restore
+            Writes the file of a blob unless it is there and whole.
+        """
+        with storage_errors():
+            for segment in self._segments:
+                for name, content in segment.iter_records():
+                    restore(name, content)
+            self._sync_files()
+            for segment in self._segments:
+                segment.prepare()
+                segment.begin_generation()
+            sync_path(str(self._folder))
+
+    def append(self, attachment_uuid: str, content: Buffer) -> Segment | None:
+        """Make a blob durable.
+
+        Returns
+        -------
+        Segment or None
+            To be given to `settle` once the blob has its file; ``None`` if there is no room now.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the journal cannot be written.
+        """
+        size = -(-(_RECORD.size + len(content)) // _BLOCK) * _BLOCK
+        with self._lock:
+            segment = self._choose_segment(size)
+            if segment is None:
+                return None
+            offset = segment.end
+            segment.end += size
+            segment.unsettled += 1
+        try:
+            with storage_errors():
+                segment.write(offset, uuid.UUID(attachment_uuid).bytes, content)
+                segment.sync()
+        except BaseException:
+            self.settle(segment)
+            raise
+        with self._lock:
+            self._places[attachment_uuid] = (segment, offset)
+        return segment
+
+    def _choose_segment(self, size: int) -> Segment | None:
+        """Find a segment with room, beginning the next one if it is free. Needs the lock."""
+        if self._active.end + size <= self._active.size_bytes:
+            return self._active
+        free = next((segment for segment in self._segments if segment.is_free), None)
+        if free is None or _BLOCK + size > free.size_bytes:
+            return None
+        full, self._active = self._active, free
+        free.is_free = False
+        self._retiring = threading.Thread(target=self._retire, args=(full,), name="journal")
+        self._retiring.start()
+        return free
+
+    def settle(self, segment: Segment) -> None:
+        """Note that a blob of a segment has its file, or will never have one."""
+        with self._changed:
+            segment.unsettled -= 1
+            if not segment.unsettled:
+                self._changed.notify_all()
+
+    def erase(self, attachment_uuid: str) -> None:
+        """Forget a blob that is removed, lest a power failure bring it back."""
+        with self._lock:
+            place = self._places.pop(attachment_uuid, None)
+        if place is not None:
+            with storage_errors():
+                place[0].erase(place[1])
+
+    def _retire(self, segment: Segment) -> None:
+        """Free a full segment once the files of its blobs are durable."""
+        with self._changed:
+            while segment.unsettled and not self._is_closing:
+                self._changed.wait()
+            if self._is_closing:
+                return
+        try:
+            self._sync_files()
+            self._free(segment)
+        except OSError:
+            # The segment stays as it is: its blobs are safe in it, and new ones go round it.
+            _log.exception("the storage area cannot be synced; storing becomes slower")
+
+    def _free(self, segment: Segment) -> None:
+        with self._lock:
+            places = self._places.items()
+            self._places = {name: place for name, place in places if place[0] is not segment}
+        segment.begin_generation()
+        with self._lock:
+            segment.is_free = True
+
+    def close(self, *, is_complete: bool) -> None:
+        """Make the files of all blobs durable and leave an empty journal; nothing may be appended.
+
+        Parameters
+        ----------
+        is_complete
+            Whether every blob has its file. If not, or if the files cannot be made durable, the
+            journal stays as it is and the next start replays it.
+        """
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        if self._retiring is not None:
+            self._retiring.join()
+        try:
+            self._sync_files()
+            for segment in self._segments if is_complete else ():
+                segment.begin_generation()
+        except OSError:
+            _log.exception("the storage area cannot be synced; the next start will do it")
+        finally:
+            for segment in self._segments:
+                os.close(segment.descriptor)
+            os.close(self._lock_descriptor)
+
+
+def _take_folder(parent: Path) -> tuple[Path, int]:
+    """Find a journal that no running server uses; one of a killed server comes first."""
+    parent.mkdir(FOLDER_MODE, exist_ok=True)
+    for number in range(_MOST_SERVERS):
+        folder = parent / str(number)
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return folder, descriptor
+    raise StorageUnavailableError(f"more than {_MOST_SERVERS} servers share the storage folder")
+
+
+def sync_file_system(path: Path) -> None:
+    """Make everything durable that was written to the file system of a path.
+
+    Raises
+    ------
+    OSError
+        If the disk failed to write something.
+
+    References
+    ----------
+    syncfs(2); without it sync(2)
+    """
+    with suppress(AttributeError):
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if syncfs(descriptor) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+        finally:
+            os.close(descriptor)
+        return
+    os.sync()

@@ -1,0 +1,204 @@
+"""A private Orthanc and a private Isocenter, started with the same options, side by side."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+__all__ = ["AE_TITLE", "Answer", "Pair", "Server", "run_isocenter", "run_orthanc", "run_pair"]
+
+AE_TITLE = "ARCHIVE"
+"""Of both servers."""
+
+_START_TIMEOUT_S = 30
+_STOP_TIMEOUT_S = 20
+_REQUEST_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered; the names of ``headers`` are in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """The media type with its parameters, empty if there is none."""
+        return self.headers.get("content-type", "")
+
+    def json(self) -> Any:
+        """Read the body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server and how to ask it."""
+
+    name: str
+    folder: Path
+    http_port: int
+    dicom_port: int
+
+    @property
+    def storage(self) -> Path:
+        """The folder of the stored files."""
+        return self.folder / "storage"
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request on a new connection, the target exactly as given."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.http_port, timeout=_REQUEST_TIMEOUT_S
+        )
+        try:
+            connection.request(method, target, body, dict(headers or {}))
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, named, answer.read())
+        finally:
+            connection.close()
+
+    def upload(self, data: bytes) -> Answer:
+        """Store one body by HTTP."""
+        return self.request("POST", "/instances", data)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both servers, in the same state."""
+
+    isocenter: Server
+    orthanc: Server
+    files: list[bytes] = field(default_factory=list)
+
+    def both(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Answer, Answer]:
+        """Send the same request to both: the answer of Isocenter, the answer of Orthanc."""
+        return (
+            self.isocenter.request(method, target, body, headers),
+            self.orthanc.request(method, target, body, headers),
+        )
+
+    def load(self, files: list[bytes]) -> None:
+        """Store the same files in the same order, one after another."""
+        for data in files:
+            self.both("POST", "/instances", data)
+        self.files.extend(files)
+
+
+@contextmanager
+def run_orthanc(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[Server]:
+    """Run Orthanc without plugins on free ports; skip the test if it is not installed."""
+    program = shutil.which("Orthanc")
+    if program is None:
+        _miss("orthanc", "Orthanc is not installed")
+    with _run("orthanc", [str(program)], folder, options or {}) as server:
+        yield server
+
+
+@contextmanager
+def run_isocenter(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[Server]:
+    """Run Isocenter on free ports."""
+    start = "import sys; from isocenter.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "serve"]
+    with _run("isocenter", command, folder, options or {}) as server:
+        yield server
+
+
+@contextmanager
+def run_pair(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[Pair]:
+    """Run both with the same options and empty storages."""
+    with (
+        run_orthanc(folder / "orthanc", options) as orthanc,
+        run_isocenter(folder / "isocenter", options) as isocenter,
+    ):
+        yield Pair(isocenter, orthanc)
+
+
+def _miss(name: str, reason: str) -> None:
+    if name in os.environ.get("ISOCENTER_TEST_REQUIRE", "").split(","):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def _run(
+    name: str, command: list[str], folder: Path, options: Mapping[str, Any]
+) -> Iterator[Server]:
+    folder.mkdir(parents=True)
+    server = Server(name, folder, _find_free_port(), _find_free_port())
+    configuration = folder / "configuration.json"
+    configuration.write_text(json.dumps({**_build_options(server), **options}))
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen([*command, str(configuration)], stdout=log, stderr=log) as process,
+    ):
+        try:
+            _wait_until_ready(server, process)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            finally:
+                process.kill()
+
+
+def _build_options(server: Server) -> dict[str, Any]:
+    return {
+        "Name": "Compared",
+        "StorageDirectory": str(server.storage),
+        "IndexDirectory": str(server.storage),
+        "HttpPort": server.http_port,
+        "HttpBindAddresses": ["127.0.0.1"],
+        "DicomPort": server.dicom_port,
+        "DicomAet": AE_TITLE,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "HttpDescribeErrors": True,
+        "SyncStorageArea": False,
+        "StableAge": 3600,
+    }
+
+
+def _find_free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            server.request("GET", "/system")
+        except OSError:
+            # The process has nothing to wait on; it is asked again until the deadline.
+            continue
+        return
+    log = (server.folder / "log").read_text(errors="replace")
+    pytest.fail(f"{server.name} does not start: {log[-2000:]}")
