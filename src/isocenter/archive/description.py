@@ -1,5 +1,6 @@
 """From the summary of a file to the rows of the index."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -31,8 +32,16 @@ _NUMBER_OF_SLICES = 0x00540081
 _NUMBER_OF_TIME_SLICES = 0x00540101
 _CARDIAC_NUMBER_OF_IMAGES = 0x00181090
 
+# The numbers whose product tells how many instances a series will have, in order of precedence.
+_EXPECTED_COUNTS = (
+    (_IMAGES_IN_ACQUISITION, _NUMBER_OF_TEMPORAL_POSITIONS),
+    (_NUMBER_OF_SLICES, _NUMBER_OF_TIME_SLICES),
+    (_CARDIAC_NUMBER_OF_IMAGES,),
+)
+
 # Larger numbers are nonsense and would not fit a column of the index.
 _LARGEST_NUMBER = 2**31 - 1
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 # The main tags are few; their names are looked up once.
@@ -126,9 +135,9 @@ class FileDescription:
         }
         if summary.sop_class_uid:
             metadata[MetadataCode.SOP_CLASS_UID] = summary.sop_class_uid
-        index = read_index_in_series(summary.values)
+        index = _get_index_text(summary.values)
         if index is not None:
-            metadata[MetadataCode.INDEX_IN_SERIES] = str(index)
+            metadata[MetadataCode.INDEX_IN_SERIES] = index
         if summary.pixel_data_offset is not None:
             metadata[MetadataCode.PIXEL_DATA_OFFSET] = str(summary.pixel_data_offset)
             expected_vr = "OB" if is_encapsulated(summary.transfer_syntax_uid) else "OW"
@@ -153,33 +162,43 @@ class FileDescription:
 def count_expected_instances(values: Mapping[int, str]) -> int | None:
     """Count the instances that a series will have when it is complete, if its tags tell.
 
+    The first rule whose tags are there decides, even if they are unreadable.
+
     References
     ----------
     Orthanc REST: status of a series (behaviour manual §3.7)
     """
-    images = _number(values, _IMAGES_IN_ACQUISITION)
-    positions = _number(values, _NUMBER_OF_TEMPORAL_POSITIONS)
-    if images is not None and positions is not None:
-        return _bounded(images * positions)
-    slices = _number(values, _NUMBER_OF_SLICES)
-    time_slices = _number(values, _NUMBER_OF_TIME_SLICES)
-    if slices is not None and time_slices is not None:
-        return _bounded(slices * time_slices)
-    return _number(values, _CARDIAC_NUMBER_OF_IMAGES)
+    for tags in _EXPECTED_COUNTS:
+        if all(tag in values for tag in tags):
+            return _multiply([_number(values[tag]) for tag in tags])
+    return None
+
+
+def _multiply(numbers: list[int | None]) -> int | None:
+    product = 1
+    for number in numbers:
+        if number is None:
+            return None
+        product *= number
+    return product if 0 < product <= _LARGEST_NUMBER else None
 
 
 def read_index_in_series(values: Mapping[int, str]) -> int | None:
     """Read the position of an instance in its series (Orthanc REST: `IndexInSeries`)."""
-    index = _number(values, _INSTANCE_NUMBER)
-    return _number(values, _IMAGE_INDEX) if index is None else index
+    text = _get_index_text(values)
+    return None if text is None else _number(text)
 
 
-def _number(values: Mapping[int, str], tag: int) -> int | None:
-    text = values.get(tag, "").strip()
-    if not text.isascii() or not text.isdecimal() or len(text) > 10:
+def _get_index_text(values: Mapping[int, str]) -> str | None:
+    """Give the text that tells the position; the Instance Number decides if it is there."""
+    text = values.get(_INSTANCE_NUMBER, values.get(_IMAGE_INDEX))
+    return None if text is None else text.strip()
+
+
+def _number(text: str) -> int | None:
+    """Read an integer string (PS3.5 §6.2, VR IS), ``None`` if it is none or does not fit."""
+    text = text.strip()
+    if not _INTEGER.fullmatch(text):
         return None
-    return _bounded(int(text))
-
-
-def _bounded(number: int) -> int | None:
-    return number if number <= _LARGEST_NUMBER else None
+    number = int(text)
+    return number if abs(number) <= _LARGEST_NUMBER else None

@@ -58,7 +58,7 @@ __all__ = ["AssociationMachine", "Role", "TimerRequest"]
 _MINIMUM_PEER_LENGTH = 128
 """A peer that wants smaller PDUs would make us send more headers than content."""
 
-_PDU_EVENTS = {
+_PDU_EVENTS: dict[int, Event] = {
     PDUType.ASSOCIATE_RQ: Event.ASSOCIATE_RQ_PDU,
     PDUType.ASSOCIATE_AC: Event.ASSOCIATE_AC_PDU,
     PDUType.ASSOCIATE_RJ: Event.ASSOCIATE_RJ_PDU,
@@ -262,7 +262,7 @@ class AssociationMachine:
     # The machine.
 
     def _receive(self, pdu_type: int, body: memoryview) -> None:
-        event = _PDU_EVENTS[PDUType(pdu_type)]
+        event = _PDU_EVENTS[pdu_type]
         if self.state is State.AWAITING_CONNECTION_CLOSE:
             # The content of a PDU has no meaning any more.
             self._fire(event)

@@ -42,7 +42,7 @@ def get_series_status(expected: int | None, indexes: list[int]) -> SeriesStatus:
     expected
         Number of instances of the complete series, if known.
     indexes
-        `IndexInSeries` of each instance, counted from 1; -1 if the instance has none.
+        `IndexInSeries` of the instances that have one, counted from 1.
 
     References
     ----------

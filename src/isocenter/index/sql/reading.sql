@@ -28,7 +28,7 @@ SELECT r.level, r.public_id, r.main_tags, r.patient_tags, r.metadata, r.last_upd
        (SELECT string_agg(l.label, ',')
         FROM labels l WHERE l.resource_id = r.internal_id),
        CASE WHEN r.expected_instances IS NOT NULL THEN
-           (SELECT string_agg(CAST(COALESCE(c.index_in_series, -1) AS TEXT), ',')
+           (SELECT string_agg(CAST(c.index_in_series AS TEXT), ',')
             FROM resources c WHERE c.parent_id = r.internal_id) END,
        (SELECT a.attachment_uuid FROM attachments a
         WHERE a.resource_id = r.internal_id AND a.content_type = 1),

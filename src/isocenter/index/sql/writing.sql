@@ -36,7 +36,8 @@ UPDATE resources SET last_update = :last_update, is_stable = 0 WHERE internal_id
 UPDATE resources SET last_update = :last_update WHERE internal_id = :internal_id;
 
 -- name: list_indexes_in_series
-SELECT COALESCE(index_in_series, -1) FROM resources WHERE parent_id = :internal_id;
+SELECT index_in_series FROM resources
+WHERE parent_id = :internal_id AND index_in_series IS NOT NULL;
 
 -- name: update_archive
 UPDATE archive SET last_internal_id = :last_internal_id, last_change = :last_change,
