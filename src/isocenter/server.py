@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from isocenter.archive.archive import Archive, build_archive
 from isocenter.config.configuration import Configuration
@@ -18,6 +18,7 @@ from isocenter.errors import ConfigurationError
 from isocenter.http.access import AccessControl
 from isocenter.http.answers import format_json
 from isocenter.http.application import build_application
+from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.metrics import Metrics
 from isocenter.http.openapi import build_openapi
 from isocenter.http.server import HTTPServer, HTTPServerOptions
@@ -196,15 +197,7 @@ class Server:
         if not configuration.boolean("HttpServerEnabled"):
             yield None
             return
-        options = HTTPServerOptions(
-            tls=build_http_tls(configuration),
-            keep_alive_timeout_s=(
-                configuration.integer("KeepAliveTimeout")
-                if configuration.boolean("KeepAlive")
-                else 0
-            ),
-        )
-        server = HTTPServer(self._build_application(archive), options)
+        server = self._build_http_server(archive)
         sockets = bind_sockets(
             self._get_http_addresses(), configuration.integer("HttpPort"), option="HttpPort"
         )
@@ -222,28 +215,40 @@ class Server:
         is_remote = self._configuration.boolean("RemoteAccessAllowed")
         return _EVERYWHERE if is_remote else _LOOPBACK
 
-    def _build_application(self, archive: Archive) -> Any:
+    def _build_http_server(self, archive: Archive) -> HTTPServer:
         configuration = self._configuration
-        services = Services(
-            archive=archive,
-            configuration=configuration,
-            metrics=(metrics := Metrics()),
-            lifecycle=Lifecycle(
-                stop=partial(self.end, End.STOPPED), restart=partial(self.end, End.RESTART)
-            ),
-            openapi=format_json(build_openapi(ROUTES, title="Isocenter", version=__version__)),
-        )
+        services = self._build_services(archive)
         has_users = configuration.boolean("AuthenticationEnabled")
         access = AccessControl(
             archive.workers,
             is_remote_allowed=configuration.boolean("RemoteAccessAllowed"),
             users=configuration.mapping("RegisteredUsers") if has_users else None,
         )
-        return build_application(
+        middleware = [services.metrics, access]
+        application = build_application(
             ROUTES,
             services,
-            middleware=[metrics, access],
+            middleware=middleware,
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
+        )
+        direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware)
+        has_keep_alive = configuration.boolean("KeepAlive")
+        options = HTTPServerOptions(
+            tls=build_http_tls(configuration),
+            keep_alive_timeout_s=configuration.integer("KeepAliveTimeout") if has_keep_alive else 0,
+            direct_answers=direct if archive.workers.reads_inline else None,
+        )
+        return HTTPServer(application, options)
+
+    def _build_services(self, archive: Archive) -> Services:
+        return Services(
+            archive=archive,
+            configuration=self._configuration,
+            metrics=Metrics(),
+            lifecycle=Lifecycle(
+                stop=partial(self.end, End.STOPPED), restart=partial(self.end, End.RESTART)
+            ),
+            openapi=format_json(build_openapi(ROUTES, title="Isocenter", version=__version__)),
         )
 
     @asynccontextmanager

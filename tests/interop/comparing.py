@@ -8,16 +8,20 @@ from typing import Any
 
 from tests.support.orthanc import Answer
 
-__all__ = ["Accepted", "Difference", "Judge", "iter_differences"]
+__all__ = ["ABSENT", "ANY", "Accepted", "Difference", "compare", "find_unexpected", "find_unmet"]
+
+ABSENT = "(absent)"
+"""Stands for a key that only the other server has."""
+
+ANY = object()
+"""Fits every value."""
 
 # Values that no two servers share: only their types are compared.
-_VOLATILE = frozenset(
-    {"DatabaseServerIdentifier", "Date", "DicomPort", "FileUuid", "HttpPort", "LastUpdate"}
-)
+_VOLATILE = frozenset({"DatabaseServerIdentifier", "DicomPort", "FileUuid", "HttpPort"})
+_TIMES = frozenset({"Date", "LastUpdate"})
 # Sentences of an error, which each server words itself (behaviour manual §2.3).
 _WORDING = frozenset({"Details", "Message", "OrthancError"})
 _COMPARED_HEADERS = ("content-disposition", "location", "allow", "content-encoding")
-_ABSENT = "(absent)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,90 +53,101 @@ class Accepted:
     Attributes
     ----------
     case, place
-        Regular expressions that fit from the start of the case and the whole place.
+        Regular expressions that fit from the start of the case, and the whole place.
+    reason
+        Why it stays.
+    ours, theirs
+        The values, if only these are accepted.
     """
 
     case: str
     place: str
     reason: str
+    ours: Any = ANY
+    theirs: Any = ANY
 
     def covers(self, difference: Difference) -> bool:
         """Tell whether a difference is this one."""
-        return bool(
-            re.match(self.case, difference.case) and re.fullmatch(self.place, difference.place)
+        return (
+            self.ours in (ANY, difference.ours)
+            and self.theirs in (ANY, difference.theirs)
+            and re.fullmatch(self.place, difference.place) is not None
+            and re.match(self.case, difference.case) is not None
         )
 
 
-class Judge:
-    """Tells unexpected differences from accepted ones, and remembers which of them occurred."""
-
-    def __init__(self, accepted: Iterable[Accepted]) -> None:
-        self._accepted = tuple(accepted)
-        self._met: set[Accepted] = set()
-
-    def find_unexpected(self, case: str, ours: Answer, theirs: Answer) -> list[str]:
-        """Describe the differences that nobody accepted."""
-        return [
-            str(difference)
-            for difference in iter_differences(case, ours, theirs)
-            if not self._is_accepted(difference)
-        ]
-
-    def _is_accepted(self, difference: Difference) -> bool:
-        covering = [entry for entry in self._accepted if entry.covers(difference)]
-        self._met.update(covering)
-        return bool(covering)
-
-    def list_unmet(self) -> list[Accepted]:
-        """List the accepted differences that never occurred."""
-        return [entry for entry in self._accepted if entry not in self._met]
+def find_unexpected(
+    differences: Iterable[Difference], accepted: Iterable[Accepted]
+) -> list[Difference]:
+    """List the differences that nobody accepted."""
+    accepted = tuple(accepted)
+    return [
+        difference
+        for difference in differences
+        if not any(entry.covers(difference) for entry in accepted)
+    ]
 
 
-def iter_differences(case: str, ours: Answer, theirs: Answer) -> Iterator[Difference]:
+def find_unmet(differences: Iterable[Difference], accepted: Iterable[Accepted]) -> list[Accepted]:
+    """List the accepted differences that do not occur."""
+    differences = list(differences)
+    return [entry for entry in accepted if not any(map(entry.covers, differences))]
+
+
+def compare(case: str, ours: Answer, theirs: Answer) -> list[Difference]:
     """Compare status, media type, some headers and body of two answers.
 
     Notes
     -----
-    Of an error, the media type counts only if Orthanc names one: it sends most errors without.
+    Of an error or an empty answer the media type counts only if Orthanc names one.
     """
     if ours.status != theirs.status:
-        yield Difference(case, "status", ours.status, theirs.status)
-        return
-    if ours.content_type != theirs.content_type and (theirs.content_type or theirs.status < 300):
+        return [Difference(case, "status", ours.status, theirs.status)]
+    return [*_iter_header_differences(case, ours, theirs), *_compare_bodies(case, ours, theirs)]
+
+
+def _iter_header_differences(case: str, ours: Answer, theirs: Answer) -> Iterator[Difference]:
+    if theirs.content_type and ours.content_type != theirs.content_type:
         yield Difference(case, "type", ours.content_type, theirs.content_type)
     for name in _COMPARED_HEADERS:
         one, other = ours.headers.get(name), theirs.headers.get(name)
         if one != other:
             yield Difference(case, name, one, other)
-    yield from _iter_body_differences(case, ours.body, theirs.body)
 
 
-def _iter_body_differences(case: str, ours: bytes, theirs: bytes) -> Iterator[Difference]:
+def _compare_bodies(case: str, ours: Answer, theirs: Answer) -> Iterable[Difference]:
     try:
-        pair = json.loads(ours), json.loads(theirs)
+        pair = json.loads(ours.body), json.loads(theirs.body)
     except ValueError:
-        if ours != theirs:
-            yield Difference(case, "body", ours[:100], theirs[:100])
-        return
-    yield from _iter_value_differences(case, "body", *pair)
+        if ours.body == theirs.body:
+            return []
+        return [Difference(case, "body", ours.body[:100], theirs.body[:100])]
+    return _iter_differences(case, "body", *pair)
 
 
-def _iter_value_differences(case: str, place: str, ours: Any, theirs: Any) -> Iterator[Difference]:
+def _iter_differences(case: str, place: str, ours: Any, theirs: Any) -> Iterator[Difference]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in sorted({*ours, *theirs} - _WORDING):
-            values = ours.get(key, _ABSENT), theirs.get(key, _ABSENT)
-            if key in _VOLATILE and type(values[0]) is type(values[1]) and _ABSENT not in values:
-                continue
-            yield from _iter_value_differences(case, f"{place}/{key}", *values)
+            values = ours.get(key, ABSENT), theirs.get(key, ABSENT)
+            if not _are_volatile(key, *values):
+                yield from _iter_differences(case, f"{place}/{key}", *values)
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for index, values in enumerate(zip(ours, _put_in_order(theirs), strict=True)):
-            yield from _iter_value_differences(case, f"{place}/{index}", *values)
+            yield from _iter_differences(case, f"{place}/{index}", *values)
     elif ours != theirs or type(ours) is not type(theirs):
         yield Difference(case, place, ours, theirs)
 
 
+def _are_volatile(key: str, ours: Any, theirs: Any) -> bool:
+    if ABSENT in (ours, theirs):
+        return False
+    if key in _TIMES:
+        return all(re.fullmatch(r"\d{8}T\d{6}", str(value)) for value in (ours, theirs))
+    return key in _VOLATILE and type(ours) is type(theirs)
+
+
 def _put_in_order(values: list[Any]) -> list[Any]:
-    """Sort identifiers and resources as Orthanc does since 1.12.5 (behaviour manual §3.1)."""
+    """Sort identifiers and resources, as Orthanc does since 1.12.5 (behaviour manual §3.1)."""
     if all(isinstance(value, str) for value in values):
         return sorted(values)
     if all(isinstance(value, dict) and "ID" in value and "Seq" not in value for value in values):

@@ -2,19 +2,18 @@
 
 import http.client
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.requirements import require_program
 
 __all__ = ["AE_TITLE", "Answer", "Pair", "Server", "run_isocenter", "run_orthanc", "run_pair"]
 
@@ -88,7 +87,6 @@ class Pair:
 
     isocenter: Server
     orthanc: Server
-    files: list[bytes] = field(default_factory=list)
 
     def both(
         self,
@@ -107,16 +105,13 @@ class Pair:
         """Store the same files in the same order, one after another."""
         for data in files:
             self.both("POST", "/instances", data)
-        self.files.extend(files)
 
 
 @contextmanager
 def run_orthanc(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[Server]:
     """Run Orthanc without plugins on free ports; skip the test if it is not installed."""
-    program = shutil.which("Orthanc")
-    if program is None:
-        _miss("orthanc", "Orthanc is not installed")
-    with _run("orthanc", [str(program)], folder, options or {}) as server:
+    program = require_program("Orthanc", "orthanc")
+    with _run("orthanc", [program], folder, options or {}) as server:
         yield server
 
 
@@ -137,12 +132,6 @@ def run_pair(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator
         run_isocenter(folder / "isocenter", options) as isocenter,
     ):
         yield Pair(isocenter, orthanc)
-
-
-def _miss(name: str, reason: str) -> None:
-    if name in os.environ.get("ISOCENTER_TEST_REQUIRE", "").split(","):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Reading what the index knows: lists, single resources, relatives, sizes, identifiers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
@@ -21,6 +23,14 @@ from isocenter.index.records import ResourceRow, ResourceSize, Statistics
 
 __all__ = ["Browse", "Page"]
 
+T = TypeVar("T")
+
+
+# Lists up to these sizes are read on the event loop, in less than 5 ms (Decision 0001).
+_SHORT_LIST_OF_IDS = 1000
+_SHORT_LIST = 50
+_FEW_CHILDREN = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -38,15 +48,35 @@ class Browse:
 
     async def list_public_ids(self, level: Level, page: Page) -> list[str]:
         """List the identifiers of a level in alphabetical order."""
-        return await self._workers.read_long(
-            lambda tx: list_public_ids(tx, level, since=page.since, limit=page.limit)
+        return await self._read(
+            lambda tx: list_public_ids(tx, level, since=page.since, limit=page.limit),
+            is_short=await self._is_short(level, page, _SHORT_LIST_OF_IDS),
         )
 
     async def list_resources(self, level: Level, page: Page) -> list[ResourceRow]:
         """Read the resources of a level in the order of their identifiers."""
-        return await self._workers.read_long(
-            lambda tx: read_page(tx, level, since=page.since, limit=page.limit)
+        is_short = await self._is_short(level, page, _SHORT_LIST)
+        if is_short and level is not Level.INSTANCE:
+            # Each resource names all its children, and nothing else bounds how many these are.
+            is_short = await self._is_short(Level(level + 1), Page(), _FEW_CHILDREN)
+        return await self._read(
+            lambda tx: read_page(tx, level, since=page.since, limit=page.limit),
+            is_short=is_short,
         )
+
+    async def _is_short(self, level: Level, page: Page, most: int) -> bool:
+        """Tell whether the index can walk along a page on the event loop."""
+        if not self._workers.reads_inline:
+            return False
+        statistics = await self.get_statistics()
+        counts = (statistics.patients, statistics.studies, statistics.series, statistics.instances)
+        stop = counts[level] if page.limit is None else page.since + page.limit
+        return min(counts[level], stop) <= most
+
+    async def _read(self, query: Callable[[Transaction], T], *, is_short: bool) -> T:
+        if is_short:
+            return await self._workers.read(query)
+        return await self._workers.read_long(query)
 
     async def lookup(self, level: Level, public_id: str) -> ResourceRow | None:
         """Read one resource, or ``None``."""

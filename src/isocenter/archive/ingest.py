@@ -1,9 +1,11 @@
 """The one pipeline by which instances enter, whatever the door."""
 
+import asyncio
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,13 +13,14 @@ from isocenter.archive.description import FileDescription
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
+from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.reader import FileSummary, Identity, build_identity, read_summary
-from isocenter.errors import BadFileFormatError, ServerError
+from isocenter.errors import BadFileFormatError, InternalError, ServerError
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import lookup_dicom_attachment
-from isocenter.index.records import Attachment, NewInstance, Overwrite
+from isocenter.index.records import Attachment, NewInstance, Overwrite, StoreResult
 from isocenter.storage.compression import iter_compressed
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
@@ -28,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 Check = Callable[[FileSummary], None]
 
+# A second batch uses the processor while the first one waits for the disk.
+_BATCHES = 2
+_LARGEST_BATCH = 16
+_LARGEST_IN_BATCH = 2 * 1024 * 1024
 _DICOM = 1
 _AS_IS = 0
 _ZLIB = 1
@@ -56,11 +63,45 @@ class IngestOptions:
     default_encoding: str = "Latin1"
 
 
+@dataclass(slots=True, eq=False)
+class _Reception:
+    """One instance on its way through a batch."""
+
+    content: bytes
+    origin: Origin
+    check: Check | None
+    future: "asyncio.Future[StoreOutcome]"
+    prepared: "_Prepared | None" = None
+    attachment: Attachment | None = None
+    outcome: StoreOutcome | None = None
+    error: Exception | None = None
+
+    def resolve(self) -> None:
+        """Tell the one who stores the instance; on the event loop."""
+        if self.future.done():
+            return
+        if self.outcome is not None:
+            self.future.set_result(self.outcome)
+        else:
+            self.future.set_exception(self.error or InternalError("the batch was cut off"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is known of a file once its header was read."""
+
+    identity: Identity
+    description: FileDescription
+    received_at: int
+
+
 class Ingest:
     """Stores instances: header, identifiers, overwrite rule, durable file, durable rows.
 
-    Everything happens in one worker thread per instance; the rows of instances that arrive together
-    share a transaction. When `store` returns, the instance survives a power failure.
+    Small instances that arrive together go through the pipeline as a batch: one hop to a worker
+    thread, one wait for the disk for their files, one transaction for their rows. An instance that
+    arrives alone is a batch of one. Large ones have a thread each. When `store` returns, the
+    instance survives a power failure.
 
     References
     ----------
@@ -76,6 +117,10 @@ class Ingest:
         self._storage = storage
         self._options = options
         self._wanted = options.main_tags.wanted
+        # Touched on the event loop only.
+        self._queue: deque[_Reception] = deque()
+        self._batches = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def store(
         self, content: Content, origin: Origin, *, check: Check | None = None
@@ -99,19 +144,96 @@ class Ingest:
         FullStorageError
             If no room is left.
         """
-        return await self._workers.run(self.store_blocking, content, origin, check)
+        if isinstance(content, SpooledContent):
+            if content.path is not None or content.pending_bytes:
+                return await self._workers.run(self.store_blocking, content, origin, check)
+            with content, content.buffer() as buffer:
+                content = bytes(buffer)
+        if len(content) > _LARGEST_IN_BATCH or self._options.is_compressed:
+            return await self._workers.run(self.store_blocking, content, origin, check)
+        future: asyncio.Future[StoreOutcome] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Reception(content, origin, check, future))
+        self._start_batch()
+        return await future
+
+    def _start_batch(self) -> None:
+        """Send what waits to a worker thread, unless enough batches are under way."""
+        if self._batches >= _BATCHES or not self._queue:
+            return
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_BATCH))]
+        self._batches += 1
+        task = asyncio.get_running_loop().create_task(self._run_batch(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_batch(self, batch: list[_Reception]) -> None:
+        try:
+            await self._workers.run(self._store_batch, batch)
+        finally:
+            self._batches -= 1
+            for reception in batch:
+                reception.resolve()
+            self._start_batch()
 
     def store_blocking(
         self, content: Content, origin: Origin, check: Check | None = None
     ) -> StoreOutcome:
-        """Store as `store` does, on the calling thread."""
+        """Store one instance, on the calling thread."""
         if isinstance(content, SpooledContent):
             with content:
                 content.flush_pending()
                 return self._store(content, origin, check)
         return self._store(content, origin, check)
 
-    def _store(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
+    def _store_batch(self, batch: Sequence[_Reception]) -> None:
+        """Store a batch, on the calling thread; each reception gets an outcome or an error."""
+        for reception in batch:
+            try:
+                reception.prepared = self._prepare(
+                    reception.content, reception.origin, reception.check
+                )
+            except Exception as error:  # noqa: BLE001 - told to the one who stores it
+                reception.error = error
+        sound = [reception for reception in batch if reception.prepared is not None]
+        try:
+            self._write_files(sound)
+        except Exception as error:  # noqa: BLE001 - told to those who store them
+            for reception in sound:
+                reception.error = error
+            return
+        self._write_rows(sound)
+
+    def _write_files(self, batch: Sequence[_Reception]) -> None:
+        """Write the files of a batch durably under fresh names."""
+        for reception in batch:
+            size, md5 = len(reception.content), self._md5((reception.content,))
+            name = str(uuid.uuid4())
+            reception.attachment = Attachment(_DICOM, name, _AS_IS, size, size, md5, md5)
+        blobs = [(r.attachment.attachment_uuid, r.content) for r in batch if r.attachment]
+        try:
+            self._storage.write_many(blobs)
+        except Exception:
+            for name, _ in blobs:
+                self._discard(name)
+            raise
+
+    def _write_rows(self, batch: Sequence[_Reception]) -> None:
+        instances = [
+            self._build_row(reception.prepared, reception.attachment)
+            for reception in batch
+            if reception.prepared is not None and reception.attachment is not None
+        ]
+        for reception, new, result in zip(
+            batch, instances, self._index.store_many(instances), strict=True
+        ):
+            if isinstance(result, Exception):
+                reception.error = result
+            else:
+                reception.outcome = _build_outcome(result, PublicIds(*new.public_ids))
+            if isinstance(result, Exception) or not result.is_stored:
+                self._discard(new.attachments[0].attachment_uuid)
+
+    def _prepare(self, content: Content, origin: Origin, check: Check | None) -> _Prepared:
         received_at = now()
         with _open_buffer(content) as buffer:
             if not len(buffer):
@@ -123,36 +245,40 @@ class Ingest:
         if check is not None:
             check(summary)
         identity = build_identity(summary)
-        if self._is_settled(identity):
-            return StoreOutcome(StoreStatus.ALREADY_STORED, identity.public_ids)
         description = FileDescription(summary, self._options.main_tags, origin, received_at)
+        return _Prepared(identity, description, received_at)
+
+    def _build_row(self, prepared: _Prepared, attachment: Attachment) -> NewInstance:
+        return NewInstance(
+            public_ids=prepared.identity.public_ids,
+            describe=prepared.description.build,
+            attachments=(attachment,),
+            overwrite=self._options.overwrite,
+            stored_at=prepared.received_at,
+        )
+
+    def _store(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
+        prepared = self._prepare(content, origin, check)
+        public_ids = prepared.identity.public_ids
+        if self._is_settled(public_ids.instance):
+            return StoreOutcome(StoreStatus.ALREADY_STORED, public_ids)
         attachment = self._write_file(content)
         try:
-            result = self._index.store(
-                NewInstance(
-                    public_ids=identity.public_ids,
-                    describe=description.build,
-                    attachments=(attachment,),
-                    overwrite=self._options.overwrite,
-                    stored_at=received_at,
-                )
-            )
+            result = self._index.store(self._build_row(prepared, attachment))
         except Exception:
-            self._discard(attachment)
+            self._discard(attachment.attachment_uuid)
             raise
         if not result.is_stored:
-            self._discard(attachment)
-        status = StoreStatus.SUCCESS if result.is_stored else StoreStatus.ALREADY_STORED
-        return StoreOutcome(status, identity.public_ids)
+            self._discard(attachment.attachment_uuid)
+        return _build_outcome(result, public_ids)
 
-    def _is_settled(self, identity: Identity) -> bool:
-        """Tell whether the instance is stored already and will stay as it is.
+    def _is_settled(self, public_id: str) -> bool:
+        """Tell whether an instance is stored already and will stay as it is.
 
-        Only saves work: the transaction that writes the rows decides again.
+        Only saves the writing of a large file: the transaction that writes the rows decides again.
         """
         if self._options.overwrite is not Overwrite.NEVER:
             return False
-        public_id = identity.public_ids.instance
         return self._database.read(lambda tx: lookup_dicom_attachment(tx, public_id) is not None)
 
     def _write_file(self, content: Content) -> Attachment:
@@ -198,10 +324,10 @@ class Ingest:
             digest.update(chunk)
         return digest.hexdigest()
 
-    def _discard(self, attachment: Attachment) -> None:
+    def _discard(self, attachment_uuid: str) -> None:
         """Remove a file that no row will name; a failure leaves it to reconciliation."""
         try:
-            self._storage.remove(attachment.attachment_uuid)
+            self._storage.remove(attachment_uuid)
         except ServerError:
             _log.warning("cannot remove an unused file", exc_info=True)
 
@@ -217,3 +343,8 @@ def _open_buffer(content: Content) -> Iterator[Buffer]:
 
 def _iter_chunks(content: Content) -> Iterable[Buffer]:
     return content.iter_chunks() if isinstance(content, SpooledContent) else (content,)
+
+
+def _build_outcome(result: StoreResult, public_ids: PublicIds) -> StoreOutcome:
+    status = StoreStatus.SUCCESS if result.is_stored else StoreStatus.ALREADY_STORED
+    return StoreOutcome(status, public_ids)

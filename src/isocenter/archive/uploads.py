@@ -140,15 +140,19 @@ class Uploads:
         )
         free = asyncio.Semaphore(_ENTRIES_AT_ONCE)
         tasks: list[asyncio.Task[StoreOutcome | None]] = []
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await free.acquire()
-                entry = await self._workers.run(next, entries, None)
-                if entry is None:
-                    break
-                task = group.create_task(self._store_entry(entry, origin))
-                task.add_done_callback(lambda _: free.release())
-                tasks.append(task)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await free.acquire()
+                    entry = await self._workers.run(next, entries, None)
+                    if entry is None:
+                        break
+                    task = group.create_task(self._store_entry(entry, origin))
+                    task.add_done_callback(lambda _: free.release())
+                    tasks.append(task)
+        except BaseExceptionGroup as failures:
+            # One answer tells one error; the others are the same, or follow from it.
+            raise failures.exceptions[0] from None
         return [outcome for task in tasks if (outcome := task.result()) is not None]
 
     async def _store_entry(self, entry: SpooledContent, origin: Origin) -> StoreOutcome | None:

@@ -7,10 +7,17 @@ from typing import ParamSpec, TypeVar
 
 from isocenter.index.port import Database, Transaction
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "WouldWaitError"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class WouldWaitError(Exception):
+    """Something is not at hand, and the caller, which is no task, cannot wait for it.
+
+    Never an answer: whoever calls outside of a task catches it and tries again inside of one.
+    """
 
 
 class Workers:
@@ -28,14 +35,26 @@ class Workers:
         self._database = database
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="worker")
 
+    @property
+    def reads_inline(self) -> bool:
+        """True if a short read needs no thread."""
+        return self._database.reads_inline
+
     async def run(
         self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
     ) -> T:
         """Run a blocking operation in a worker thread.
 
         A cancelled caller does not stop the operation, which ends in its thread.
+
+        Raises
+        ------
+        WouldWaitError
+            If called outside of a task; the operation was not begun then.
         """
         loop = asyncio.get_running_loop()
+        if asyncio.current_task(loop) is None:
+            raise WouldWaitError
         if keywords:
             return await loop.run_in_executor(
                 self._threads, lambda: operation(*arguments, **keywords)

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import argon2
-from falcon.asgi import Request, Response
 
 from isocenter.archive.workers import Workers
 from isocenter.errors import UnauthorizedError
+from isocenter.http.exchange import Request, Response
 
 __all__ = ["AccessControl", "hash_password"]
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 import msgspec
-from falcon.asgi import Response
+
+from isocenter.http.exchange import Response
 
 __all__ = ["JSON", "TEXT", "answer_json", "answer_nothing", "answer_text", "format_json"]
 

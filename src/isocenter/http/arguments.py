@@ -1,14 +1,16 @@
 """Query arguments and small bodies, read as Orthanc reads them."""
 
-from falcon.asgi import Request
+import falcon.asgi
 
 from isocenter.errors import BadParameterError, BodyTooLargeError, ParameterTypeError
+from isocenter.http.exchange import Request
 
 __all__ = ["get_flag", "get_natural", "read_body"]
 
 _TRUE = {"", "1", "true"}
 _FALSE = {"0", "false"}
 _LARGEST = 2**63 - 1
+_MOST_DIGITS = 19
 _SMALL_BODY = 16 * 1024 * 1024
 
 
@@ -41,23 +43,23 @@ def get_natural(req: Request, name: str) -> int | None:
     Raises
     ------
     ParameterTypeError
-        If it is no number.
+        If it is no number of 64 bits.
     BadParameterError
-        If it is negative or beyond 64 bits.
+        If it is negative.
     """
     text = req.params.get(name)
     if text is None:
         return None
     digits = text.removeprefix("-") if isinstance(text, str) else ""
-    if not (digits.isascii() and digits.isdecimal()):
-        raise ParameterTypeError(f"the argument '{name}' must be an integer")
-    number = _LARGEST + 1 if len(digits) > 19 else int(digits)
-    if text[0] == "-" or number > _LARGEST:
-        raise BadParameterError(f"the argument '{name}' must be between 0 and {_LARGEST}")
-    return number
+    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
+    if not is_number or int(digits) > _LARGEST:
+        raise ParameterTypeError(f"the argument '{name}' must be an integer of 64 bits")
+    if text[0] == "-":
+        raise BadParameterError(f"the argument '{name}' must not be negative")
+    return int(digits)
 
 
-async def read_body(req: Request, *, limit: int = _SMALL_BODY) -> bytes:
+async def read_body(req: falcon.asgi.Request, *, limit: int = _SMALL_BODY) -> bytes:
     """Read a small body whole.
 
     Raises

@@ -4,10 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
-from falcon.asgi import Request, Response
-
 from isocenter.archive.content import StoredFile
 from isocenter.errors import BadRangeError
+from isocenter.http.exchange import Request, Response
 
 __all__ = ["answer_file", "parse_range"]
 

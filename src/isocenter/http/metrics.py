@@ -2,10 +2,10 @@
 
 import time
 
-from falcon.asgi import Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from isocenter.archive.records import Statistics
+from isocenter.http.exchange import Request, Response
 
 __all__ = ["Metrics"]
 

@@ -52,6 +52,9 @@ class Route:
         Media type of a success.
     statuses
         Possible statuses besides those that every route may answer (401, 403, 500).
+    is_immediate
+        The responder often finds all it needs at hand. It may be run on the event loop outside of a
+        task, and a second time if that did not do, so it must only read (see `http.direct`).
     """
 
     method: str
@@ -65,6 +68,7 @@ class Route:
     answer: str = "application/json"
     statuses: tuple[int, ...] = (200,)
     details: str = ""
+    is_immediate: bool = False
 
 
 def list_directories(routes: Iterable[Route]) -> list[str]:

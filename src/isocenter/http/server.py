@@ -10,6 +10,8 @@ from typing import Any
 
 import uvicorn
 
+from isocenter.http.direct import DirectAnswers, build_protocol
+
 __all__ = ["HTTPServer", "HTTPServerOptions"]
 
 _BACKLOG = 2048
@@ -24,11 +26,14 @@ class HTTPServerOptions:
     ----------
     keep_alive_timeout_s
         Idle seconds before a connection is closed.
+    direct_answers
+        Answers hot reads without the application; ``None`` to have it answer everything.
     """
 
     tls: ssl.SSLContext | None = None
     keep_alive_timeout_s: int = 75
     shutdown_timeout_s: int = 10
+    direct_answers: DirectAnswers | None = None
 
 
 class HTTPServer(uvicorn.Server):
@@ -38,10 +43,10 @@ class HTTPServer(uvicorn.Server):
     """
 
     def __init__(self, application: Any, options: HTTPServerOptions) -> None:
-        tls = options.tls
+        tls, direct = options.tls, options.direct_answers
         config = uvicorn.Config(
             application,
-            http="httptools",
+            http="httptools" if direct is None else build_protocol(direct),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isocenter.index.port import Database
@@ -16,9 +17,8 @@ _LARGEST_GROUP = 64
 @dataclass(slots=True, eq=False)
 class _Waiting:
     instance: NewInstance
-    is_done: bool = False
-    result: StoreResult | None = None
-    error: BaseException | None = None
+    # None until the instance was in a transaction.
+    result: StoreResult | Exception | None = None
 
 
 class GroupCommit:
@@ -42,16 +42,27 @@ class GroupCommit:
         ServerError
             What the database raised for this instance.
         """
-        waiting = _Waiting(instance)
-        self._queue.append(waiting)
-        while not waiting.is_done:
-            with self._lock:
-                if not waiting.is_done:
-                    self._commit_group()
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.result is not None, "done without an error means done"  # noqa: S101
-        return waiting.result
+        result = self.store_many([instance])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def store_many(self, instances: Sequence[NewInstance]) -> list[StoreResult | Exception]:
+        """Write the rows of some instances; they are durable when this returns.
+
+        Returns
+        -------
+        list of StoreResult or Exception
+            One for each instance, in their order: what became of it, or why it was not stored.
+        """
+        mine = [_Waiting(instance) for instance in instances]
+        self._queue.extend(mine)
+        for waiting in mine:
+            while waiting.result is None:
+                with self._lock:
+                    if waiting.result is None:
+                        self._commit_group()
+        return [waiting.result for waiting in mine if waiting.result is not None]
 
     def _commit_group(self) -> None:
         group = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_GROUP))]
@@ -65,17 +76,14 @@ class GroupCommit:
         results = self._database.write(lambda tx: store_instances(tx, instances))
         for waiting, result in zip(group, results, strict=True):
             waiting.result = result
-            waiting.is_done = True
 
     def _commit_one_by_one(self, group: list[_Waiting], error: Exception) -> None:
         """Keep one instance that cannot be stored from taking the others with it."""
         if len(group) == 1:
-            group[0].error = error
-            group[0].is_done = True
+            group[0].result = error
             return
         for waiting in group:
             try:
                 self._commit([waiting])
             except Exception as own_error:  # noqa: BLE001 - told to the thread that waits
-                waiting.error = own_error
-                waiting.is_done = True
+                waiting.result = own_error

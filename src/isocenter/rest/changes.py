@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from falcon.asgi import Request, Response
-
 from isocenter.archive.changes import ChangePage
 from isocenter.archive.records import Change, ChangeType
 from isocenter.clock import format_timestamp
 from isocenter.errors import BadParameterError
 from isocenter.http.answers import answer_json, answer_nothing
+from isocenter.http.exchange import Request, Response
 from isocenter.rest.services import Services
 
 __all__ = ["clear_changes", "list_changes"]

@@ -23,6 +23,7 @@ async def get_page(_: Services, __: Request, resp: Response) -> None:
     resp.set_header(
         "Content-Security-Policy",
         "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "img-src data:; "
         "frame-ancestors 'none'",
     )
     resp.data = _read_page()

@@ -1,14 +1,12 @@
 """The file and the tags of an instance."""
 
-from falcon.asgi import Request, Response
-
 from isocenter.archive.content import TagsRequest
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.tags import parse_tag
-from isocenter.errors import BadParameterError, NotSupportedError
+from isocenter.errors import BadParameterError, NotSupportedError, UnknownResourceError
 from isocenter.http.answers import JSON
 from isocenter.http.arguments import get_flag
-from isocenter.http.error_answers import NotFound
+from isocenter.http.exchange import Request, Response
 from isocenter.http.files import answer_file
 from isocenter.rest.resources import get_shape
 from isocenter.rest.services import Services
@@ -29,7 +27,7 @@ async def get_file(services: Services, req: Request, resp: Response, public_id: 
         raise NotSupportedError(message)
     file = await services.archive.content.lookup_file(public_id)
     if file is None:
-        raise NotFound
+        raise UnknownResourceError
     await answer_file(req, resp, file, file_name=f"{public_id}.dcm")
 
 
@@ -55,7 +53,7 @@ async def _answer_tags(
     )
     document = await services.archive.content.lookup_tags(public_id, request)
     if document is None:
-        raise NotFound
+        raise UnknownResourceError
     resp.content_type = JSON
     resp.data = document
 

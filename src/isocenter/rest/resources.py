@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from falcon.asgi import Request, Response
-
 from isocenter.archive.browse import Page
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
@@ -11,6 +9,7 @@ from isocenter.errors import BadRequestError, NotSupportedError, UnknownResource
 from isocenter.http.answers import answer_json
 from isocenter.http.arguments import get_flag, get_natural
 from isocenter.http.error_answers import NotFound
+from isocenter.http.exchange import Request, Response
 from isocenter.rest.resource_json import describe_resource, describe_size
 from isocenter.rest.services import Services
 

@@ -1,9 +1,9 @@
 """What the server is and how much it holds."""
 
-from falcon.asgi import Request, Response
-
+from isocenter.config.configuration import Configuration
 from isocenter.dicom.levels import Level
 from isocenter.http.answers import answer_json
+from isocenter.http.exchange import Request, Response
 from isocenter.rest.services import Services
 from isocenter.version import __version__
 
@@ -37,7 +37,7 @@ async def get_system(services: Services, _: Request, resp: Response) -> None:
             "DicomPort": configuration.integer("DicomPort"),
             "HttpPort": configuration.integer("HttpPort"),
             "DicomDefaultRetrieveMethod": configuration.text("DicomDefaultRetrieveMethod"),
-            "IsHttpServerSecure": configuration.boolean("SslEnabled"),
+            "IsHttpServerSecure": _is_secure(configuration),
             "PluginsEnabled": False,
             "CheckRevisions": configuration.boolean("CheckRevisions"),
             "StorageCompression": configuration.boolean("StorageCompression"),
@@ -63,6 +63,13 @@ async def get_system(services: Services, _: Request, resp: Response) -> None:
                 "HasReserveQueueValue": False,
             },
         },
+    )
+
+
+def _is_secure(configuration: Configuration) -> bool:
+    """Tell whether strangers are kept out; clients warn their users if not."""
+    return configuration.boolean("AuthenticationEnabled") or not configuration.boolean(
+        "RemoteAccessAllowed"
     )
 
 

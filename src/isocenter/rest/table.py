@@ -36,6 +36,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             many,
             arguments=(_EXPAND, *_PAGE, *_SHAPES),
             statuses=(200, 400, 501),
+            is_immediate=True,
         ),
         Route(
             "GET",
@@ -45,6 +46,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             many,
             arguments=_SHAPES,
             statuses=(200, 400, 404, 501),
+            is_immediate=True,
         ),
         Route(
             "DELETE",
@@ -90,6 +92,7 @@ def _build_relatives(level: Level, path: str) -> list[Route]:
             level.plural,
             arguments=_SHAPES,
             statuses=_JSON_AND_MISSING,
+            is_immediate=True,
         )
         for higher in Level
         if higher < level
@@ -119,6 +122,7 @@ _INSTANCES = [
         arguments=(Argument("filename", "text", "Name for saving the file."),),
         answer="application/dicom",
         statuses=(200, 206, 304, 404, 416, 501),
+        is_immediate=True,
     ),
     Route(
         "GET",
@@ -128,6 +132,7 @@ _INSTANCES = [
         "instances",
         arguments=(*_SHAPES, *_TAGS),
         statuses=_JSON_AND_MISSING,
+        is_immediate=True,
     ),
     Route(
         "GET",
@@ -137,6 +142,7 @@ _INSTANCES = [
         "instances",
         arguments=_TAGS,
         statuses=_JSON_AND_MISSING,
+        is_immediate=True,
     ),
 ]
 
@@ -155,6 +161,7 @@ _CHANGES = [
             Argument("last", "flag", "Answer the newest change only."),
         ),
         statuses=(200, 400),
+        is_immediate=True,
     ),
     Route(
         "DELETE",
@@ -168,8 +175,22 @@ _CHANGES = [
 ]
 
 _SYSTEM = [
-    Route("GET", "/system", system.get_system, "Version, options and capabilities", "system"),
-    Route("GET", "/statistics", system.get_statistics, "Counts and sizes of all", "system"),
+    Route(
+        "GET",
+        "/system",
+        system.get_system,
+        "Version, options and capabilities",
+        "system",
+        is_immediate=True,
+    ),
+    Route(
+        "GET",
+        "/statistics",
+        system.get_statistics,
+        "Counts and sizes of all",
+        "system",
+        is_immediate=True,
+    ),
     Route(
         "GET",
         "/",

@@ -35,7 +35,7 @@ async def lookup(services: Services, req: Request, resp: Response) -> None:
     except UnicodeDecodeError as error:
         message = "the identifier must be UTF-8 text"
         raise BadParameterError(message) from error
-    found = await services.archive.browse.find_identifier(text)
+    found = await services.archive.browse.find_identifier(text.strip())
     answer_json(
         resp,
         [

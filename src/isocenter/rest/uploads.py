@@ -41,7 +41,7 @@ async def _store_parts(services: Services, req: Request, origin: Origin) -> list
             content = await uploads.receive(part.stream)
             answer = _describe(await uploads.store(content, origin))
             described.extend(answer if isinstance(answer, list) else [answer])
-    except falcon.MediaMalformedError as error:
+    except falcon.HTTPBadRequest as error:
         message = "the multipart body is malformed"
         raise BadRequestError(message) from error
     if not described:

@@ -11,6 +11,7 @@ from isocenter.dimse.negotiation import (
     REJECT_CALLED_AE_TITLE,
     REJECT_CALLING_AE_TITLE,
     AssociateAcceptance,
+    Preference,
     PresentationContext,
     negotiate_contexts,
 )
@@ -73,7 +74,9 @@ class Dispatcher:
             return REJECT_CALLING_AE_TITLE
         information = request.user_information
         return AssociateAcceptance(
-            contexts=negotiate_contexts(request.contexts, self._syntaxes.lookup),
+            contexts=negotiate_contexts(
+                request.contexts, self._syntaxes.lookup, preference=Preference.ACCEPTOR
+            ),
             # The requestor of an association is the user of our services, never their provider.
             roles=tuple(
                 RoleSelection(role.sop_class_uid, is_scu=role.is_scu, is_scp=False)

@@ -13,7 +13,9 @@ __all__ = ["VERIFICATION", "SupportedSyntaxes", "build_supported_syntaxes"]
 VERIFICATION = "1.2.840.10008.1.1"
 """SOP class of the verification service (PS3.4 §A.4)."""
 
-_VERIFICATION_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
+_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+_VERIFICATION_SYNTAXES = (_EXPLICIT_LITTLE_ENDIAN, _IMPLICIT_LITTLE_ENDIAN, "1.2.840.10008.1.2.2")
 
 # Services that are not storage, whatever UnknownSopClassAccepted says: query and retrieve,
 # worklist, storage commitment, procedure steps, print (PS3.4 Annexes C, K, J, F, H).
@@ -49,7 +51,7 @@ class SupportedSyntaxes:
     storage_classes
         SOP classes that are stored.
     transfer_syntaxes
-        Accepted for them.
+        Accepted for them, the preferred ones first.
     has_unknown_classes
         Store any other SOP class, too.
     """
@@ -92,14 +94,19 @@ def build_supported_syntaxes(configuration: Configuration) -> SupportedSyntaxes:
     )
 
 
-def _list_transfer_syntaxes(configuration: Configuration) -> frozenset[str]:
+def _list_transfer_syntaxes(configuration: Configuration) -> tuple[str, ...]:
+    """List what is accepted; of what is offered together, what everybody can read comes first.
+
+    Explicit before implicit, because it keeps the value representations of private elements.
+    """
     patterns = configuration.texts("AcceptedTransferSyntaxes")
     accepted = _match(patterns) | {uid for uid in patterns if not set(uid) & set("*?")}
     for option, expression in _FAMILIES.items():
         if configuration.is_set(option):
             family = {uid for uid in TRANSFER_SYNTAXES if re.fullmatch(expression, uid)}
             accepted = accepted | family if configuration.boolean(option) else accepted - family
-    return frozenset(accepted)
+    first = (_EXPLICIT_LITTLE_ENDIAN, _IMPLICIT_LITTLE_ENDIAN)
+    return tuple(sorted(accepted, key=lambda uid: (uid not in first, uid != first[0], uid)))
 
 
 def _match(patterns: Iterable[str]) -> set[str]:

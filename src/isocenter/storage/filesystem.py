@@ -15,7 +15,7 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -163,6 +163,11 @@ class FileSystemStorage:
         with self.open_writer(attachment_uuid) as writer:
             writer.write(content)
             writer.commit()
+
+    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+        """Store some blobs (see `Storage.write_many`)."""
+        for name, content in blobs:
+            self.write(name, content)
 
     def open_writer(self, attachment_uuid: str) -> FileBlobWriter:
         """Open a blob for writing in pieces (see `Storage.open_writer`)."""

@@ -14,7 +14,8 @@ at a block and is a header followed by the content. All numbers are little-endia
 bytes      header of a record
 =========  =====================================================================
 0-7        magic
-8-15       generation; the record counts only if it is that of the segment
+8-15       generation; the record counts only if it is that of the segment. A random
+           number, so that no content of a blob can pass for a record
 16-23      length of the content
 24-39      UUID of the blob
 40-43      CRC-32 of the content
@@ -34,8 +35,9 @@ import os
 import struct
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 
 from isal import isal_zlib
@@ -68,7 +70,7 @@ class Segment:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         # Where the next record begins.
         self.end = _BLOCK
-        # Records whose blobs have no file yet.
+        # Groups of records whose blobs do not all have files yet.
         self.unsettled = 0
         self.is_free = True
         self._sync_lock = threading.Lock()
@@ -96,7 +98,7 @@ class Segment:
 
     def begin_generation(self) -> None:
         """Make all records count no more, durably."""
-        self.generation += 1
+        self.generation = int.from_bytes(os.urandom(8), "little")
         header = _SEGMENT_MAGIC + self.generation.to_bytes(8, "little")
         header += isal_zlib.crc32(header).to_bytes(4, "little")
         os.pwrite(self.descriptor, header, 0)
@@ -128,9 +130,8 @@ class Segment:
                 self._synced = newest
 
     def erase(self, offset: int) -> None:
-        """Take back a record, durably."""
+        """Take back a record; durable after `sync`."""
         os.pwrite(self.descriptor, bytes(_RECORD.size), offset)
-        os.fdatasync(self.descriptor)
 
     def iter_records(self) -> Iterator[tuple[str, memoryview]]:
         """Iterate over the records that count; the views end with the iteration."""
@@ -216,36 +217,44 @@ class Journal:
                 segment.begin_generation()
             sync_path(str(self._folder))
 
-    def append(self, attachment_uuid: str, content: Buffer) -> Segment | None:
-        """Make a blob durable.
+    def append(self, blobs: Sequence[tuple[str, Buffer]]) -> Segment | None:
+        """Make some blobs durable, together.
+
+        Parameters
+        ----------
+        blobs
+            Pairs of name and content.
 
         Returns
         -------
         Segment or None
-            To be given to `settle` once the blob has its file; ``None`` if there is no room now.
+            To be given to `settle` once all of them have their files; ``None`` if there is no room
+            for all of them now.
 
         Raises
         ------
-        StorageUnavailableError
+        FullStorageError, StorageUnavailableError
             If the journal cannot be written.
         """
-        size = -(-(_RECORD.size + len(content)) // _BLOCK) * _BLOCK
+        sizes = [-(-(_RECORD.size + len(content)) // _BLOCK) * _BLOCK for _, content in blobs]
         with self._lock:
-            segment = self._choose_segment(size)
+            segment = self._choose_segment(sum(sizes))
             if segment is None:
                 return None
-            offset = segment.end
-            segment.end += size
+            offsets = list(accumulate(sizes, initial=segment.end))
+            segment.end = offsets.pop()
             segment.unsettled += 1
         try:
             with storage_errors():
-                segment.write(offset, uuid.UUID(attachment_uuid).bytes, content)
+                for (name, content), offset in zip(blobs, offsets, strict=True):
+                    segment.write(offset, uuid.UUID(name).bytes, content)
                 segment.sync()
         except BaseException:
             self.settle(segment)
             raise
         with self._lock:
-            self._places[attachment_uuid] = (segment, offset)
+            for (name, _), offset in zip(blobs, offsets, strict=True):
+                self._places[name] = (segment, offset)
         return segment
 
     def _choose_segment(self, size: int) -> Segment | None:
@@ -262,7 +271,7 @@ class Journal:
         return free
 
     def settle(self, segment: Segment) -> None:
-        """Note that a blob of a segment has its file, or will never have one."""
+        """Note that the blobs of one `append` have their files, or will never have them."""
         with self._changed:
             segment.unsettled -= 1
             if not segment.unsettled:
@@ -270,11 +279,14 @@ class Journal:
 
     def erase(self, attachment_uuid: str) -> None:
         """Forget a blob that is removed, lest a power failure bring it back."""
-        with self._lock:
-            place = self._places.pop(attachment_uuid, None)
-        if place is not None:
-            with storage_errors():
+        with storage_errors():
+            with self._lock:
+                place = self._places.pop(attachment_uuid, None)
+                if place is None:
+                    return
+                # Under the lock, because the place may belong to another blob a moment later.
                 place[0].erase(place[1])
+            place[0].sync()
 
     def _retire(self, segment: Segment) -> None:
         """Free a full segment once the files of its blobs are durable."""

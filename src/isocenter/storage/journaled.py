@@ -1,6 +1,8 @@
 """The storage folder with a journal in front: blobs are durable sooner."""
 
+import logging
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +18,8 @@ from isocenter.storage.port import Buffer, check_range
 
 __all__ = ["JournaledStorage"]
 
+_log = logging.getLogger(__name__)
+
 _FOLDER = "journal"
 # A larger blob would fill the journal, and gains little: its own bytes cost more than the sync.
 _LARGEST_SHARE = 16
@@ -27,7 +31,7 @@ _MOST_UNFILED_BYTES = 64 * 1024 * 1024
 class _Unfiled:
     """A blob that is durable in the journal and whose file is being written."""
 
-    content: bytes
+    content: Buffer
     filing: "Future[None]"
 
 
@@ -71,51 +75,63 @@ class JournaledStorage(FileSystemStorage):
 
     def write(self, attachment_uuid: str, content: Buffer) -> None:
         """Store a blob as a whole (see `Storage.write`)."""
-        check_uuid(attachment_uuid)
-        self._finish(attachment_uuid)
-        segment = None
-        if len(content) <= self._largest:
-            segment = self._journal.append(attachment_uuid, content)
+        self.write_many([(attachment_uuid, content)])
+
+    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+        """Store some blobs, made durable together (see `Storage.write_many`)."""
+        for name, _ in blobs:
+            check_uuid(name)
+            self._finish(name)
+        size = sum(len(content) for _, content in blobs)
+        segment = self._journal.append(blobs) if size <= self._largest else None
         if segment is None:
-            super().write(attachment_uuid, content)
-        elif not self._file_later(attachment_uuid, content, segment):
+            super().write_many(blobs)
+        elif not self._file_later(blobs, size, segment):
             try:
-                self._file(attachment_uuid, content)
+                self._file(blobs)
             finally:
                 self._journal.settle(segment)
 
-    def _file_later(self, attachment_uuid: str, content: Buffer, segment: Segment) -> bool:
-        """Leave the file to our own threads, unless too much waits for them already."""
+    def _file_later(self, blobs: Sequence[tuple[str, Buffer]], size: int, segment: Segment) -> bool:
+        """Leave the files to our own threads, unless too much waits for them already."""
         with self._lock:
-            if self._unfiled_bytes + len(content) > self._most_unfiled:
+            if self._unfiled_bytes + size > self._most_unfiled:
                 return False
-            self._unfiled_bytes += len(content)
-            kept = content if isinstance(content, bytes) else bytes(content)
-            filing = self._filing.submit(self._file, attachment_uuid, kept)
-            self._unfiled[attachment_uuid] = _Unfiled(kept, filing)
-        filing.add_done_callback(partial(self._forget, attachment_uuid, len(kept), segment))
+            self._unfiled_bytes += size
+            filing = self._filing.submit(self._file, blobs)
+            for name, content in blobs:
+                self._unfiled[name] = _Unfiled(content, filing)
+        filing.add_done_callback(partial(self._forget, blobs, size, segment))
         return True
 
-    def _file(self, attachment_uuid: str, content: Buffer) -> None:
-        try:
-            self._unsynced.write(attachment_uuid, content)
-        except ServerError:
-            # No file without a sync, so no file without the journal: try the other way.
-            super().write(attachment_uuid, content)
+    def _file(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+        for name, content in blobs:
+            try:
+                self._unsynced.write(name, content)
+            except ServerError:
+                # No file without a sync, so no file without the journal: try the other way.
+                super().write(name, content)
 
     def _forget(
-        self, attachment_uuid: str, size: int, segment: Segment, filing: "Future[None]"
+        self,
+        blobs: Sequence[tuple[str, Buffer]],
+        size: int,
+        segment: Segment,
+        filing: "Future[None]",
     ) -> None:
-        """Drop a blob from memory once it has its file.
+        """Drop blobs from memory once they have their files.
 
-        One that got none stays there and in the journal, which then cannot be freed: it is read
+        Those that got none stay there and in the journal, which then cannot be freed: they are read
         from memory, and written by the next start.
         """
-        if filing.exception() is None:
-            with self._lock:
-                self._unfiled_bytes -= size
-                self._unfiled.pop(attachment_uuid, None)
-            self._journal.settle(segment)
+        if filing.exception() is not None:
+            _log.error("a file cannot be written yet", exc_info=filing.exception())
+            return
+        with self._lock:
+            self._unfiled_bytes -= size
+            for name, _ in blobs:
+                self._unfiled.pop(name, None)
+        self._journal.settle(segment)
 
     def _finish(self, attachment_uuid: str) -> None:
         """Wait until a blob has its file, if it was stored a moment ago."""
@@ -130,14 +146,15 @@ class JournaledStorage(FileSystemStorage):
             return super().read(attachment_uuid, start, stop)
         stop = len(unfiled.content) if stop is None else stop
         check_range(start, stop, len(unfiled.content))
-        return unfiled.content[start:stop]
+        return bytes(unfiled.content[start:stop])
 
     def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytes | bytearray | None:
         """Read a range if no disk has to be waited for (see `Storage.read_cached`)."""
         unfiled = self._unfiled.get(attachment_uuid)
         if unfiled is None:
             return super().read_cached(attachment_uuid, start, stop)
-        return unfiled.content[start:stop] if 0 <= start <= stop <= len(unfiled.content) else None
+        is_inside = 0 <= start <= stop <= len(unfiled.content)
+        return bytes(unfiled.content[start:stop]) if is_inside else None
 
     def open_reader(self, attachment_uuid: str) -> FileBlobReader:
         """Open a blob for reading in pieces (see `Storage.open_reader`)."""

@@ -1,6 +1,6 @@
 """Blobs in memory, for tests and for servers that keep nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -92,6 +92,11 @@ class MemoryStorage:
         """Store a blob as a whole (see `Storage.write`)."""
         check_uuid(attachment_uuid)
         self._blobs[attachment_uuid] = bytes(content)
+
+    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+        """Store some blobs (see `Storage.write_many`)."""
+        for name, content in blobs:
+            self.write(name, content)
 
     def open_writer(self, attachment_uuid: str) -> MemoryBlobWriter:
         """Open a blob for writing in pieces (see `Storage.open_writer`)."""

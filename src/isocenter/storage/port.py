@@ -5,7 +5,7 @@ name each blob by a fresh random UUID and never change one, so a storage needs n
 readers nor versions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from mmap import mmap
 from pathlib import Path
@@ -98,6 +98,21 @@ class Storage(Protocol):
         ------
         FullStorageError
             If no room is left; nothing stays behind.
+        """
+        ...
+
+    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+        """Store some small blobs as `write` does; they may share the wait for the disk.
+
+        Parameters
+        ----------
+        blobs
+            Pairs of name and content; the contents must not change any more.
+
+        Raises
+        ------
+        FullStorageError
+            If no room is left; some of the blobs may have been stored.
         """
         ...
 

@@ -1,0 +1,171 @@
+"""A request and its answer, as responders see them.
+
+Falcon's own objects fit `Request` and `Response`. So do `DirectRequest` and `DirectResponse`, which
+are light enough to be made and thrown away for each hot read (Decision 0001).
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from falcon.uri import parse_query_string
+
+__all__ = ["DirectRequest", "DirectResponse", "Request", "Response"]
+
+_DEFAULT_MEDIA_TYPE = "text/plain"
+_FORBIDDEN_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Request(Protocol):
+    """What responders that read may ask of a request."""
+
+    method: str
+    path: str
+    query_string: str
+
+    @property
+    def params(self) -> Mapping[str, str | list[str]]:
+        """Query arguments; a list if one is repeated."""
+        ...
+
+    @property
+    def accept(self) -> str:
+        """The header ``Accept``, or that anything is welcome."""
+        ...
+
+    @property
+    def remote_addr(self) -> str:
+        """Address of the caller."""
+        ...
+
+    @property
+    def context(self) -> Any:
+        """Attributes that one part of the server leaves for another."""
+        ...
+
+    def get_header(self, name: str, *, default: str | None = ...) -> str | None:
+        """Find a header, whatever the case of its name."""
+        ...
+
+    def get_param(self, name: str, *, default: str | None = ...) -> str | None:
+        """Find a query argument; the last one if it is repeated."""
+        ...
+
+
+class Response(Protocol):
+    """What responders that read may set in an answer."""
+
+    status: str | int | HTTPStatus
+    content_type: Any
+    content_length: Any
+    stream: Any
+    data: bytes | None
+
+    @property
+    def status_code(self) -> int:
+        """The status as a number."""
+        ...
+
+    def set_header(self, name: str, value: str) -> None:
+        """Set a header other than those that have an attribute."""
+        ...
+
+
+class DirectRequest:
+    """A request without a body that was read from a connection.
+
+    Parameters
+    ----------
+    path, query_string
+        The two parts of the target, both ASCII; the path holds no percent sign.
+    headers
+        By name in small letters.
+    """
+
+    method = "GET"
+
+    def __init__(
+        self, path: str, query_string: str, *, headers: Mapping[bytes, bytes], remote_addr: str
+    ) -> None:
+        self.path = path
+        self.query_string = query_string
+        self.remote_addr = remote_addr
+        self.context = SimpleNamespace()
+        self._headers = headers
+
+    @cached_property
+    def params(self) -> Mapping[str, str | list[str]]:
+        """Query arguments, parsed as for Falcon's own requests."""
+        if not self.query_string:
+            return {}
+        return parse_query_string(self.query_string, keep_blank=True, csv=False)
+
+    @property
+    def accept(self) -> str:
+        """The header ``Accept``, or that anything is welcome."""
+        return self.get_header("accept") or "*/*"
+
+    def get_header(self, name: str, *, default: str | None = None) -> str | None:
+        """Find a header, whatever the case of its name."""
+        value = self._headers.get(name.lower().encode())
+        return default if value is None else value.decode("latin-1")
+
+    def get_param(self, name: str, *, default: str | None = None) -> str | None:
+        """Find a query argument; the last one if it is repeated."""
+        value = self.params.get(name, default)
+        return value[-1] if isinstance(value, list) else value
+
+
+class DirectResponse:
+    """An answer to be written to a connection."""
+
+    __slots__ = ("_headers", "content_length", "content_type", "data", "status", "stream")
+
+    def __init__(self) -> None:
+        self.status: str | int | HTTPStatus = 200
+        self.content_type: str | None = None
+        self.content_length: int | None = None
+        self.data: bytes | None = None
+        self.stream: Any = None
+        self._headers: dict[str, str] = {}
+
+    @property
+    def status_code(self) -> int:
+        """The status as a number."""
+        return int(str(self.status)[:3]) if isinstance(self.status, str) else int(self.status)
+
+    def set_header(self, name: str, value: str) -> None:
+        """Set a header other than those that have an attribute.
+
+        Raises
+        ------
+        ValueError
+            If the value would end the header.
+        """
+        if _FORBIDDEN_IN_HEADERS.search(value):
+            raise ValueError(f"the value of the header {name} holds a control character")
+        self._headers[name.lower()] = value
+
+    def format_head(self) -> bytes:
+        """Write the status line and headers of a plain success.
+
+        Raises
+        ------
+        ValueError
+            If this is no plain success: another status, no data, or a stream.
+        UnicodeEncodeError
+            If a header holds a character beyond ISO 8859-1.
+        """
+        if self.status != 200 or self.data is None or self.stream is not None:
+            message = "only plain successes are written directly"
+            raise ValueError(message)
+        head = (
+            f"HTTP/1.1 200 OK\r\ncontent-type: {self.content_type or _DEFAULT_MEDIA_TYPE}\r\n"
+            f"content-length: {len(self.data)}\r\n"
+        )
+        for name, value in self._headers.items():
+            head += f"{name}: {value}\r\n"
+        return f"{head}\r\n".encode("latin-1")
