@@ -1,29 +1,172 @@
-"""Every difference from Orthanc 1.10.1 that stays, with its reason."""
+"""Every difference from Orthanc 1.10.1 that stays, with its reason.
+
+"Newer" means that Orthanc changed it between 1.10.1 and 1.13.0, whose API is ours; quirk numbers
+are those of the behaviour manual, §41.
+"""
+
+from dataclasses import dataclass
 
 from tests.interop.comparing import ABSENT, Accepted
 
-__all__ = ["READING"]
+__all__ = ["CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "READING", "STORE", "UPLOADS"]
 
-_LONG = "longer values are shown, not only up to 256 bytes (quirk 46)"
+
+@dataclass(frozen=True, slots=True)
+class AcceptedStore:
+    """Statuses of a C-STORE that differ, each with the number of instances stored then."""
+
+    ours: tuple[int | str, int]
+    theirs: tuple[int | str, int]
+    reason: str
+
+
+_ITEM = r"body(/\d+)?"
+_TAGS = "GET /instances/[0-9a-f-]{44}/(tags|simplified-tags)"
 _NEWER_TAGS = (
     "TimezoneOffsetFromUTC|PerformedProcedureStepStart(Date|Time)|RequestAttributesSequence"
     "|0008,0201|0040,024[45]|0040,0275"
 )
+_NEWER_SYSTEM = (
+    "Capabilities|DatabaseServerIdentifier|DicomDefaultRetrieveMethod|HasLabels|IngestTranscoding"
+    "|MainDicomTags|MaximumPatientCount|MaximumStorage(Mode|Size)|OverwriteInstances(Mode)?"
+    "|PatientLevelEnabled|ReadOnly|StorageCompression|StoreMD5ForAttachments|UserMetadata"
+    "|IsocenterVersion"
+)
+_ALLOW = Accepted(".*", "allow", "HEAD and OPTIONS are answered (quirk 29); sorted by name")
+_FIRST = Accepted("GET /changes", "body/First", "newer: First is given", theirs=ABSENT)
+_UNREADABLE = "a number of instances or an index that is unreadable is taken as absent"
 
 READING = (
-    Accepted("GET", r"body(/\d+)?/Labels", "newer: labels came with 1.12.0", theirs=ABSENT),
-    Accepted("GET", r"body(/\d+)?/IsProtected", "newer: 1.12.8", theirs=ABSENT),
+    _ALLOW,
+    Accepted("GET", f"{_ITEM}/Labels", "newer: labels came with 1.12.0", theirs=ABSENT),
+    Accepted("GET", f"{_ITEM}/IsProtected", "newer: 1.12.8", theirs=ABSENT),
     Accepted(
         "GET",
-        rf"body(/\d+)?/MainDicomTags/({_NEWER_TAGS})",
+        f"{_ITEM}/MainDicomTags/({_NEWER_TAGS})",
         "newer: main tags since 1.12.5",
         theirs=ABSENT,
     ),
     Accepted(
         "GET",
-        r"body(/\d+)?/MainDicomTags/(StudyDescription|0008,1030)",
-        _LONG,
+        f"{_ITEM}/MainDicomTags/(StudyDescription|0008,1030)",
+        "longer values are shown, not only up to 256 bytes (quirk 46)",
         theirs=ABSENT,
     ),
+    Accepted(
+        "GET",
+        f"{_ITEM}/MainDicomTags/(ImageIndex|0054,1330)",
+        "an empty number is shown as an empty text, as other empty values are",
+        theirs=ABSENT,
+    ),
+    Accepted(
+        "GET",
+        f"{_ITEM}/(IndexInSeries|ExpectedNumberOfInstances)",
+        "a number beyond 32 bits is no number; in Orthanc it turns into another one",
+        ours=None,
+    ),
+    Accepted(
+        "GET",
+        f"{_ITEM}/ExpectedNumberOfInstances",
+        "blanks before a number do not count (PS3.5 §6.2)",
+        theirs=None,
+    ),
+    Accepted("GET", f"{_ITEM}/Status", _UNREADABLE, ours="Missing", theirs="Unknown"),
+    Accepted("GET", f"{_ITEM}/Status", _UNREADABLE, ours="Complete", theirs="Unknown"),
+    Accepted("GET", f"{_ITEM}/Status", _UNREADABLE, ours="Missing", theirs="Inconsistent"),
+    Accepted("GET", f"{_ITEM}/Status", _UNREADABLE, ours="Unknown", theirs="Missing"),
+    Accepted(".*/file", "content-disposition", "newer: named by the instance"),
+    Accepted(
+        _TAGS,
+        ".*/([0-9a-f]{4},0000|(Generic|Private)GroupLength)",
+        "group lengths are not listed (behaviour manual §5.1)",
+        ours=ABSENT,
+    ),
+    Accepted(
+        _TAGS,
+        "body/(0028,0009|FrameIncrementPointer)(/Value)?",
+        "all values of AT are shown",
+        theirs="0054,0010",
+    ),
+    Accepted(
+        _TAGS,
+        "body/(0028,110[123](/Type|/Value)?|(Red|Green|Blue)PaletteColorLookupTableDescriptor)",
+        "US or SS in implicit encoding is a number",
+    ),
+    Accepted(
+        _TAGS,
+        "body/5200,92(29|30)/.*/PrivateCreator",
+        "private creators are named inside sequences, too",
+        theirs=ABSENT,
+    ),
+    Accepted("GET .*ignore-length=Nobody", "status", "an unknown tag is 400 (quirk 43)", 400, 500),
+    Accepted("GET .*[?]since=-1", "status", "a negative number is an error", 400, 200),
+    Accepted("GET .*[?]expand=x", "status", "newer: a boolean that is none is an error", 400, 200),
+    Accepted("GET .*/statistics", "status", "unknown resources have no size (quirk 53)", 404, 200),
+    Accepted("GET .*/instances", "status", "a wrong level is an unknown resource", 404, 400),
+    Accepted("GET //?system", f"body/({_NEWER_SYSTEM})", "newer, or our own", theirs=ABSENT),
+    Accepted("GET //?system", "body/(ApiVersion|Version)", "newer"),
+    Accepted("GET //?system", "body/PluginsEnabled", "there are no plugins", ours=False),
+    Accepted("GET /$", "status", "newer: a temporary redirection", 307, 301),
+    Accepted("GET /tools$", "body", "newer routes, and routes that are not there yet"),
+    Accepted("POST /tools/lookup H[*]", "status", "a wildcard is a character", 200, 400),
+    Accepted("POST /tools/lookup $", "body", "newer: nothing is found by an empty text", ours=[]),
+    Accepted("POST /tools/lookup %", "body", "the text is not reduced to nothing (quirk 28)"),
+    Accepted("POST /tools/lookup é", "body", "letters beyond ASCII count (quirk 28)"),
 )
-"""Of the routes that only read."""
+"""Of routes that only read."""
+
+CHANGES = (
+    _ALLOW,
+    _FIRST,
+    Accepted("GET /changes[?]limit=-1", "body.*", "an unreadable limit is the default"),
+    Accepted("GET /patients[?]expand", f"{_ITEM}/(Labels|IsProtected)", "newer", theirs=ABSENT),
+)
+"""Of the log of changes, and of deletion."""
+
+UPLOADS = (
+    Accepted("multipart", "body", "the stored instances are named (quirk 47)", theirs=b""),
+    Accepted("multipart (nothing|malformed)", "status", "nothing was stored", 400, 200),
+    Accepted("multipart without boundary", "body/OrthancStatus", "the body is not looked at", 8),
+    Accepted("gzip that is none", "status", "a wrong body is no internal error", 400, 500),
+    Accepted("gzip of a ZIP", "status", "both are unpacked", 200, 400),
+    Accepted("ZIP of nothing", "status", "newer: no instance is no error", 200, 400),
+    Accepted("ZIP with DICOMDIR", "body", "newer: DICOMDIR is skipped by its name"),
+    Accepted("identifier of 300 bytes", "status", "its length is no reason to refuse", 200, 400),
+    Accepted(
+        "PatientID of odd length",
+        "body/.*",
+        "trailing blanks never count (PS3.5 §6.2); in Orthanc they do if the length is odd",
+    ),
+    Accepted("preamble alone", "status", "the identifiers are missing", 404, 400),
+    Accepted("zeros", "status", "zeros are no data set", 400, 404),
+    Accepted("sequence without end", "status", "a truncated file is refused", 400, 200),
+)
+"""Of ``POST /instances``."""
+
+STORE: dict[str, "AcceptedStore"] = {}
+"""Of C-STORE, by the name of the case."""
+
+_LATER = "query, retrieve and storage commitment are not there yet"
+
+NEGOTIATION = {
+    "1.2.840.10008.1.20.1": _LATER,
+    "1.2.840.10008.5.1.4.1.2.1.1": _LATER,
+    "1.2.840.10008.5.1.4.1.2.1.2": _LATER,
+    "1.2.840.10008.5.1.4.1.2.1.3": _LATER,
+    "1.2.840.10008.5.1.4.1.2.2.1": _LATER,
+    "1.2.840.10008.5.1.4.1.2.2.2": _LATER,
+    "1.2.840.10008.5.1.4.1.2.2.3": _LATER,
+}
+"""Of SOP classes, with the reason."""
+
+NEWER_SYNTAXES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL",
+    "1.2.840.10008.1.2.4.111": "JPEG XL",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.4.201": "High-Throughput JPEG 2000",
+    "1.2.840.10008.1.2.4.202": "High-Throughput JPEG 2000",
+    "1.2.840.10008.1.2.4.203": "High-Throughput JPEG 2000",
+    "1.2.840.10008.1.2.6.1": "RFC 2557",
+    "1.2.840.10008.1.2.6.2": "XML",
+}
+"""Transfer syntaxes that Orthanc 1.10 does not know; 1.13 does."""

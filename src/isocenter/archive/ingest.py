@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,7 +35,8 @@ Check = Callable[[FileSummary], None]
 # A second batch uses the processor while the first one waits for the disk.
 _BATCHES = 2
 _LARGEST_BATCH = 16
-_LARGEST_IN_BATCH = 2 * 1024 * 1024
+_LARGEST_IN_BATCH = 128 * 1024
+_DIGEST_THREADS = 2
 _DICOM = 1
 _AS_IS = 0
 _ZLIB = 1
@@ -117,6 +119,7 @@ class Ingest:
         self._storage = storage
         self._options = options
         self._wanted = options.main_tags.wanted
+        self._digests = ThreadPoolExecutor(_DIGEST_THREADS, thread_name_prefix="digest")
         # Touched on the event loop only.
         self._queue: deque[_Reception] = deque()
         self._batches = 0
@@ -290,8 +293,11 @@ class Ingest:
             size, md5 = content.size_bytes, self._md5(content.iter_chunks())
             content.move_to(self._storage, attachment_uuid)
         else:
-            size, md5 = len(content), self._md5((content,))
+            size = len(content)
+            # The sum is computed while the disk works.
+            digest = self._digests.submit(self._md5, (content,))
             self._storage.write(attachment_uuid, content)
+            md5 = digest.result()
         return Attachment(_DICOM, attachment_uuid, _AS_IS, size, size, md5, md5)
 
     def _write_compressed(self, content: Content, attachment_uuid: str) -> Attachment:

@@ -20,7 +20,8 @@ class Dialect:
     parameter
         Template of a named parameter, ``{}`` being its name.
     array
-        Template of a parameter that holds a list, standing behind ``IN``.
+        Template of a parameter that holds a list, standing behind ``IN``; ``{0}`` is its
+        name, ``{1}`` the PostgreSQL type of its entries.
     """
 
     words: Mapping[str, str]
@@ -36,7 +37,7 @@ SQLITE = Dialect(
         "for_update": "",
     },
     parameter=":{}",
-    array="(SELECT value FROM json_each(:{}))",
+    array="(SELECT value FROM json_each(:{0}))",
 )
 
 POSTGRESQL = Dialect(
@@ -47,11 +48,11 @@ POSTGRESQL = Dialect(
         "for_update": "FOR UPDATE",
     },
     parameter="%({})s",
-    array="(SELECT unnest(%({})s))",
+    array="(SELECT unnest(%({0})s::{1}[]))",
 )
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_PARAMETER = re.compile(r"(?<!:):([a-z_]+)(\[\])?")
+_PARAMETER = re.compile(r"(?<!:):([a-z][a-z0-9_]*)(?:\[([a-z]+)\])?")
 _MIGRATION = re.compile(r"^(\d{4})_\w+\.sql$")
 
 
@@ -81,6 +82,6 @@ def load_migrations(dialect: Dialect) -> list[tuple[int, str]]:
 def _translate_parameters(statement: str, dialect: Dialect) -> str:
     def replace(match: re.Match[str]) -> str:
         template = dialect.array if match[2] else dialect.parameter
-        return template.format(match[1])
+        return template.format(match[1], match[2])
 
     return _PARAMETER.sub(replace, statement)

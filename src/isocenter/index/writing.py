@@ -1,7 +1,8 @@
 """Changes of the index, each one transaction's work: storing, deleting, becoming stable.
 
 Every function takes a writing transaction and uses a number of statements that does not depend on
-how many instances are stored or deleted at once.
+how many instances are stored or deleted at once; only instances that replace an older version of
+themselves add statements of their own.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ from isocenter.index.records import (
     ChangeType,
     Deletion,
     NewInstance,
+    NewResource,
     Overwrite,
     ResourceSize,
     StoreResult,
@@ -87,7 +89,7 @@ class _Batch:
 class _Ancestor:
     """A patient, study or series that instances of the batch belong to."""
 
-    __slots__ = ("expected_instances", "internal_id", "is_dirty", "stored_at")
+    __slots__ = ("expected_instances", "indexes", "internal_id", "is_dirty", "stored_at")
 
     def __init__(self, internal_id: int, expected_instances: int | None) -> None:
         self.internal_id = internal_id
@@ -95,6 +97,8 @@ class _Ancestor:
         self.stored_at = 0
         # True if its row still has to be told that an instance arrived.
         self.is_dirty = False
+        # Numbers of the instances of a series; ``None`` until they are read.
+        self.indexes: list[int] | None = None
 
 
 class _Storing:
@@ -139,22 +143,25 @@ class _Storing:
         for level in (Level.PATIENT, Level.STUDY, Level.SERIES):
             ancestor = self.ancestors.get((level, instance.public_ids[level]))
             if ancestor is None:
-                internal_id, expected = self._create(instance, level, parent_id)
-                ancestor = _Ancestor(internal_id, expected)
+                internal_id, row = self._create(instance, level, parent_id)
+                ancestor = _Ancestor(internal_id, row.expected_instances)
+                ancestor.indexes = []
                 self.ancestors[level, instance.public_ids[level]] = ancestor
                 created.append((level, internal_id))
             ancestor.stored_at = instance.stored_at
             parent_id = ancestor.internal_id
-        instance_id, _ = self._create(instance, Level.INSTANCE, parent_id)
+        instance_id, row = self._create(instance, Level.INSTANCE, parent_id)
         self._attach(instance, instance_id)
         created.append((Level.INSTANCE, instance_id))
         for level, internal_id in reversed(created):
             self.batch.add_change(NEW_CHANGES[level], internal_id, instance.stored_at)
-        self._log_completion(self.ancestors[Level.SERIES, instance.public_ids[2]])
+        self._log_completion(
+            self.ancestors[Level.SERIES, instance.public_ids[2]], row.index_in_series
+        )
 
     def _create(
         self, instance: NewInstance, level: Level, parent_id: int | None
-    ) -> tuple[int, int | None]:
+    ) -> tuple[int, NewResource]:
         row = instance.describe(level)
         internal_id = self.batch.next_internal_id()
         self.batch.resources.append(
@@ -177,7 +184,7 @@ class _Storing:
             {"resource_id": internal_id, "tag": tag, "value": value} for tag, value in row.search
         )
         self.batch.counts[_COUNTERS[level]] += 1
-        return internal_id, row.expected_instances
+        return internal_id, row
 
     def _attach(self, instance: NewInstance, internal_id: int) -> None:
         for attachment in instance.attachments:
@@ -198,7 +205,7 @@ class _Storing:
         dicom = instance.attachments[0]
         self.known[instance.public_ids[3]] = (internal_id, dicom.uncompressed_md5)
 
-    def _log_completion(self, series: _Ancestor) -> None:
+    def _log_completion(self, series: _Ancestor, index_in_series: int | None) -> None:
         """Log `CompletedSeries` when every expected instance is there, each once.
 
         References
@@ -206,14 +213,16 @@ class _Storing:
         Orthanc REST: status of a series (behaviour manual §3.7)
         """
         expected = series.expected_instances
-        if expected is None:
+        if expected is None or index_in_series is None:
             return
-        self.batch.flush()
-        indexes = [
-            row[0]
-            for row in self.tx.rows("list_indexes_in_series", {"internal_id": series.internal_id})
-        ]
-        if len(indexes) == expected and set(indexes) == set(range(1, expected + 1)):
+        if series.indexes is None:
+            # The rows of this group are not among them yet, unless they were flushed before the
+            # numbers were last forgotten.
+            keys = {"internal_id": series.internal_id}
+            series.indexes = [row[0] for row in self.tx.rows("list_indexes_in_series", keys)]
+        series.indexes.append(index_in_series)
+        is_full = len(series.indexes) == expected
+        if is_full and set(series.indexes) == set(range(1, expected + 1)):
             self.batch.add_change(ChangeType.COMPLETED_SERIES, series.internal_id, series.stored_at)
 
     def _remove(self, public_ids: tuple[str, str, str, str], internal_id: int) -> None:
@@ -223,6 +232,7 @@ class _Storing:
         for level in (Level.SERIES, Level.STUDY, Level.PATIENT):
             parent = self.ancestors[level, public_ids[level]]
             if self._has_sibling(parent.internal_id, topmost):
+                parent.indexes = None
                 break
             topmost = parent.internal_id
             del self.ancestors[level, public_ids[level]]

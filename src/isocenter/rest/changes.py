@@ -5,6 +5,7 @@ from typing import Any
 from isocenter.archive.changes import ChangePage
 from isocenter.archive.records import Change, ChangeType
 from isocenter.clock import format_timestamp
+from isocenter.dicom.levels import Level
 from isocenter.errors import BadParameterError
 from isocenter.http.answers import answer_json, answer_nothing
 from isocenter.http.exchange import Request, Response
@@ -16,6 +17,7 @@ _DEFAULT_LIMIT = 100
 _LARGEST_LIMIT = 100_000
 _LARGEST = 2**63 - 1
 _TITLES = {change_type: change_type.title for change_type in ChangeType}
+_RESOURCES = {level: (level.title, f"/{level.plural}/") for level in Level}
 _TYPES = {title: change_type for change_type, title in _TITLES.items()}
 
 
@@ -79,11 +81,12 @@ def _describe_page(page: ChangePage) -> dict[str, Any]:
 
 
 def _describe_change(change: Change) -> dict[str, Any]:
+    title, folder = _RESOURCES[change.level]
     return {
         "Seq": change.seq,
         "ChangeType": _TITLES[change.change_type],
-        "ResourceType": change.level.title,
+        "ResourceType": title,
         "ID": change.public_id,
-        "Path": f"/{change.level.plural}/{change.public_id}",
+        "Path": folder + change.public_id,
         "Date": format_timestamp(change.changed_at),
     }

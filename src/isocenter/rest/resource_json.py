@@ -21,6 +21,8 @@ __all__ = ["SeriesStatus", "describe_resource", "describe_size", "get_series_sta
 _ANONYMIZED_FROM = str(int(MetadataCode.ANONYMIZED_FROM))
 _MODIFIED_FROM = str(int(MetadataCode.MODIFIED_FROM))
 _MIB = 1024 * 1024
+_PARENT_KEYS = {level: f"Parent{Level(level - 1).title}" for level in Level if level > 0}
+_CHILDREN_KEYS = {level: Level(level + 1).plural_title for level in Level if level < max(Level)}
 
 _decode = msgspec.json.Decoder().decode
 
@@ -65,13 +67,13 @@ def describe_resource(row: ResourceRow, shape: Shape = Shape.HUMAN) -> dict[str,
         "Labels": row.labels,
     }
     if row.parent is not None:
-        described[f"Parent{Level(row.level - 1).title}"] = row.parent
+        described[_PARENT_KEYS[row.level]] = row.parent
     if row.level is Level.INSTANCE:
         described["IndexInSeries"] = row.index_in_series
         described["FileSize"] = row.file_size
         described["FileUuid"] = row.attachment_uuid
     else:
-        described[Level(row.level + 1).plural_title] = row.children
+        described[_CHILDREN_KEYS[row.level]] = row.children
         described["IsStable"] = row.is_stable
         described["LastUpdate"] = format_timestamp(row.last_update)
     _add_particulars(described, row, shape)

@@ -21,7 +21,9 @@ __all__ = ["JournaledStorage"]
 _log = logging.getLogger(__name__)
 
 _FOLDER = "journal"
-# A larger blob would fill the journal, and gains little: its own bytes cost more than the sync.
+# Larger blobs would gain nothing: writing their bytes twice costs more than a sync of their own.
+_LARGEST_BLOB = 128 * 1024
+# What may be appended at once, lest it fill the journal.
 _LARGEST_SHARE = 16
 _FILING_THREADS = 2
 _MOST_UNFILED_BYTES = 64 * 1024 * 1024
@@ -83,9 +85,13 @@ class JournaledStorage(FileSystemStorage):
             check_uuid(name)
             self._finish(name)
         size = sum(len(content) for _, content in blobs)
-        segment = self._journal.append(blobs) if size <= self._largest else None
+        is_small = size <= self._largest and all(
+            len(content) <= _LARGEST_BLOB for _, content in blobs
+        )
+        segment = self._journal.append(blobs) if is_small else None
         if segment is None:
-            super().write_many(blobs)
+            for name, content in blobs:
+                super().write(name, content)
         elif not self._file_later(blobs, size, segment):
             try:
                 self._file(blobs)

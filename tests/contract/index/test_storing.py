@@ -306,3 +306,25 @@ def test_store_failing_description_changes_nothing(index: IndexCase) -> None:
     assert index.database.read(get_statistics) == Statistics(0, 0, 0, 0, 0, 0, 0)
     assert store(index.database, good) == [STORED]
     index.assert_consistent()
+
+
+def test_store_unnumbered_instance_after_completion_logs_no_more(database: Database) -> None:
+    store(database, *(build_numbered(f"i{number}", number, 2) for number in (1, 2)))
+
+    store(database, build_numbered("i", None, 2))
+
+    assert count_completions(database) == 1
+
+
+def test_store_replacement_with_missing_number_completes(index: IndexCase) -> None:
+    store(index.database, *(build_numbered(f"i{at}", n, 3) for at, n in enumerate((1, 2, 2))))
+    assert count_completions(index.database) == 0
+
+    store(
+        index.database,
+        build_numbered("i1", 2, 3, overwrite=Overwrite.ALWAYS),
+        build_numbered("i2", 3, 3, overwrite=Overwrite.ALWAYS),
+    )
+
+    assert count_completions(index.database) == 1
+    index.assert_consistent()

@@ -45,7 +45,7 @@ $describe WHERE r.internal_id IN
 ORDER BY r.public_id;
 
 -- name: describe_many
-$describe WHERE r.internal_id IN :internal_ids[] ORDER BY r.public_id;
+$describe WHERE r.internal_id IN :internal_ids[bigint] ORDER BY r.public_id;
 
 -- name: list_children
 SELECT internal_id, public_id FROM resources WHERE parent_id = :internal_id ORDER BY public_id;
@@ -99,12 +99,12 @@ WHERE c.seq > :since AND c.seq <= :until ORDER BY c.seq DESC LIMIT :limit;
 -- name: list_changes_of_types
 SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
 FROM changes c JOIN resources r ON r.internal_id = c.resource_id
-WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[] ORDER BY c.seq LIMIT :limit;
+WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[bigint] ORDER BY c.seq LIMIT :limit;
 
 -- name: list_changes_of_types_backwards
 SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
 FROM changes c JOIN resources r ON r.internal_id = c.resource_id
-WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[] ORDER BY c.seq DESC LIMIT :limit;
+WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[bigint] ORDER BY c.seq DESC LIMIT :limit;
 
 -- name: list_attachments_after
 SELECT resource_id, content_type, attachment_uuid, compressed_size, compressed_md5
@@ -117,4 +117,4 @@ SELECT level, public_id FROM resources WHERE internal_id = :internal_id;
 SELECT attachment_uuid FROM removals LIMIT :limit;
 
 -- name: existing_attachments
-SELECT attachment_uuid FROM attachments WHERE attachment_uuid IN :attachment_uuids[];
+SELECT attachment_uuid FROM attachments WHERE attachment_uuid IN :attachment_uuids[text];

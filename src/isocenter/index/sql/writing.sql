@@ -4,11 +4,11 @@ SELECT last_internal_id, last_change FROM archive $for_update;
 -- name: find_instances
 SELECT r.public_id, r.internal_id, COALESCE(a.uncompressed_md5, '')
 FROM resources r LEFT JOIN attachments a ON a.resource_id = r.internal_id AND a.content_type = 1
-WHERE r.level = 3 AND r.public_id IN :public_ids[];
+WHERE r.level = 3 AND r.public_id IN :public_ids[text];
 
 -- name: find_parents
 SELECT level, public_id, internal_id, last_update, is_stable, expected_instances
-FROM resources WHERE level < 3 AND public_id IN :public_ids[];
+FROM resources WHERE level < 3 AND public_id IN :public_ids[text];
 
 -- name: insert_resource
 INSERT INTO resources (internal_id, level, public_id, parent_id, identifier, main_tags, patient_tags,
@@ -61,7 +61,7 @@ DELETE FROM resources WHERE internal_id = :internal_id;
 SELECT 1 FROM resources WHERE parent_id = :parent_id AND internal_id <> :internal_id LIMIT 1;
 
 -- name: delete_removals
-DELETE FROM removals WHERE attachment_uuid IN :attachment_uuids[];
+DELETE FROM removals WHERE attachment_uuid IN :attachment_uuids[text];
 
 -- name: delete_changes
 DELETE FROM changes;

@@ -1,0 +1,156 @@
+"""The number of statements does not grow with the number of rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.instances import (
+    NOON,
+    CountingTransaction,
+    build_new_instance,
+    store,
+)
+
+from isocenter.dicom.levels import Level
+from isocenter.index.port import Database, Transaction
+from isocenter.index.reading import (
+    find_changes,
+    find_descendants,
+    find_existing_attachments,
+    find_identifier,
+    get_statistics,
+    list_public_ids,
+    lookup_resource,
+    lookup_resources,
+    measure_resource,
+    read_page,
+)
+from isocenter.index.records import NewResource, Overwrite
+from isocenter.index.writing import (
+    delete_resource,
+    forget_removals,
+    settle,
+    store_instances,
+)
+
+
+def count_written(database: Database, change: Callable[[Transaction], Any]) -> int:
+    def run(tx: Transaction) -> int:
+        counting = CountingTransaction(tx)
+        change(counting)
+        return counting.count
+
+    return database.write(run)
+
+
+def count_read(database: Database, query: Callable[[Transaction], Any]) -> int:
+    def run(tx: Transaction) -> int:
+        counting = CountingTransaction(tx)
+        query(counting)
+        return counting.count
+
+    return database.read(run)
+
+
+def test_store_group_of_any_size_uses_as_many_statements(database: Database) -> None:
+    def store_group(size: int, patient: str) -> int:
+        rows = {Level.STUDY: NewResource("T", "{}", "{}", search=((1, "a"), (2, "b")))}
+        group = [
+            build_new_instance(f"{patient}/t{patient}{n}/r{patient}{n}/i{patient}{n}", rows=rows)
+            for n in range(size)
+        ]
+        return count_written(database, lambda tx: store_instances(tx, group))
+
+    assert store_group(1, "a") == store_group(64, "b") <= 9
+
+
+def test_store_existing_parents_uses_as_many_statements(database: Database) -> None:
+    store(database, build_new_instance("p/t/r/i"))
+
+    def store_group(size: int, name: str, stored_at: int) -> int:
+        group = [build_new_instance(f"p/t/r/{name}{n}", stored_at=stored_at) for n in range(size)]
+        return count_written(database, lambda tx: store_instances(tx, group))
+
+    assert store_group(1, "a", NOON + 1) == store_group(64, "b", NOON + 2) <= 8
+
+
+def test_store_refused_group_uses_as_many_statements(database: Database) -> None:
+    group = [build_new_instance(f"p/t/r/i{n}", overwrite=Overwrite.NEVER) for n in range(64)]
+    store(database, *group)
+
+    few = count_written(database, lambda tx: store_instances(tx, group[:1]))
+    many = count_written(database, lambda tx: store_instances(tx, group))
+
+    assert few == many <= 4
+
+
+def test_store_expected_instances_uses_as_many_statements(database: Database) -> None:
+    def store_group(size: int, series: str) -> int:
+        rows = {Level.SERIES: NewResource("R", "{}", "{}", expected_instances=1000)}
+        group = [build_new_instance(f"p/t/{series}/{series}{n}", rows=rows) for n in range(size)]
+        return count_written(database, lambda tx: store_instances(tx, group))
+
+    store(database, build_new_instance("p/t/r/i"))
+
+    assert store_group(1, "a") == store_group(64, "b") <= 9
+
+
+def test_delete_any_size_uses_as_many_statements(database: Database) -> None:
+    store(database, *(build_new_instance(f"p/t/r{n}/i{n}") for n in range(64)))
+    store(database, build_new_instance("p/t2/r/i"))
+
+    def delete(level: Level, public_id: str) -> int:
+        return count_written(
+            database, lambda tx: delete_resource(tx, level, public_id, deleted_at=NOON)
+        )
+
+    assert delete(Level.SERIES, "r7") == delete(Level.STUDY, "t") <= 9
+
+
+def test_settle_any_number_uses_as_many_statements(database: Database) -> None:
+    store(database, *(build_new_instance(f"p{n}/t{n}/r{n}/i{n}") for n in range(40)))
+
+    def settle_some(limit: int) -> int:
+        return count_written(
+            database, lambda tx: settle(tx, before=NOON, now=NOON, limit=limit)
+        )
+
+    assert settle_some(1) == settle_some(100) <= 6
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda tx, n: read_page(tx, Level.STUDY, since=0, limit=n),
+        lambda tx, n: list_public_ids(tx, Level.STUDY, limit=n),
+        lambda tx, n: lookup_resources(tx, list(range(1, n))),
+        lambda tx, n: find_changes(tx, since=0, until=None, limit=n),
+        lambda tx, n: find_existing_attachments(tx, ["x"] * n),
+        lambda tx, n: lookup_resource(tx, Level.PATIENT, "p"),
+        lambda tx, n: measure_resource(tx, Level.PATIENT, "p"),
+        lambda tx, n: find_identifier(tx, "P"),
+        lambda tx, n: get_statistics(tx),
+    ],
+)
+def test_read_any_size_uses_one_statement(
+    database: Database, query: Callable[[Transaction, int], Any]
+) -> None:
+    store(database, *(build_new_instance(f"p/t{n}/r{n}/i{n}") for n in range(100)))
+
+    assert count_read(database, lambda tx: query(tx, 1)) == 1
+    assert count_read(database, lambda tx: query(tx, 100)) == 1
+
+
+def test_find_descendants_any_depth_uses_two_statements(database: Database) -> None:
+    store(database, *(build_new_instance(f"p/t/r{n}/i{n}") for n in range(100)))
+
+    for level in (Level.STUDY, Level.SERIES, Level.INSTANCE):
+        query = count_read(
+            database,
+            lambda tx, level=level: find_descendants(tx, (Level.PATIENT, "p"), level),  # type: ignore[misc]
+        )
+        assert query == 2
+
+
+def test_forget_removals_any_number_uses_one_statement(database: Database) -> None:
+    assert count_written(database, lambda tx: forget_removals(tx, ["x"] * 500)) == 1

@@ -1,0 +1,189 @@
+"""What holds for every route."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from falcon.testing import Result
+from tests.support.server import SyntheticFile
+from tests.unit.rest.conftest import Api, open_api
+
+from isocenter.http.openapi import build_openapi
+from isocenter.http.routes import Route
+from isocenter.rest.table import ROUTES
+
+UNKNOWN = "-".join(["11111111"] * 5)
+EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+READ_ROUTES = [route for route in ROUTES if route.method == "GET"]
+EVERY_READ_ROUTE = pytest.mark.parametrize("route", READ_ROUTES, ids=lambda r: r.path)
+WITH_IDENTIFIER = [route for route in ROUTES if "{public_id}" in route.path]
+HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
+# Arguments without which a route has nothing to answer.
+NEEDED = {"/tools/generate-uid": "?level=study"}
+METHODS = {"GET", "POST", "PUT", "DELETE"}
+
+# One archive for all tests of the module, which only add to it.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest table")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with open_api(tmp_path_factory.mktemp("api"), {}) as opened:
+        yield opened
+
+
+def build_target(route: Route, file: SyntheticFile | None) -> str:
+    """Fill the identifier of the right level into the path."""
+    level = route.path.split("/")[1]
+    public_id = UNKNOWN if file is None else file.paths.get(level, "/").split("/")[-1]
+    return route.path.replace("{public_id}", public_id) + NEEDED.get(route.path, "")
+
+
+def list_methods(path: str) -> set[str]:
+    """List the methods that the table has for a path."""
+    return {route.method for route in ROUTES if route.path == path}
+
+
+def read_allowed(result: Result) -> set[str]:
+    return {name.strip() for name in result.headers["allow"].split(",")}
+
+
+@EVERY_READ_ROUTE
+async def test_read_route_with_known_identifier_answers_what_its_record_says(
+    api: Api, route: Route
+) -> None:
+    file = await api.store()
+    result = await api.get(build_target(route, file))
+    assert result.status_code == route.statuses[0]
+    assert result.headers["content-type"].split(";")[0] == route.answer
+    assert int(result.headers["content-length"]) == len(result.content)
+
+
+@EVERY_READ_ROUTE
+async def test_head_answers_as_get_without_body(api: Api, route: Route) -> None:
+    file = await api.store()
+    target = build_target(route, file)
+    read, head = await api.get(target), await api.request("HEAD", target)
+    assert head.status_code == read.status_code
+    assert head.content == b""
+    varying = {"/tools/metrics-prometheus"}
+    if route.path not in varying:
+        assert head.headers == read.headers
+
+
+@EVERY_READ_ROUTE
+async def test_trailing_slash_makes_no_difference(api: Api, route: Route) -> None:
+    file = await api.store()
+    path, _, query = build_target(route, file).partition("?")
+    result = await api.get(f"{path.rstrip('/')}/?{query}")
+    assert result.status_code == route.statuses[0]
+
+
+@EVERY_ROUTE
+async def test_wrong_method_is_405_with_allow_and_empty_body(api: Api, route: Route) -> None:
+    for wrong in METHODS - list_methods(route.path):
+        result = await api.request(wrong, build_target(route, None))
+        assert result.status_code == 405
+        assert list_methods(route.path) <= read_allowed(result)
+        assert result.content == b""
+
+
+@EVERY_ROUTE
+async def test_options_lists_the_methods(api: Api, route: Route) -> None:
+    result = await api.request("OPTIONS", build_target(route, None))
+    assert result.status_code == 200
+    assert list_methods(route.path) <= read_allowed(result)
+    assert ("HEAD" in read_allowed(result)) == ("GET" in list_methods(route.path))
+    assert result.content == b""
+
+
+@pytest.mark.parametrize("route", WITH_IDENTIFIER, ids=lambda r: f"{r.method} {r.path}")
+async def test_unknown_identifier_is_404(api: Api, route: Route) -> None:
+    result = await api.request(route.method, build_target(route, None))
+    assert result.status_code == 404
+    is_deep = not route.path.endswith("{public_id}")
+    assert bool(result.content) == is_deep
+    if is_deep:
+        assert result.json["OrthancStatus"] == 17
+
+
+@pytest.mark.parametrize("route", WITH_IDENTIFIER, ids=lambda r: f"{r.method} {r.path}")
+@pytest.mark.parametrize(
+    "public_id", ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
+)
+async def test_malformed_identifier_is_404(api: Api, route: Route, public_id: str) -> None:
+    result = await api.request(route.method, route.path.replace("{public_id}", public_id))
+    assert result.status_code == 404
+
+
+@EVERY_ROUTE
+async def test_unknown_method_is_400_with_empty_body(api: Api, route: Route) -> None:
+    result = await api.request("BREW", build_target(route, None))
+    assert (result.status_code, result.content) == (400, b"")
+
+
+async def test_identifier_of_another_level_is_404(api: Api) -> None:
+    file = await api.store()
+    assert (await api.get(f"/studies/{file.patient}")).status_code == 404
+    assert (await api.request("DELETE", f"/series/{file.instance}")).status_code == 404
+    assert (await api.get(f"/instances/{file.instance}")).status_code == 200
+
+
+async def test_directory_answers_the_names_of_its_children(api: Api) -> None:
+    names = "generate-uid lookup metrics-prometheus now now-local reset shutdown"
+    assert await api.get_json("/tools") == names.split()
+    assert (await api.request("HEAD", "/tools")).status_code == 200
+    assert (await api.request("POST", "/tools")).status_code == 405
+
+
+async def test_unknown_path_is_404_with_the_json_error(api: Api) -> None:
+    for method in sorted(METHODS):
+        result = await api.request(method, "/nowhere/at/all")
+        assert result.status_code == 404
+        assert result.json == {
+            "Method": method,
+            "Uri": "/nowhere/at/all",
+            "HttpStatus": 404,
+            "HttpError": "Not Found",
+            "OrthancStatus": 17,
+            "OrthancError": "Unknown resource",
+            "Message": "Unknown resource",
+        }
+
+
+# The documentation.
+
+
+def get_described(route: Route) -> dict[str, Any]:
+    document = build_openapi(ROUTES, title="t", version="1")
+    described: dict[str, Any] = document["paths"][route.path][route.method.lower()]
+    return described
+
+
+@EVERY_ROUTE
+async def test_route_is_described_with_summary_parameters_and_statuses(route: Route) -> None:
+    described = get_described(route)
+    assert described["summary"][0].isupper()
+    assert not described["summary"].endswith(".")
+    assert described["tags"] == [route.area]
+    in_path = [p["name"] for p in described["parameters"] if p["in"] == "path"]
+    assert in_path == re.findall(r"{(\w+)}", route.path)
+    in_query = {p["name"] for p in described["parameters"] if p["in"] == "query"}
+    assert in_query == {argument.name for argument in route.arguments}
+    statuses = {int(status) for status in described["responses"]}
+    assert statuses >= {*route.statuses, 401, 500}
+    assert described["x-permission"] == route.permission.value
+    assert ("requestBody" in described) == (route.body is not None)
+
+
+@EVERY_ROUTE
+async def test_route_that_changes_something_needs_a_permission(route: Route) -> None:
+    is_lookup = route.path == "/tools/lookup"
+    assert (route.permission.value == "read") == (route.method == "GET" or is_lookup)
+
+
+async def test_no_route_is_listed_twice() -> None:
+    keys = [(route.method, route.path) for route in ROUTES]
+    assert len(set(keys)) == len(keys)
