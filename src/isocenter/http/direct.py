@@ -1,4 +1,4 @@
-"""Hot reads answered on the spot: no task, no ASGI, the same responders (Decision 0001).
+"""Hot reads answered on the spot: no task, no ASGI, the same responders (Decision 0009).
 
 A request takes this short way only if it is plain (GET, no body, no condition, no range), its route
 is marked `Route.is_immediate`, and everything it needs is at hand. Whatever else happens (something

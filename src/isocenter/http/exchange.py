@@ -1,7 +1,7 @@
 """A request and its answer, as responders see them.
 
 Falcon's own objects fit `Request` and `Response`. So do `DirectRequest` and `DirectResponse`, which
-are light enough to be made and thrown away for each hot read (Decision 0001).
+are light enough to be made and thrown away for each hot read (Decision 0009).
 """
 
 import re

@@ -122,6 +122,8 @@ class PostgreSQLDatabase:
                     message = f"cannot connect to PostgreSQL: {reason}"
                     raise DatabaseUnavailableError(message) from error
                 time.sleep(retry_interval_s)
+            except psycopg.Error as error:
+                raise _translated(error) from error
             else:
                 return
 

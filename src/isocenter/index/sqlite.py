@@ -166,13 +166,14 @@ class SQLiteDatabase:
     def read(self, query: Callable[[Transaction], T]) -> T:
         """Run a query on a consistent snapshot, for worker threads."""
         with self._free_readers, self._borrowed_reader() as reader:
-            reader.execute("BEGIN")
             try:
-                return query(_Statements(reader, self._texts))
+                reader.execute("BEGIN")
+                try:
+                    return query(_Statements(reader, self._texts))
+                finally:
+                    reader.execute("ROLLBACK")
             except apsw.Error as error:
                 raise _translated(error) from error
-            finally:
-                reader.execute("ROLLBACK")
 
     @contextmanager
     def _borrowed_reader(self) -> Iterator[apsw.Connection]:
@@ -247,12 +248,15 @@ class SQLiteDatabase:
             self._checkpoint_lock.release()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; harmless if done before."""
         with self._write_lock:
+            if self._log < 0:
+                return
             for connection in (self._inline, *self._readers, self._writer):
                 connection.close()
             os.close(self._log)
             os.close(self._lock_fd)
+            self._log = -1
 
 
 def _open_log(path: Path) -> int:

@@ -216,8 +216,7 @@ class _Storing:
         if expected is None or index_in_series is None:
             return
         if series.indexes is None:
-            # The rows of this group are not among them yet, unless they were flushed before the
-            # numbers were last forgotten.
+            # All of the series is written by now but this very instance.
             keys = {"internal_id": series.internal_id}
             series.indexes = [row[0] for row in self.tx.rows("list_indexes_in_series", keys)]
         series.indexes.append(index_in_series)

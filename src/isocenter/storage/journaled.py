@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ _MOST_UNFILED_BYTES = 64 * 1024 * 1024
 class _Unfiled:
     """A blob that is durable in the journal and whose file is being written."""
 
-    content: Buffer
+    content: bytes
     filing: "Future[None]"
 
 
@@ -104,10 +104,11 @@ class JournaledStorage(FileSystemStorage):
             if self._unfiled_bytes + size > self._most_unfiled:
                 return False
             self._unfiled_bytes += size
-            filing = self._filing.submit(self._file, blobs)
-            for name, content in blobs:
+            kept = [(name, bytes(content)) for name, content in blobs]
+            filing = self._filing.submit(self._file, kept)
+            for name, content in kept:
                 self._unfiled[name] = _Unfiled(content, filing)
-        filing.add_done_callback(partial(self._forget, blobs, size, segment))
+        filing.add_done_callback(partial(self._forget, kept, size, segment))
         return True
 
     def _file(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
@@ -120,7 +121,7 @@ class JournaledStorage(FileSystemStorage):
 
     def _forget(
         self,
-        blobs: Sequence[tuple[str, Buffer]],
+        blobs: Sequence[tuple[str, bytes]],
         size: int,
         segment: Segment,
         filing: "Future[None]",
@@ -135,8 +136,10 @@ class JournaledStorage(FileSystemStorage):
             return
         with self._lock:
             self._unfiled_bytes -= size
-            for name, _ in blobs:
-                self._unfiled.pop(name, None)
+            for name, content in blobs:
+                unfiled = self._unfiled.get(name)
+                if unfiled is not None and unfiled.content is content:
+                    del self._unfiled[name]
         self._journal.settle(segment)
 
     def _finish(self, attachment_uuid: str) -> None:
@@ -145,6 +148,12 @@ class JournaledStorage(FileSystemStorage):
         if unfiled is not None:
             unfiled.filing.result()
 
+    def _finish_all(self) -> None:
+        """Wait until the files are written of all that was stored before."""
+        with self._lock:
+            filings = [unfiled.filing for unfiled in self._unfiled.values()]
+        wait(filings)
+
     def read(self, attachment_uuid: str, start: int = 0, stop: int | None = None) -> bytes:
         """Read a range of a blob (see `Storage.read`)."""
         unfiled = self._unfiled.get(attachment_uuid)
@@ -152,7 +161,7 @@ class JournaledStorage(FileSystemStorage):
             return super().read(attachment_uuid, start, stop)
         stop = len(unfiled.content) if stop is None else stop
         check_range(start, stop, len(unfiled.content))
-        return bytes(unfiled.content[start:stop])
+        return unfiled.content[start:stop]
 
     def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytes | bytearray | None:
         """Read a range if no disk has to be waited for (see `Storage.read_cached`)."""
@@ -160,7 +169,7 @@ class JournaledStorage(FileSystemStorage):
         if unfiled is None:
             return super().read_cached(attachment_uuid, start, stop)
         is_inside = 0 <= start <= stop <= len(unfiled.content)
-        return bytes(unfiled.content[start:stop]) if is_inside else None
+        return unfiled.content[start:stop] if is_inside else None
 
     def open_reader(self, attachment_uuid: str) -> FileBlobReader:
         """Open a blob for reading in pieces (see `Storage.open_reader`)."""
@@ -171,6 +180,16 @@ class JournaledStorage(FileSystemStorage):
         """Tell the size of a blob (see `Storage.size_bytes`)."""
         self._finish(attachment_uuid)
         return super().size_bytes(attachment_uuid)
+
+    def iter_uuids(self) -> Iterator[str]:
+        """Iterate over the names of all blobs (see `Storage.iter_uuids`)."""
+        self._finish_all()
+        return super().iter_uuids()
+
+    def remove_temporary(self, older_than_s: float) -> int:
+        """Remove what killed writers left (see `Storage.remove_temporary`)."""
+        self._finish_all()
+        return super().remove_temporary(older_than_s)
 
     def remove(self, attachment_uuid: str) -> None:
         """Remove a blob (see `Storage.remove`)."""

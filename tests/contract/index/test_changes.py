@@ -137,5 +137,3 @@ def test_settle_instances_are_never_unstable(index: IndexCase) -> None:
     store(index.database, build_new_instance("p/t/r/i"))
 
     assert index.sql("SELECT level FROM resources WHERE is_stable = 1") == [(3,)]
-
-

@@ -89,7 +89,8 @@ def clear(index: IndexCase) -> None:
 
 
 @settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(operations=st.lists(st.one_of(stores, deletions, settlings), min_size=1, max_size=12))
 def test_any_sequence_keeps_counters_and_tree(index: IndexCase, operations: list[Any]) -> None:

@@ -29,15 +29,15 @@ NAMES = ["10", "2", "B", "Z", "a", "b"]
 @pytest.fixture
 def tree(database: Database) -> Database:
     """Store two studies of three series with four instances, sizes 500 and 1000 bytes."""
-    paths = [
-        f"p/t{t}/r{t}{r}/i{t}{r}{i}" for t in (2, 1) for r in (3, 1, 2) for i in (4, 2, 1, 3)
-    ]
+    paths = [f"p/t{t}/r{t}{r}/i{t}{r}{i}" for t in (2, 1) for r in (3, 1, 2) for i in (4, 2, 1, 3)]
     store(database, *map(build_new_instance, paths))
     return database
 
 
 def test_list_public_ids_any_order_is_that_of_bytes(database: Database) -> None:
-    store(database, *(build_new_instance(f"{name}/t{name}/r{name}/i{name}") for name in NAMES[::-1]))
+    store(
+        database, *(build_new_instance(f"{name}/t{name}/r{name}/i{name}") for name in NAMES[::-1])
+    )
 
     assert database.read(lambda tx: list_public_ids(tx, Level.PATIENT)) == NAMES
 
@@ -57,7 +57,9 @@ def test_list_public_ids_any_order_is_that_of_bytes(database: Database) -> None:
 def test_page_part_of_list_is_returned(
     database: Database, since: int, limit: int | None, expected: list[str]
 ) -> None:
-    store(database, *(build_new_instance(f"{name}/t{name}/r{name}/i{name}") for name in NAMES[::-1]))
+    store(
+        database, *(build_new_instance(f"{name}/t{name}/r{name}/i{name}") for name in NAMES[::-1])
+    )
 
     listed = database.read(lambda tx: list_public_ids(tx, Level.PATIENT, since=since, limit=limit))
     page = database.read(lambda tx: read_page(tx, Level.PATIENT, since=since, limit=limit))
@@ -162,7 +164,9 @@ def test_lookup_resources_equals_single_lookups(tree: Database) -> None:
 
     rows = tree.read(lambda tx: lookup_resources(tx, [key for key, _ in reversed(found)]))
 
-    singles = [tree.read(lambda tx, n=name: lookup_resource(tx, Level.SERIES, n)) for _, name in found]  # type: ignore[misc]  # noqa: E501
+    singles = tree.read(
+        lambda tx: [lookup_resource(tx, Level.SERIES, public_id) for _, public_id in found]
+    )
     assert rows == singles
     assert tree.read(lambda tx: lookup_resources(tx, [])) == []
 

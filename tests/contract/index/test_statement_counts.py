@@ -111,9 +111,7 @@ def test_settle_any_number_uses_as_many_statements(database: Database) -> None:
     store(database, *(build_new_instance(f"p{n}/t{n}/r{n}/i{n}") for n in range(40)))
 
     def settle_some(limit: int) -> int:
-        return count_written(
-            database, lambda tx: settle(tx, before=NOON, now=NOON, limit=limit)
-        )
+        return count_written(database, lambda tx: settle(tx, before=NOON, now=NOON, limit=limit))
 
     assert settle_some(1) == settle_some(100) <= 6
 

@@ -1,21 +1,30 @@
 """The implementations that every test of this folder runs against."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from isocenter.storage.filesystem import FileSystemStorage
+from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.memory import MemoryStorage
 from isocenter.storage.port import Storage
+
+_JOURNAL_BYTES = 2 * 1024 * 1024
 
 _IMPLEMENTATIONS: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda _: MemoryStorage(),
     "filesystem": lambda folder: FileSystemStorage(folder / "storage"),
     "filesystem-unsynced": lambda folder: FileSystemStorage(folder / "storage", sync=False),
+    "journaled": lambda folder: JournaledStorage(folder / "storage", journal_bytes=_JOURNAL_BYTES),
+    "journaled-shared": lambda folder: JournaledStorage(
+        folder / "storage", journal_bytes=_JOURNAL_BYTES, is_shared=True
+    ),
 }
 
 
 @pytest.fixture(params=_IMPLEMENTATIONS)
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return _IMPLEMENTATIONS[request.param](tmp_path)
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    storage = _IMPLEMENTATIONS[request.param](tmp_path)
+    yield storage
+    storage.close()

@@ -1,100 +1,29 @@
-"""The REST API in process: the real application on a real archive, without sockets."""
+"""The REST API in process: one for each module, emptied after each test."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-from falcon.testing import ASGIConductor, Result
-from tests.support.server import SyntheticFile, build_synthetic
-
-from isocenter.archive.archive import Archive, build_archive
-from isocenter.config.configuration import Configuration
-from isocenter.http.application import build_application
-from isocenter.http.metrics import Metrics
-from isocenter.index.sqlite import SQLiteDatabase
-from isocenter.rest.services import Lifecycle, Services
-from isocenter.rest.table import ROUTES
-from isocenter.storage.memory import MemoryStorage
+import pytest_asyncio
+from tests.unit.rest.api import Api, open_api
 
 
-@dataclass
-class Api:
-    """The application, its archive, and what was asked of the composition root."""
-
-    archive: Archive
-    configuration: Configuration
-    conductor: ASGIConductor
-    ends: list[str] = field(default_factory=list)
-
-    async def request(self, method: str, target: str, **options: Any) -> Result:
-        """Send one request."""
-        path, _, query = target.partition("?")
-        result = await self.conductor.simulate_request(method, path, query_string=query, **options)
-        assert isinstance(result, Result)
-        return result
-
-    async def get(self, target: str, **options: Any) -> Result:
-        """Send a GET request."""
-        return await self.request("GET", target, **options)
-
-    async def get_json(self, target: str) -> Any:
-        """Read a JSON answer that must be a success."""
-        result = await self.get(target)
-        assert result.status_code == 200, result.text
-        assert result.headers["content-type"] == "application/json; charset=utf-8"
-        return result.json
-
-    async def store(self, file: SyntheticFile | None = None) -> SyntheticFile:
-        """Store a file that must be new."""
-        file = file or build_synthetic()
-        result = await self.request("POST", "/instances", body=file.content)
-        assert (result.status_code, result.json["Status"]) == (200, "Success"), result.text
-        return file
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def options() -> dict[str, object]:
     """Give the options of the server; a test module may override this."""
     return {}
 
 
-@asynccontextmanager
-async def open_api(folder: Path, options: Mapping[str, object]) -> AsyncIterator[Api]:
-    """Start the API with an empty archive."""
-    folders = {"TemporaryDirectory": str(folder), "StorageDirectory": str(folder)}
-    configuration = Configuration.defaults().with_values(folders | dict(options))
-    database = SQLiteDatabase(folder / "index", is_durable=False)
-    archive = build_archive(configuration, database, MemoryStorage())
-    await archive.start()
-    ends: list[str] = []
-    services = Services(
-        archive=archive,
-        configuration=configuration,
-        metrics=Metrics(),
-        lifecycle=Lifecycle(
-            stop=lambda: ends.append("stop"), restart=lambda: ends.append("restart")
-        ),
-        openapi=b"{}",
-    )
-    application = build_application(
-        ROUTES,
-        services,
-        middleware=[services.metrics],
-        has_error_bodies=configuration.boolean("HttpDescribeErrors"),
-    )
-    try:
-        async with ASGIConductor(application) as conductor:
-            yield Api(archive, configuration, conductor, ends)
-    finally:
-        await archive.stop()
-        database.close()
-
-
-@pytest.fixture
-async def api(tmp_path: Path, options: dict[str, object]) -> AsyncIterator[Api]:
-    """Give the API with an empty archive."""
-    async with open_api(tmp_path, options) as opened:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_api(
+    tmp_path_factory: pytest.TempPathFactory, options: dict[str, object]
+) -> AsyncIterator[Api]:
+    """Give the API that the tests of a module take in turn."""
+    async with open_api(tmp_path_factory.mktemp("api"), options) as opened:
         yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(shared_api: Api) -> AsyncIterator[Api]:
+    """Give the API with an empty archive."""
+    yield shared_api
+    await shared_api.empty()

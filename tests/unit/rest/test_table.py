@@ -1,14 +1,12 @@
 """What holds for every route."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from falcon.testing import Result
 from tests.support.server import SyntheticFile
-from tests.unit.rest.conftest import Api, open_api
+from tests.unit.rest.api import Api
 
 from isocenter.http.openapi import build_openapi
 from isocenter.http.routes import Route
@@ -24,14 +22,7 @@ HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR
 NEEDED = {"/tools/generate-uid": "?level=study"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 
-# One archive for all tests of the module, which only add to it.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest table")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    async with open_api(tmp_path_factory.mktemp("api"), {}) as opened:
-        yield opened
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
 
 
 def build_target(route: Route, file: SyntheticFile | None) -> str:

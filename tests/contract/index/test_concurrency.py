@@ -1,0 +1,232 @@
+"""Many threads on one database, and two servers on one PostgreSQL schema."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import TypeVar
+
+import pytest
+from tests.support.instances import NOON, IndexCase, build_new_instance, store
+
+from isocenter.dicom.levels import Level
+from isocenter.errors import ServerError
+from isocenter.index.group_commit import GroupCommit
+from isocenter.index.port import Database
+from isocenter.index.postgresql import PostgreSQLDatabase
+from isocenter.index.reading import find_changes, get_statistics, list_public_ids, read_page
+from isocenter.index.records import NewInstance, NewResource, Overwrite
+from isocenter.index.writing import delete_resource
+
+T = TypeVar("T")
+
+THREADS = 16
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield pool
+
+
+@pytest.fixture
+def servers(postgresql: IndexCase) -> Iterator[list[Database]]:
+    """Give two servers' databases on one schema."""
+    with closing(postgresql.open()) as second:
+        yield [postgresql.database, second]
+
+
+def list_numbers(database: Database) -> list[int]:
+    changes = database.read(lambda tx: find_changes(tx, since=0, until=None, limit=100_000))
+    return [change.seq for change in changes]
+
+
+def run_all(threads: ThreadPoolExecutor, calls: Sequence[Callable[[], T]]) -> list[T]:
+    return [future.result() for future in [threads.submit(call) for call in calls]]
+
+
+def test_group_commit_same_study_many_threads_stores_all(
+    index: IndexCase, threads: ThreadPoolExecutor
+) -> None:
+    commit = GroupCommit(index.database)
+    instances = [build_new_instance(f"p/t/r{n % 3}/i{n:03}") for n in range(150)]
+
+    results = list(threads.map(commit.store, instances))
+
+    assert all(result.is_stored for result in results)
+    assert index.database.read(get_statistics).instances == 150
+    assert list_numbers(index.database) == list(range(1, 156))
+    index.assert_consistent()
+
+
+def test_group_commit_different_studies_many_threads_stores_all(
+    index: IndexCase, threads: ThreadPoolExecutor
+) -> None:
+    commit = GroupCommit(index.database)
+    instances = [build_new_instance(f"p{n % 5}/t{n}/r{n}/i{n}") for n in range(100)]
+
+    results = list(threads.map(commit.store, instances))
+
+    assert all(result.is_stored for result in results)
+    assert list_numbers(index.database) == list(range(1, 306))
+    index.assert_consistent()
+
+
+def test_group_commit_same_instance_many_threads_has_one_winner(
+    index: IndexCase, threads: ThreadPoolExecutor
+) -> None:
+    commit = GroupCommit(index.database)
+    instances = [build_new_instance("p/t/r/i") for _ in range(64)]
+
+    results = list(threads.map(commit.store, instances))
+
+    winners = [i for i, result in zip(instances, results, strict=True) if result.is_stored]
+    assert len(winners) == 1
+    [row] = index.database.read(lambda tx: read_page(tx, Level.INSTANCE, since=0, limit=None))
+    assert row.attachment_uuid == winners[0].attachments[0].attachment_uuid
+    index.assert_consistent()
+
+
+def test_group_commit_poisoned_instances_fail_alone(
+    index: IndexCase, threads: ThreadPoolExecutor
+) -> None:
+    def poison(level: Level) -> NewResource:
+        # No database takes this as text.
+        return NewResource(identifier=None, main_tags="{}", metadata="{}")  # type: ignore[arg-type]
+
+    commit = GroupCommit(index.database)
+    good = [build_new_instance(f"p/t/r/i{n}") for n in range(60)]
+    bad = [
+        NewInstance(("p", "t", "r", f"x{n}"), poison, good[n].attachments, Overwrite.NEVER, NOON)
+        for n in range(4)
+    ]
+
+    def store_one(instance: NewInstance) -> bool:
+        try:
+            return commit.store(instance).is_stored
+        except ServerError:
+            return False
+
+    results = list(threads.map(store_one, good[:30] + bad + good[30:]))
+
+    assert results == [True] * 30 + [False] * 4 + [True] * 30
+    listed = index.database.read(lambda tx: list_public_ids(tx, Level.INSTANCE))
+    assert len(listed) == 60
+    index.assert_consistent()
+
+
+def test_store_and_delete_many_threads_stay_consistent(
+    index: IndexCase, threads: ThreadPoolExecutor
+) -> None:
+    commit = GroupCommit(index.database)
+
+    def delete(name: str) -> None:
+        index.database.write(lambda tx: delete_resource(tx, Level.INSTANCE, name, deleted_at=NOON))
+
+    def store_and_delete(thread: int) -> None:
+        for n in range(10):
+            commit.store(build_new_instance(f"p/t{n % 2}/r{n % 2}/i{n}", stored_at=NOON + n))
+            delete(f"i{(n + thread) % 10}")
+
+    list(threads.map(store_and_delete, range(8)))
+
+    index.assert_consistent()
+
+
+def test_read_beside_writers_is_a_snapshot(index: IndexCase, threads: ThreadPoolExecutor) -> None:
+    def write() -> None:
+        for n in range(50):
+            store(index.database, build_new_instance(f"p{n}/t{n}/r{n}/i{n}"))
+
+    writing = threads.submit(write)
+    while not writing.done():
+        statistics, patients = index.database.read(
+            lambda tx: (get_statistics(tx), list_public_ids(tx, Level.PATIENT))
+        )
+        assert statistics.patients == statistics.instances == len(patients)
+        assert statistics.last_change == 4 * len(patients)
+    writing.result()
+
+
+def test_two_servers_same_study_lose_nothing(
+    postgresql: IndexCase, servers: list[Database], threads: ThreadPoolExecutor
+) -> None:
+    commits = [GroupCommit(database) for database in servers]
+
+    def store_in(server: int, number: int) -> bool:
+        instance = build_new_instance(f"p/t/r{number % 3}/i{number}")
+        return commits[server].store(instance).is_stored
+
+    results = run_all(threads, [partial(store_in, s, n) for n in range(100) for s in (0, 1)])
+
+    # Every instance came to both servers, and one of them won.
+    assert all(results[at] != results[at + 1] for at in range(0, 200, 2))
+    assert postgresql.database.read(get_statistics).instances == 100
+    assert list_numbers(postgresql.database) == list(range(1, 106))
+    postgresql.assert_consistent()
+
+
+def test_two_servers_store_and_delete_stay_consistent(
+    postgresql: IndexCase, servers: list[Database], threads: ThreadPoolExecutor
+) -> None:
+    commits = [GroupCommit(database) for database in servers]
+
+    def store_and_delete(thread: int) -> None:
+        server = thread % 2
+        for n in range(8):
+            path = f"p/t{n % 3}/r{n % 3}/i{n}"
+            overwrite = Overwrite.ALWAYS if n % 2 else Overwrite.NEVER
+            commits[server].store(build_new_instance(path, overwrite=overwrite))
+            servers[server].write(
+                lambda tx, n=n: delete_resource(  # type: ignore[misc]
+                    tx, Level.STUDY, f"t{(n + thread) % 3}", deleted_at=NOON
+                )
+            )
+
+    list(threads.map(store_and_delete, range(8)))
+
+    numbers = list_numbers(postgresql.database)
+    assert numbers == sorted(set(numbers))
+    postgresql.assert_consistent()
+
+
+def test_two_servers_change_numbers_appear_in_order(
+    servers: list[Database], threads: ThreadPoolExecutor
+) -> None:
+    """A client that follows the log never misses a change that was committed late."""
+
+    def write(server: int) -> None:
+        for n in range(40):
+            store(
+                servers[server], build_new_instance(f"p{server}/t{server}/r{server}/{server}-{n}")
+            )
+
+    writing = [threads.submit(write, server) for server in (0, 1)]
+    seen: list[int] = []
+    while True:
+        is_last = all(future.done() for future in writing)
+        since = seen[-1] if seen else 0
+        page = servers[0].read(
+            lambda tx: find_changes(tx, since=since, until=None, limit=7)  # noqa: B023
+        )
+        seen += [change.seq for change in page]
+        if is_last and not page:
+            break
+
+    assert seen == list(range(1, 87))
+
+
+def test_two_servers_start_at_once_migrate_once(
+    postgresql_uri: str, postgresql_schema: str, threads: ThreadPoolExecutor
+) -> None:
+    opened = run_all(
+        threads,
+        [lambda: PostgreSQLDatabase(postgresql_uri, schema=postgresql_schema, attempts=1)] * 4,
+    )
+
+    try:
+        store(opened[0], build_new_instance("p/t/r/i"))
+        assert all(database.read(get_statistics).instances == 1 for database in opened)
+    finally:
+        for database in opened:
+            database.close()
