@@ -29,7 +29,7 @@ from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
-from isocenter.storage.journaled import JournaledStorage
+from isocenter.storage.journaled import JournaledStorage, finish_journal
 from isocenter.storage.port import Storage
 from isocenter.tls import build_http_tls
 from isocenter.version import __version__
@@ -93,7 +93,9 @@ def open_storage(configuration: Configuration) -> Storage:
     folder = configuration.path("StorageDirectory")
     journal_bytes = configuration.integer("Isocenter.JournalSizeMB") * _MIB
     is_synced = configuration.boolean("SyncStorageArea")
-    if is_synced and journal_bytes:
+    if not (is_synced and journal_bytes):
+        finish_journal(folder)
+    else:
         is_shared = configuration.boolean("PostgreSQL.EnableIndex")
         return JournaledStorage(folder, journal_bytes=journal_bytes, is_shared=is_shared)
     return FileSystemStorage(folder, sync=is_synced)

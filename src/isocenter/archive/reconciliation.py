@@ -28,6 +28,8 @@ __all__ = ["Damage", "Report", "reconcile"]
 _AT_ONCE = 1000
 _PIECE = 1024 * 1024
 _MOST_LISTED = 1000
+# Nobody knows whether another server on the same database is just receiving.
+_TEMPORARY_AGE_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def reconcile(
         Called after each batch.
     """
     report = Report(is_repaired=has_repair)
-    storage.remove_temporary(0)
+    storage.remove_temporary(0 if database.is_exclusive else _TEMPORARY_AGE_S)
     _finish_removals(database, storage)
     for batch in _iter_rows(database):
         for internal_id, attachment_uuid, size, md5 in batch:

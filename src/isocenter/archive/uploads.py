@@ -125,7 +125,7 @@ class Uploads:
             A list for a ZIP archive, in the order of its entries, those that are not DICOM left
             out.
         """
-        if not is_zip(read_start(content)):
+        if not is_zip(await self._read_start(content)):
             return await self._ingest.store(content, origin)
         if isinstance(content, bytes):
             return await self._store_zip(io.BytesIO(content), origin)
@@ -133,6 +133,15 @@ class Uploads:
             await self._workers.run(content.flush_pending)
             with content.open_file() as file:
                 return await self._store_zip(file, origin)
+
+    async def _read_start(self, content: Content) -> bytes:
+        if isinstance(content, bytes) or not content.pending_bytes:
+            return read_start(content)
+        try:
+            return await self._workers.run(read_start, content)
+        except BaseException:
+            content.close()
+            raise
 
     async def _store_zip(self, archive: IO[bytes], origin: Origin) -> list[StoreOutcome]:
         entries = iter_zip_entries(

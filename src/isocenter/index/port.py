@@ -41,9 +41,12 @@ class Database(Protocol):
     ----------
     reads_inline
         True if a short read may run on the event loop.
+    is_exclusive
+        True if no other server can use the database meanwhile.
     """
 
     reads_inline: bool
+    is_exclusive: bool
 
     def read(self, query: Callable[[Transaction], T]) -> T:
         """Run a query on a consistent snapshot, for worker threads.

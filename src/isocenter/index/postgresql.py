@@ -77,6 +77,7 @@ class PostgreSQLDatabase:
     """
 
     reads_inline = False
+    is_exclusive = False
 
     def __init__(
         self,

@@ -104,6 +104,7 @@ class SQLiteDatabase:
     """
 
     reads_inline = True
+    is_exclusive = True
 
     def __init__(self, path: Path, *, is_durable: bool = True) -> None:
         self._path = path

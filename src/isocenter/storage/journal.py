@@ -135,13 +135,15 @@ class Segment:
 
     def iter_records(self) -> Iterator[tuple[str, memoryview]]:
         """Iterate over the records that count; the views end with the iteration."""
-        if os.fstat(self.descriptor).st_size < self.size_bytes:
+        # The file may be of another size than the option asks for now.
+        size = os.fstat(self.descriptor).st_size
+        if size <= _BLOCK:
             return
         with (
-            mmap.mmap(self.descriptor, self.size_bytes, prot=mmap.PROT_READ) as content,
+            mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ) as content,
             memoryview(content) as view,
         ):
-            for offset in range(_BLOCK, self.size_bytes, _BLOCK):
+            for offset in range(_BLOCK, size - _RECORD.size, _BLOCK):
                 # A record may follow a gap: its writer may have been faster than another's.
                 record = self._parse(view, offset)
                 if record is not None:
@@ -155,7 +157,7 @@ class Segment:
         if magic != _RECORD_MAGIC or generation != self.generation:
             return None
         start = offset + _RECORD.size
-        if head_crc != isal_zlib.crc32(head[:-4]) or length > self.size_bytes - start:
+        if head_crc != isal_zlib.crc32(head[:-4]) or length > len(view) - start:
             return None
         body = view[start : start + length]
         if isal_zlib.crc32(body) != crc:
@@ -193,9 +195,7 @@ class Journal:
         size = size_bytes // _SEGMENTS // _BLOCK * _BLOCK
         with storage_errors():
             self._folder, self._lock_descriptor = _take_folder(folder)
-            self._segments = [
-                Segment(self._folder / f"segment-{number}", size) for number in range(_SEGMENTS)
-            ]
+            self._segments = _open_segments(self._folder, size)
         self._active = self._segments[0]
         self._active.is_free = False
 
@@ -208,14 +208,27 @@ class Journal:
             Writes the file of a blob unless it is there and whole.
         """
         with storage_errors():
-            for segment in self._segments:
-                for name, content in segment.iter_records():
-                    restore(name, content)
-            self._sync_files()
+            for folder, descriptor in _take_abandoned(self._folder):
+                segments = _open_segments(folder, self._segments[0].size_bytes)
+                self._replay(segments, restore)
+                for segment in segments:
+                    os.close(segment.descriptor)
+                os.close(descriptor)
+            self._replay(self._segments, restore)
             for segment in self._segments:
                 segment.prepare()
                 segment.begin_generation()
             sync_path(str(self._folder))
+
+    def _replay(
+        self, segments: Sequence[Segment], restore: Callable[[str, memoryview], None]
+    ) -> None:
+        for segment in segments:
+            for name, content in segment.iter_records():
+                restore(name, content)
+        self._sync_files()
+        for segment in segments:
+            segment.begin_generation()
 
     def append(self, blobs: Sequence[tuple[str, Buffer]]) -> Segment | None:
         """Make some blobs durable, together.
@@ -336,20 +349,40 @@ class Journal:
             os.close(self._lock_descriptor)
 
 
+def _open_segments(folder: Path, size_bytes: int) -> list[Segment]:
+    return [Segment(folder / f"segment-{number}", size_bytes) for number in range(_SEGMENTS)]
+
+
 def _take_folder(parent: Path) -> tuple[Path, int]:
-    """Find a journal that no running server uses; one of a killed server comes first."""
+    """Find a journal that no running server uses, or make one."""
     parent.mkdir(FOLDER_MODE, exist_ok=True)
     for number in range(_MOST_SERVERS):
         folder = parent / str(number)
         folder.mkdir(FOLDER_MODE, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-        else:
+        descriptor = _lock(folder)
+        if descriptor is not None:
             return folder, descriptor
     raise StorageUnavailableError(f"more than {_MOST_SERVERS} servers share the storage folder")
+
+
+def _take_abandoned(own: Path) -> Iterator[tuple[Path, int]]:
+    """Find the other journals that no running server uses: those of servers that were killed."""
+    for number in range(_MOST_SERVERS):
+        folder = own.parent / str(number)
+        if folder != own and folder.is_dir():
+            descriptor = _lock(folder)
+            if descriptor is not None:
+                yield folder, descriptor
+
+
+def _lock(folder: Path) -> int | None:
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def sync_file_system(path: Path) -> None:

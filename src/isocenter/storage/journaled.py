@@ -16,7 +16,7 @@ from isocenter.storage.journal import Journal, Segment, sync_file_system
 from isocenter.storage.names import check_uuid
 from isocenter.storage.port import Buffer, check_range
 
-__all__ = ["JournaledStorage"]
+__all__ = ["JournaledStorage", "finish_journal"]
 
 _log = logging.getLogger(__name__)
 
@@ -214,3 +214,15 @@ class JournaledStorage(FileSystemStorage):
         )
         if not is_whole:
             super().write(attachment_uuid, content)
+
+
+def finish_journal(root: Path) -> None:
+    """Write the files that a journal still holds, before a storage without one is opened.
+
+    Raises
+    ------
+    FullStorageError, StorageUnavailableError
+        If they cannot be written.
+    """
+    if (root / _FOLDER).is_dir():
+        JournaledStorage(root, journal_bytes=_LARGEST_SHARE * _LARGEST_BLOB).close()

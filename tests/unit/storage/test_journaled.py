@@ -6,7 +6,7 @@ import pytest
 
 from isocenter.errors import FullStorageError, MissingFileError
 from isocenter.storage.filesystem import FileSystemStorage
-from isocenter.storage.journaled import JournaledStorage
+from isocenter.storage.journaled import JournaledStorage, finish_journal
 
 JOURNAL = 1024 * 1024
 
@@ -151,4 +151,40 @@ def test_many_blobs_from_many_threads_survive_a_crash(tmp_path: Path) -> None:
     storage = open_storage(tmp_path)
     assert {name: storage.read(name) for name in blobs} == blobs
     assert set(storage.iter_uuids()) == set(blobs)
+    storage.close()
+
+
+def test_journal_of_another_size_is_replayed_whole(tmp_path: Path) -> None:
+    storage = JournaledStorage(tmp_path / "storage", journal_bytes=4 * JOURNAL)
+    blobs = {str(uuid.uuid4()): bytes([n]) * 60_000 for n in range(25)}
+    for name, content in blobs.items():
+        storage.write(name, content)
+    crash(storage)
+    for name in blobs:
+        path_of(tmp_path, name).unlink()
+    storage = open_storage(tmp_path)
+    assert {name: storage.read(name) for name in blobs} == blobs
+    storage.close()
+
+
+def test_journal_is_finished_before_it_is_turned_off(tmp_path: Path) -> None:
+    storage, name = open_storage(tmp_path), str(uuid.uuid4())
+    storage.write(name, b"content")
+    crash(storage)
+    path_of(tmp_path, name).unlink()
+    finish_journal(tmp_path / "storage")
+    assert FileSystemStorage(tmp_path / "storage").read(name) == b"content"
+
+
+def test_journals_of_all_killed_servers_are_replayed(tmp_path: Path) -> None:
+    first, second = open_storage(tmp_path), open_storage(tmp_path)
+    names = [str(uuid.uuid4()), str(uuid.uuid4())]
+    first.write(names[0], b"first")
+    second.write(names[1], b"second")
+    crash(first)
+    crash(second)
+    for name in names:
+        path_of(tmp_path, name).unlink()
+    storage = open_storage(tmp_path)
+    assert [storage.read(name) for name in names] == [b"first", b"second"]
     storage.close()

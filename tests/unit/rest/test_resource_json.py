@@ -1,0 +1,1 @@
+"""Resources as JSON objects, without a database."""
