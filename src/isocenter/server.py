@@ -238,6 +238,7 @@ class Server:
         options = HTTPServerOptions(
             tls=build_http_tls(configuration),
             keep_alive_timeout_s=configuration.integer("KeepAliveTimeout") if has_keep_alive else 0,
+            request_timeout_s=configuration.integer("HttpRequestTimeout"),
             direct_answers=direct if archive.workers.reads_inline else None,
         )
         return HTTPServer(application, options)

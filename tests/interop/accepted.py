@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from tests.interop.comparing import ABSENT, Accepted
 
-__all__ = ["CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "READING", "STORE", "UPLOADS"]
+__all__ = ["CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "NO_ANSWER", "READING", "STORE", "UPLOADS"]
+
+NO_ANSWER = "no answer"
+"""Stands for the status of a request that is never answered, or with an abort."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,36 @@ UPLOADS = (
 )
 """Of ``POST /instances``."""
 
-STORE: dict[str, "AcceptedStore"] = {}
+_CANNOT_UNDERSTAND = 0xC000
+_EMPTY_UID = AcceptedStore(
+    (_CANNOT_UNDERSTAND, 0), (0xA900, 0), "an empty UID is no UID, rather than another one"
+)
+_NO_IDENTIFIER = AcceptedStore(
+    (_CANNOT_UNDERSTAND, 0), (0xA700, 0), "to send it again later would not help"
+)
+_UNREADABLE_DATA = AcceptedStore(
+    (_CANNOT_UNDERSTAND, 0), (NO_ANSWER, 0), "one bad data set gets its answer"
+)
+
+STORE = {
+    **{f"empty {tag}": _EMPTY_UID for tag in ("00080016", "00080018")},
+    **{
+        f"{what} {tag}": _NO_IDENTIFIER
+        for what in ("missing", "empty")
+        for tag in ("0020000d", "0020000e")
+    },
+    **dict.fromkeys(
+        (
+            *("truncated", "garbage", "garbage behind"),
+            "1.2.840.10008.1.2 in a context of explicit little endian",
+            "1.2.840.10008.1.2.2 in a context of explicit little endian",
+            "explicit little endian in a context of 1.2.840.10008.1.2",
+            "explicit little endian in a context of 1.2.840.10008.1.2.2",
+        ),
+        _UNREADABLE_DATA,
+    ),
+    "truncated in a header": _NO_IDENTIFIER,
+}
 """Of C-STORE, by the name of the case."""
 
 _LATER = "query, retrieve and storage commitment are not there yet"

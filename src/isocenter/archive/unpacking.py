@@ -5,6 +5,8 @@ References
 Orthanc REST: POST /instances (behaviour manual §8.1)
 """
 
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +27,18 @@ _PIECE = 256 * 1024
 _GZIP_WINDOW = 31
 _MOST_ENTRIES = 1_000_000
 _DICOMDIR = "DICOMDIR"
+# What `zipfile` and its decompressors raise for damaged or unknown archives. Of these an OSError is
+# bzip2's; those of our own files come as errors of the server.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
 # The type hints of isal call this class an instance.
@@ -131,7 +145,7 @@ def iter_zip_entries(
             for entry in entries:
                 if PurePosixPath(entry.filename).name.upper() != _DICOMDIR:
                     yield _unpack_entry(opened, entry, limit, new_content())
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+    except _ZIP_ERRORS as error:
         message = "the ZIP archive is damaged or compressed in an unknown way"
         raise BadFileFormatError(message) from error
     except RuntimeError as error:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from isocenter.archive.workers import WouldWaitError
 from isocenter.http.exchange import DirectRequest, DirectResponse
+from isocenter.http.limits import LimitedProtocol
 from isocenter.http.routes import Route, list_directories
 
 __all__ = ["DirectAnswers", "DirectProtocol", "ImmediateRoutes", "build_protocol"]
@@ -185,7 +186,7 @@ class _AnsweredCycle:
 _ANSWERED = cast(RequestResponseCycle, _AnsweredCycle())
 
 
-class DirectProtocol(HttpToolsProtocol):
+class DirectProtocol(LimitedProtocol):
     """uvicorn's protocol, which asks `DirectAnswers` before it starts a task."""
 
     answers: ClassVar[DirectAnswers]
@@ -208,6 +209,7 @@ class DirectProtocol(HttpToolsProtocol):
         if answer is None:
             super().on_headers_complete()
             return
+        self._is_in_head = False
         self._left -= 1
         self.cycle = _ANSWERED
         head, body = answer
@@ -241,6 +243,19 @@ class DirectProtocol(HttpToolsProtocol):
         return self.answers.build(self.url, headers, self.client[0])
 
 
-def build_protocol(answers: DirectAnswers) -> type[DirectProtocol]:
-    """Build the class of which uvicorn makes one object for each connection."""
-    return type("BoundDirectProtocol", (DirectProtocol,), {"answers": answers})
+def build_protocol(
+    answers: DirectAnswers | None, *, request_timeout_s: int
+) -> type[LimitedProtocol]:
+    """Build the class of which uvicorn makes one object for each connection.
+
+    Parameters
+    ----------
+    answers
+        ``None`` to have uvicorn answer everything.
+    request_timeout_s
+        Longest silence in the middle of a request.
+    """
+    values: dict[str, Any] = {"request_timeout_s": request_timeout_s}
+    if answers is None:
+        return type("BoundLimitedProtocol", (LimitedProtocol,), values)
+    return type("BoundDirectProtocol", (DirectProtocol,), {**values, "answers": answers})

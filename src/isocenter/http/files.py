@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import quote
 
 from isocenter.archive.content import StoredFile
 from isocenter.errors import BadRangeError
@@ -71,12 +72,16 @@ async def answer_file(req: Request, resp: Response, file: StoredFile, *, file_na
     part = None
     # A range of another version than the client has is of no use to it (RFC 9110 §13.1.5).
     if req.get_header("If-Range", default=etag) == etag:
-        part = parse_range(req.get_header("Range"), file.size_bytes)
+        try:
+            part = parse_range(req.get_header("Range"), file.size_bytes)
+        except BadRangeError:
+            resp.set_header("Content-Range", f"bytes */{file.size_bytes}")
+            raise
     resp.set_header("Accept-Ranges", "bytes")
     if part is None:
         resp.content_type = file.media_type
-        name = _FORBIDDEN_IN_NAMES.sub("", req.get_param("filename") or file_name)
-        resp.set_header("Content-Disposition", f'filename="{name}"')
+        name = _FORBIDDEN_IN_NAMES.sub("", req.get_param("filename") or "") or file_name
+        resp.set_header("Content-Disposition", _format_disposition(name))
         part = ByteRange(0, file.size_bytes)
     else:
         resp.status = 206
@@ -84,6 +89,14 @@ async def answer_file(req: Request, resp: Response, file: StoredFile, *, file_na
         content_range = f"bytes {part.start}-{part.stop - 1}/{file.size_bytes}"
         resp.set_header("Content-Range", content_range)
     await _write(req, resp, file, part)
+
+
+def _format_disposition(name: str) -> str:
+    """Write the header ``Content-Disposition``, which is ASCII whatever the name (RFC 6266 §4.3)."""
+    if name.isascii():
+        return f'filename="{name}"'
+    plain = name.encode("ascii", "replace").decode()
+    return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 async def _write(req: Request, resp: Response, file: StoredFile, part: ByteRange) -> None:

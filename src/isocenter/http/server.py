@@ -15,7 +15,8 @@ from isocenter.http.direct import DirectAnswers, build_protocol
 __all__ = ["HTTPServer", "HTTPServerOptions"]
 
 _BACKLOG = 2048
-_LARGEST_HEADERS = 64 * 1024
+# More are told to come back later: each may hold a few megabytes of an upload.
+_MOST_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,15 @@ class HTTPServerOptions:
     ----------
     keep_alive_timeout_s
         Idle seconds before a connection is closed.
+    request_timeout_s
+        Longest silence in the middle of a request.
     direct_answers
         Answers hot reads without the application; ``None`` to have it answer everything.
     """
 
     tls: ssl.SSLContext | None = None
     keep_alive_timeout_s: int = 75
+    request_timeout_s: int = 30
     shutdown_timeout_s: int = 10
     direct_answers: DirectAnswers | None = None
 
@@ -43,10 +47,12 @@ class HTTPServer(uvicorn.Server):
     """
 
     def __init__(self, application: Any, options: HTTPServerOptions) -> None:
-        tls, direct = options.tls, options.direct_answers
+        tls = options.tls
         config = uvicorn.Config(
             application,
-            http="httptools" if direct is None else build_protocol(direct),
+            http=build_protocol(
+                options.direct_answers, request_timeout_s=options.request_timeout_s
+            ),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -54,6 +60,7 @@ class HTTPServer(uvicorn.Server):
             server_header=False,
             date_header=False,
             backlog=_BACKLOG,
+            limit_concurrency=_MOST_CONNECTIONS,
             timeout_keep_alive=options.keep_alive_timeout_s,
             timeout_graceful_shutdown=options.shutdown_timeout_s,
             proxy_headers=False,

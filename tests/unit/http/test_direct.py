@@ -5,15 +5,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 from isocenter.archive.workers import Workers
 from isocenter.errors import BadRequestError
 from isocenter.http.access import AccessControl, hash_password
-from isocenter.http.direct import DirectAnswers, ImmediateRoutes, build_protocol
+from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.exchange import Request, Response
-from isocenter.http.metrics import Metrics
 from isocenter.http.routes import Route
 from isocenter.index.port import Database
 
@@ -68,7 +65,7 @@ def _answers(*middleware: Any) -> DirectAnswers:
     return DirectAnswers(ImmediateRoutes(_ROUTES, None), middleware)
 
 
-def _build(target: str, *middleware: Any, headers: Mapping[bytes, bytes] = {}) -> bytes | None:  # noqa: B006
+def _build(target: str, *middleware: Any, headers: Mapping[bytes, bytes] = {}) -> bytes | None:
     answer = _answers(*middleware).build(target.encode("latin-1"), headers, "127.0.0.1")
     return None if answer is None else answer[1]
 

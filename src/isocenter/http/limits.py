@@ -1,0 +1,79 @@
+"""Limits of what a client may make the server hold or wait for."""
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+__all__ = ["LARGEST_HEAD_BYTES", "LimitedProtocol"]
+
+LARGEST_HEAD_BYTES = 64 * 1024
+"""Longest request line with all headers."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a limit on the head of a request and on silence in the middle of it.
+
+    References
+    ----------
+    Orthanc configuration: ``HttpRequestTimeout``; RFC 6585 §5, RFC 9110 §15.5.9
+    """
+
+    request_timeout_s: ClassVar[int] = 30
+    _head_bytes = 0
+    _is_in_head = False
+    _is_receiving = False
+    _silence: asyncio.TimerHandle | None = None
+    _last_arrival = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, with the time limit running for the first request; called by the transport."""
+        super().connection_made(transport)
+        self._is_receiving = True
+        self._last_arrival = self.loop.time()
+        self._silence = self.loop.call_later(self.request_timeout_s, self._check_silence)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; called by the transport."""
+        if self._silence is not None:
+            self._silence.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived; called by the transport."""
+        self._last_arrival = self.loop.time()
+        self._head_bytes = self._head_bytes + len(data) if self._is_in_head else 0
+        super().data_received(data)
+        # The parser keeps an unfinished header to itself, so the bytes are counted here.
+        if self._is_in_head and self._head_bytes > LARGEST_HEAD_BYTES:
+            self.send_400_response("The head of the request is too long.")
+
+    def on_message_begin(self) -> None:
+        """Begin to expect a head; called by the parser."""
+        self._is_in_head = self._is_receiving = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin to expect a body; called by the parser."""
+        self._is_in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note the end of the request; called by the parser."""
+        self._is_receiving = False
+        super().on_message_complete()
+
+    def _check_silence(self) -> None:
+        """Close the connection of a client that began a request and does not go on with it.
+
+        A client that we keep waiting, because its data are not taken as fast as it sends them, is
+        not silent.
+        """
+        silent_s = self.loop.time() - self._last_arrival
+        is_held = self.flow.read_paused
+        if self._is_receiving and not is_held and silent_s >= self.request_timeout_s:
+            self.transport.close()
+            return
+        rest_s = self.request_timeout_s - silent_s if self._is_receiving and not is_held else 0
+        delay_s = rest_s if rest_s > 0 else self.request_timeout_s
+        self._silence = self.loop.call_later(delay_s, self._check_silence)

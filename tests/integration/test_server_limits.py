@@ -1,0 +1,77 @@
+"""A client cannot make the server hold or wait for more than the limits allow."""
+
+import socket
+from pathlib import Path
+
+from tests.support.server import DEADLINE_S, run_server
+
+from isocenter.http.limits import LARGEST_HEAD_BYTES
+
+
+def _connect(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    received = b""
+    try:
+        while piece := connection.recv(65536):
+            received += piece
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def _ask(connection: socket.socket) -> bytes:
+    """Ask for the time, which is answered with 15 characters, and keep the connection."""
+    connection.sendall(b"GET /tools/now HTTP/1.1\r\nHost: x\r\n\r\n")
+    received = b""
+    while len(received.partition(b"\r\n\r\n")[2]) < 15:
+        received += connection.recv(65536)
+    return received
+
+
+def test_head_without_end_is_answered_and_closed(tmp_path: Path) -> None:
+    with run_server(tmp_path) as server, _connect(server.http_port) as connection:
+        connection.sendall(b"GET /system HTTP/1.1\r\nHost: x\r\nA: ")
+        try:
+            for _ in range(64):
+                connection.sendall(b"a" * LARGEST_HEAD_BYTES)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        assert _read_all(connection)[:12] in {b"HTTP/1.1 400", b""}
+
+
+def test_silence_in_the_head_closes_the_connection(tmp_path: Path) -> None:
+    with (
+        run_server(tmp_path, {"HttpRequestTimeout": 1}) as server,
+        _connect(server.http_port) as connection,
+    ):
+        connection.sendall(b"GET /system HTTP/1.1\r\nHost:")
+        assert _read_all(connection) == b""
+
+
+def test_silence_in_the_body_closes_the_connection_and_leaves_nothing(tmp_path: Path) -> None:
+    with (
+        run_server(tmp_path, {"HttpRequestTimeout": 1}) as server,
+        _connect(server.http_port) as connection,
+    ):
+        connection.sendall(
+            b"POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc"
+        )
+        assert _read_all(connection) == b""
+
+
+def test_idle_connection_outlives_the_request_timeout(tmp_path: Path) -> None:
+    with (
+        run_server(tmp_path, {"HttpRequestTimeout": 1, "KeepAliveTimeout": 60}) as server,
+        _connect(server.http_port) as idle,
+        _connect(server.http_port) as slow,
+    ):
+        assert _ask(idle).startswith(b"HTTP/1.1 200")
+        slow.sendall(b"GET /")
+        # By the time this one is closed, the timeout has passed for the other one, too.
+        assert _read_all(slow) == b""
+        assert _ask(idle).startswith(b"HTTP/1.1 200")
