@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from isocenter.archive.archive import Archive, build_archive
 from isocenter.config.configuration import Configuration
-from isocenter.errors import ConfigurationError
+from isocenter.errors import ConfigurationError, StorageUnavailableError
 from isocenter.http.access import AccessControl
 from isocenter.http.answers import format_json
 from isocenter.http.application import build_application
@@ -82,6 +82,16 @@ def open_database(configuration: Configuration) -> Database:
     return SQLiteDatabase(folder / "index", is_durable=is_durable)
 
 
+@contextmanager
+def _naming_storage(configuration: Configuration) -> Iterator[None]:
+    """Name the folder in an error, which leaves it out because clients see most errors."""
+    try:
+        yield
+    except StorageUnavailableError as error:
+        folder = configuration.path("StorageDirectory")
+        raise StorageUnavailableError(f'option "StorageDirectory": {folder}: {error}') from error
+
+
 def open_storage(configuration: Configuration) -> Storage:
     """Open the storage area that the configuration names.
 
@@ -93,12 +103,13 @@ def open_storage(configuration: Configuration) -> Storage:
     folder = configuration.path("StorageDirectory")
     journal_bytes = configuration.integer("Isocenter.JournalSizeMB") * _MIB
     is_synced = configuration.boolean("SyncStorageArea")
-    if not (is_synced and journal_bytes):
-        finish_journal(folder)
-    else:
-        is_shared = configuration.boolean("PostgreSQL.EnableIndex")
-        return JournaledStorage(folder, journal_bytes=journal_bytes, is_shared=is_shared)
-    return FileSystemStorage(folder, sync=is_synced)
+    with _naming_storage(configuration):
+        if not (is_synced and journal_bytes):
+            finish_journal(folder)
+        else:
+            is_shared = configuration.boolean("PostgreSQL.EnableIndex")
+            return JournaledStorage(folder, journal_bytes=journal_bytes, is_shared=is_shared)
+        return FileSystemStorage(folder, sync=is_synced)
 
 
 def _get_connection_info(configuration: Configuration) -> str:
@@ -129,7 +140,8 @@ class Server:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._end: asyncio.Future[End] | None = None
+        self._end: asyncio.Future[None] | None = None
+        self._outcome = End.RESTART
 
     async def run(self, on_ready: Callable[[Endpoints], None]) -> End:
         """Serve until a signal or a client ends it.
@@ -150,18 +162,26 @@ class Server:
             If a part cannot be started; what was started is stopped again.
         """
         self._end = asyncio.get_running_loop().create_future()
-        async with AsyncExitStack() as stack:
-            archive = await stack.enter_async_context(self._open_archive())
-            http = await stack.enter_async_context(self._serve_http(archive))
-            dicom = await stack.enter_async_context(self._serve_dicom(archive))
-            stack.enter_context(self._handle_signals())
-            on_ready(Endpoints(http, dicom))
-            return await self._end
+        # Signals are handled until everything has stopped, so that none cuts that off.
+        with ExitStack() as signals:
+            async with AsyncExitStack() as stack:
+                archive = await stack.enter_async_context(self._open_archive())
+                http = await stack.enter_async_context(self._serve_http(archive))
+                dicom = await stack.enter_async_context(self._serve_dicom(archive))
+                signals.enter_context(self._handle_signals())
+                on_ready(Endpoints(http, dicom))
+                await self._end
+        return self._outcome
 
     def end(self, end: End) -> None:
-        """Ask the server to end; returns at once. For the event loop's thread."""
+        """Ask the server to end; returns at once. For the event loop's thread.
+
+        Whoever asks it to stop wins over those who ask for a restart, before or after.
+        """
+        if end is End.STOPPED:
+            self._outcome = end
         if self._end is not None and not self._end.done():
-            self._end.set_result(end)
+            self._end.set_result(None)
 
     @contextmanager
     def _handle_signals(self) -> Iterator[None]:
@@ -178,6 +198,8 @@ class Server:
         finally:
             for number in ends:
                 loop.remove_signal_handler(number)
+            # Until the next start is complete: a second request to restart must not be the end.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     @asynccontextmanager
     async def _open_archive(self) -> AsyncIterator[Archive]:
@@ -188,7 +210,8 @@ class Server:
             stack.callback(storage.close)
             archive = build_archive(self._configuration, database, storage)
             try:
-                await archive.start()
+                with _naming_storage(self._configuration):
+                    await archive.start()
                 yield archive
             finally:
                 await archive.stop()

@@ -1,6 +1,7 @@
 """A client cannot make the server hold or wait for more than the limits allow."""
 
 import socket
+import threading
 from pathlib import Path
 
 from tests.support.server import DEADLINE_S, run_server
@@ -75,3 +76,19 @@ def test_idle_connection_outlives_the_request_timeout(tmp_path: Path) -> None:
         # By the time this one is closed, the timeout has passed for the other one, too.
         assert _read_all(slow) == b""
         assert _ask(idle).startswith(b"HTTP/1.1 200")
+
+
+def test_long_pipeline_is_no_long_head(tmp_path: Path) -> None:
+    request = b"GET /tools/now HTTP/1.1\r\nHost: x\r\n\r\n"
+    count = 6 * LARGEST_HEAD_BYTES // len(request)
+    with run_server(tmp_path) as server, _connect(server.http_port) as connection:
+        sender = threading.Thread(target=connection.sendall, args=(request * count,))
+        sender.start()
+        answers = 0
+        tail = b""
+        while answers < count:
+            piece = connection.recv(65536)
+            assert piece, f"closed after {answers} answers"
+            answers += (tail + piece).count(b"HTTP/1.1 200 OK")
+            tail = piece[-14:]
+        sender.join()

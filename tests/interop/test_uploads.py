@@ -7,7 +7,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from tests.interop.accepted import UPLOADS
@@ -239,6 +238,5 @@ def test_stored_file_has_the_place_and_the_format_of_orthanc(
 
 
 def _read_stored(server: Server, path: str) -> bytes:
-    description: dict[str, Any] = server.request("GET", path).json()
-    name = description["FileUuid"]
+    name = str(server.request("GET", path).json()["FileUuid"])
     return (server.storage / name[:2] / name[2:4] / name).read_bytes()

@@ -171,11 +171,22 @@ class Peer:
         self.socket.close()
 
 
-def exchange(port: int, data: bytes) -> bytes:
-    """Send bytes and nothing more, and read all that comes back."""
+def exchange(port: int, data: bytes, *, is_all: bool = False) -> bytes:
+    """Send bytes and read all that comes back.
+
+    Parameters
+    ----------
+    is_all
+        Tell the server that nothing more will come; else it must close the connection by itself.
+    """
     with Peer(port) as peer:
-        peer.send(data)
-        peer.socket.shutdown(socket.SHUT_WR)
+        try:
+            peer.send(data)
+            if is_all:
+                peer.socket.shutdown(socket.SHUT_WR)
+        except ConnectionError:
+            # A server may refuse before it has read everything; its answer is still there.
+            pass
         return peer.read_all()
 
 

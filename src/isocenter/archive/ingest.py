@@ -17,7 +17,12 @@ from isocenter.clock import now
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.reader import FileSummary, Identity, build_identity, read_summary
-from isocenter.errors import BadFileFormatError, InternalError, ServerError
+from isocenter.errors import (
+    BadFileFormatError,
+    DatabaseUnavailableError,
+    InternalError,
+    ServerError,
+)
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import lookup_dicom_attachment
@@ -234,7 +239,7 @@ class Ingest:
             else:
                 reception.outcome = _build_outcome(result, PublicIds(*new.public_ids))
             if isinstance(result, Exception) or not result.is_stored:
-                self._discard(new.attachments[0].attachment_uuid)
+                self._discard_unused(new, result)
 
     def _prepare(self, content: Content, origin: Origin, check: Check | None) -> _Prepared:
         received_at = now()
@@ -265,14 +270,14 @@ class Ingest:
         public_ids = prepared.identity.public_ids
         if self._is_settled(public_ids.instance):
             return StoreOutcome(StoreStatus.ALREADY_STORED, public_ids)
-        attachment = self._write_file(content)
+        new = self._build_row(prepared, self._write_file(content))
         try:
-            result = self._index.store(self._build_row(prepared, attachment))
-        except Exception:
-            self._discard(attachment.attachment_uuid)
+            result = self._index.store(new)
+        except Exception as error:
+            self._discard_unused(new, error)
             raise
         if not result.is_stored:
-            self._discard(attachment.attachment_uuid)
+            self._discard_unused(new, result)
         return _build_outcome(result, public_ids)
 
     def _is_settled(self, public_id: str) -> bool:
@@ -329,6 +334,23 @@ class Ingest:
         for chunk in chunks:
             digest.update(chunk)
         return digest.hexdigest()
+
+    def _discard_unused(self, new: NewInstance, result: StoreResult | Exception) -> None:
+        """Remove the file of an instance that was not stored, where that is certain.
+
+        A commit whose answer was lost may have succeeded; a row then names the file.
+        """
+        name, public_id = new.attachments[0].attachment_uuid, new.public_ids[3]
+        if isinstance(result, DatabaseUnavailableError):
+            _log.warning("a file may be unused; a check of the storage will tell")
+            return
+        try:
+            found = self._database.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        except ServerError:
+            _log.warning("cannot tell whether a file is used", exc_info=True)
+            return
+        if found is None or found.attachment.attachment_uuid != name:
+            self._discard(name)
 
     def _discard(self, attachment_uuid: str) -> None:
         """Remove a file that no row will name; a failure leaves it to reconciliation."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections import deque
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,22 +148,19 @@ class Uploads:
         entries = iter_zip_entries(
             archive, limit=self._options.largest_entry, new_content=self.new_content
         )
-        free = asyncio.Semaphore(_ENTRIES_AT_ONCE)
-        tasks: list[asyncio.Task[StoreOutcome | None]] = []
+        outcomes: list[StoreOutcome | None] = []
+        running: deque[asyncio.Task[StoreOutcome | None]] = deque()
         try:
-            async with asyncio.TaskGroup() as group:
-                while True:
-                    await free.acquire()
-                    entry = await self._workers.run(next, entries, None)
-                    if entry is None:
-                        break
-                    task = group.create_task(self._store_entry(entry, origin))
-                    task.add_done_callback(lambda _: free.release())
-                    tasks.append(task)
-        except BaseExceptionGroup as failures:
-            # One answer tells one error; the others are the same, or follow from it.
-            raise failures.exceptions[0] from None
-        return [outcome for task in tasks if (outcome := task.result()) is not None]
+            while (entry := await self._workers.run(next, entries, None)) is not None:
+                running.append(asyncio.create_task(self._store_entry(entry, origin)))
+                if len(running) == _ENTRIES_AT_ONCE:
+                    outcomes.append(await running.popleft())
+            while running:
+                outcomes.append(await running.popleft())
+        finally:
+            # After an error, the client is answered when nothing of its archive is under way.
+            await asyncio.gather(*running, return_exceptions=True)
+        return [outcome for outcome in outcomes if outcome is not None]
 
     async def _store_entry(self, entry: SpooledContent, origin: Origin) -> StoreOutcome | None:
         try:

@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 import falcon
-from falcon.asgi import App, Request, Response
+from falcon.asgi import Request, Response
 
 from isocenter.errors import ServerError
 from isocenter.http.answers import answer_json
+from isocenter.http.bodies import Application
 from isocenter.http.error_answers import ErrorAnswers, NotFound
 from isocenter.http.routes import Route, list_children, list_directories
 
@@ -45,7 +46,7 @@ def build_application(
     *,
     middleware: Sequence[Any],
     has_error_bodies: bool,
-) -> App[Request, Response]:
+) -> Application:
     """Build the application that answers a table of routes.
 
     Parameters
@@ -59,7 +60,7 @@ def build_application(
     has_error_bodies
         Describe errors as JSON.
     """
-    app = App(middleware=[*middleware, MethodOverride()])
+    app = Application(middleware=[*middleware, MethodOverride()])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     app.resp_options.default_media_type = "text/plain"
@@ -71,7 +72,7 @@ def build_application(
     return app
 
 
-def _add_error_handlers(app: App[Request, Response], answers: ErrorAnswers) -> None:
+def _add_error_handlers(app: Application, answers: ErrorAnswers) -> None:
     app.add_error_handler(Exception, answers.answer_bug)
     app.add_error_handler(falcon.HTTPError, answers.answer_http_error)
     app.add_error_handler(ServerError, answers.answer_server_error)

@@ -92,7 +92,7 @@ async def answer_file(req: Request, resp: Response, file: StoredFile, *, file_na
 
 
 def _format_disposition(name: str) -> str:
-    """Write the header ``Content-Disposition``, which is ASCII whatever the name (RFC 6266 §4.3)."""
+    """Write ``Content-Disposition``, which is ASCII whatever the name (RFC 6266 §4.3)."""
     if name.isascii():
         return f'filename="{name}"'
     plain = name.encode("ascii", "replace").decode()

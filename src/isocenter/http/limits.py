@@ -42,15 +42,17 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; called by the transport."""
         self._last_arrival = self.loop.time()
-        self._head_bytes = self._head_bytes + len(data) if self._is_in_head else 0
+        self._head_bytes += len(data)
         super().data_received(data)
-        # The parser keeps an unfinished header to itself, so the bytes are counted here.
+        # The parser keeps an unfinished header to itself, so the bytes are counted here: those of
+        # the pieces that hold nothing but a part of one head.
         if self._is_in_head and self._head_bytes > LARGEST_HEAD_BYTES:
             self.send_400_response("The head of the request is too long.")
 
     def on_message_begin(self) -> None:
         """Begin to expect a head; called by the parser."""
         self._is_in_head = self._is_receiving = True
+        self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

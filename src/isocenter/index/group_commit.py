@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isocenter.errors import DatabaseUnavailableError
 from isocenter.index.port import Database
 from isocenter.index.records import NewInstance, StoreResult
 from isocenter.index.writing import store_instances
@@ -68,6 +69,10 @@ class GroupCommit:
         group = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_GROUP))]
         try:
             self._commit(group)
+        except DatabaseUnavailableError as error:
+            # The commit may have succeeded, and trying again would keep everybody waiting.
+            for waiting in group:
+                waiting.result = error
         except Exception as error:  # noqa: BLE001 - every waiting thread must learn of it
             self._commit_one_by_one(group, error)
 

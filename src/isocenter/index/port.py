@@ -72,6 +72,8 @@ class Database(Protocol):
 
         Raises
         ------
+        DatabaseUnavailableError
+            If the database does not answer; the change may have been made or not.
         FullStorageError
             If the disk is full.
         SerializationFailureError

@@ -225,7 +225,8 @@ class SQLiteDatabase:
         try:
             os.fdatasync(self._log)
         except OSError as error:
-            raise BackendError(f"cannot sync the index: {error.strerror}") from error
+            message = f"cannot sync the index: {error.strerror}"
+            raise DatabaseUnavailableError(message) from error
         self._is_sync_due = False
 
     def maintain(self) -> None:

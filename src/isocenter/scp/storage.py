@@ -28,7 +28,7 @@ _SATURATED_BYTES = 4 * 1024 * 1024
 _SOP_INSTANCE_UID = 0x00080018
 
 
-class _RefusedError(RequestError):
+class _RefusedError(Exception):
     """The data set cannot be stored, for a reason that has its own status."""
 
     def __init__(self, status: Status, details: str) -> None:

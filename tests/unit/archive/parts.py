@@ -1,7 +1,9 @@
 """What the use cases of an archive are made of, for tests of one of them."""
 
+import asyncio
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from isocenter.storage.memory import MemoryStorage
 from isocenter.storage.port import Storage
 from isocenter.storage.spool import SpooledContent
 
-__all__ = ["PIXEL_DATA", "REST", "Parts", "build_numbered"]
+__all__ = ["PIXEL_DATA", "REST", "Parts", "build_numbered", "wait_until"]
 
 REST = Origin(OriginKind.REST_API, remote_ip="127.0.0.1", http_username="")
 PIXEL_DATA = 0x7FE00010
@@ -34,6 +36,14 @@ def build_numbered(number: int, extra: Elements | None = None, *, pixels: int = 
     tail = encode_element(PIXEL_DATA, "OW", bytes(pixels), syntax=EXPLICIT_LITTLE)
     numbered = {0x00200013: ("IS", str(number)), **(extra or {})}
     return build_instance(numbered, instance=f"1.2.3.9.{number}", tail=tail)
+
+
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Give way to the loop until a condition holds."""
+    async with asyncio.timeout(10):
+        # What happens in a worker thread has no event that a test could wait for.
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from tests.support.dicom_files import build_data_set, build_file, build_instance, identifiers
-from tests.unit.archive.parts import REST, Parts, build_numbered
+from tests.unit.archive.parts import REST, Parts, build_numbered, wait_until
 
 from isocenter.archive.received import StoreStatus
 from isocenter.dicom.levels import Level
@@ -13,11 +14,13 @@ from isocenter.dicom.reader import FileSummary
 from isocenter.errors import (
     BackendError,
     BadFileFormatError,
+    DatabaseUnavailableError,
     FullStorageError,
     MissingTagError,
     ServerError,
     StorageUnavailableError,
 )
+from isocenter.index.port import Transaction
 from isocenter.index.reading import get_statistics, lookup_dicom_attachment
 from isocenter.index.records import DicomAttachment, Overwrite
 from isocenter.storage.compression import decompress
@@ -241,6 +244,50 @@ async def test_store_failing_index_leaves_no_file(parts: Parts, pixels: int) -> 
     assert parts.list_temporary() == []
 
 
+@SIZES
+@pytest.mark.parametrize("is_committed", [True, False])
+@pytest.mark.parametrize("error", [DatabaseUnavailableError, BackendError])
+async def test_store_lost_answer_of_commit_never_takes_the_file_of_a_row(
+    parts: Parts,
+    monkeypatch: pytest.MonkeyPatch,
+    pixels: int,
+    is_committed: bool,
+    error: type[BackendError],
+) -> None:
+    write = parts.database.write
+
+    def lose(change: Callable[[Transaction], Any]) -> None:
+        if is_committed:
+            write(change)
+        raise error
+
+    monkeypatch.setattr(parts.database, "write", lose)
+    with pytest.raises(error):
+        await parts.store(build_numbered(1, pixels=pixels))
+
+    is_kept = is_committed or error is DatabaseUnavailableError
+    assert count_instances(parts) == is_committed
+    assert len(parts.list_blobs()) == is_kept
+    monkeypatch.undo()
+    again = await parts.store(build_numbered(1, pixels=pixels))
+    assert (again.status is StoreStatus.ALREADY_STORED) is is_committed
+
+
+async def test_store_unanswered_question_keeps_the_file(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_index(parts)
+
+    def fail(_: object) -> None:
+        raise DatabaseUnavailableError
+
+    monkeypatch.setattr(parts.database, "read", fail)
+    with pytest.raises(BackendError, match="SQLite"):
+        await parts.store(build_numbered(1))
+
+    assert len(parts.list_blobs()) == 1
+
+
 async def test_store_failing_clean_up_keeps_the_first_error(
     parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -329,6 +376,8 @@ async def test_store_cancelled_caller_does_not_disturb_others(parts: Parts) -> N
     for task in tasks[1::2]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    await wait_until(lambda: not ingest._batches)
 
     assert not any(isinstance(result, ServerError) for result in results)
     assert len(parts.list_blobs()) == count_instances(parts)

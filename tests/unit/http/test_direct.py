@@ -10,7 +10,7 @@ from isocenter.archive.workers import Workers
 from isocenter.errors import BadRequestError
 from isocenter.http.access import AccessControl, hash_password
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
-from isocenter.http.exchange import Request, Response
+from isocenter.http.exchange import DirectRequest, Request, Response
 from isocenter.http.routes import Route
 from isocenter.index.port import Database
 
@@ -171,7 +171,7 @@ def test_answers_with_hashed_password_are_built_once_it_was_verified() -> None:
     assert _build("/things", access, headers=headers) is None
 
     async def verify() -> None:
-        request: Any = DirectRequestOf(headers)
+        request: Any = DirectRequest("/things", "", headers=headers, remote_addr="127.0.0.1")
         await access.process_request(request, cast(Response, None))
 
     asyncio.run(verify())

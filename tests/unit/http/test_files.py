@@ -18,12 +18,8 @@ CONTENT = bytes(range(256)) * 4
 SIZE = len(CONTENT)
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 ETAG = f'"0-{MD5}"'
-NO_RANGES = [
-    f"{SIZE}-",
-    f"{'9' * 30}-",
-    "",
-    *["9999-10000", "-0", "9-2", "-", "a-b", "1", "1-2-3", "0x1-2", "--1"],
-]
+NO_RANGES = [f"{SIZE}-", "9999-10000", "-0", "9-2", "-", "a-b", "", "1", "1-2-3", "0x1-2", "--1"]
+TOO_MANY_DIGITS = "9" * 30
 
 
 class FileInMemory:
@@ -113,7 +109,7 @@ async def test_several_ranges_and_other_units_get_the_whole_file(asked: str) -> 
     assert (result.status_code, result.content) == (200, CONTENT)
 
 
-@pytest.mark.parametrize("numbers", NO_RANGES)
+@pytest.mark.parametrize("numbers", [*NO_RANGES, f"{TOO_MANY_DIGITS}-"])
 async def test_range_that_is_not_there_is_416_with_the_size(numbers: str) -> None:
     result = await get(Range=f"bytes={numbers}")
     assert (result.status_code, result.json["OrthancStatus"]) == (416, 41)

@@ -1,0 +1,120 @@
+"""Hot reads are answered without Falcon, and nobody can tell by the answer.
+
+A request with ``Connection: close`` always takes the normal way, one that keeps its connection the
+short one.
+"""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.server import DEADLINE_S, Answer, TestServer, build_synthetic, run_server
+
+_UNKNOWN = "-".join(["11111111"] * 5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
+    with run_server(tmp_path_factory.mktemp("direct")) as server:
+        for number in range(3):
+            server.store(build_synthetic(patient_id="P", study="2.25.1", series=f"2.25.{number}"))
+        yield server
+
+
+def _targets(server: TestServer) -> list[str]:
+    targets = ["/statistics", "/system", "/changes", "/changes?limit=2", "/changes?last"]
+    for level in ("patients", "studies", "series", "instances"):
+        public_id = server.get(f"/{level}").json()[0]
+        targets += [f"/{level}", f"/{level}?expand", f"/{level}?since=0&limit=1"]
+        targets += [f"/{level}/{public_id}", f"/{level}/{public_id}?short", f"/{level}/{_UNKNOWN}"]
+        targets += [f"/{level}/{public_id}/", f"/{level}/{public_id}?full=7", f"/{level}?expand=x"]
+    return [
+        *targets,
+        f"/instances/{public_id}/file",
+        f"/instances/{public_id}/file?filename=a%22b",
+        f"/instances/{public_id}/tags",
+        f"/instances/{public_id}/tags?simplify",
+        f"/instances/{public_id}/simplified-tags?ignore-length=PatientName",
+        f"/instances/{_UNKNOWN}/file",
+        f"/instances/{_UNKNOWN}/tags",
+        "/changes?type=Nonsense",
+        "/studies/%2e%2e",
+        "/nothing",
+    ]
+
+
+def _without_connection(answer: Answer) -> tuple[int, dict[str, str], bytes]:
+    headers = {name: value for name, value in answer.headers.items() if name != "connection"}
+    return answer.status, headers, answer.body
+
+
+def test_both_ways_give_the_same_answer(server: TestServer) -> None:
+    for target in _targets(server):
+        short, normal = server.get(target), server.get(target, Connection="close")
+        assert _without_connection(short) == _without_connection(normal), target
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=0-9"},
+        {"Range": "bytes=-4"},
+        {"Range": "bytes=9999999-"},
+        {"If_None_Match": "*"},
+        {"X_HTTP_Method_Override": "NONSENSE"},
+    ],
+)
+def test_special_headers_count_on_both_ways(server: TestServer, headers: dict[str, str]) -> None:
+    target = f"/instances/{server.get('/instances').json()[0]}/file"
+    short = server.get(target, **headers)
+    normal = server.get(target, Connection="close", **headers)
+    assert short.status != 200
+    assert _without_connection(short) == _without_connection(normal)
+
+
+def test_pipelined_requests_are_answered_in_order(server: TestServer) -> None:
+    public_id = server.get("/instances").json()[0]
+    targets = ["/statistics", "/tools/now", f"/instances/{public_id}", "/nothing", "/system"] * 8
+    pipeline = b"".join(f"GET {t} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for t in targets)
+    expected = [server.get(target).status for target in targets]
+    with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
+        connection.sendall(pipeline + b"GET /end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    statuses = [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [*expected, 404]
+    bodies = received.split(b"HTTP/1.1 ")[1:]
+    assert [b"CountPatients" in body for body in bodies[:5]] == [True, False, False, False, False]
+
+
+def test_head_that_arrives_byte_by_byte_is_answered(server: TestServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"GET /statistics HTTP/1.1\r\nHost: x\r\n\r\n":
+            connection.sendall(bytes([byte]))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_client_that_does_not_read_keeps_no_other_from_answers(server: TestServer) -> None:
+    target = f"/instances/{server.get('/instances').json()[0]}/file"
+    with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
+        connection.settimeout(0.5)
+        request = f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        try:
+            for _ in range(20_000):
+                connection.sendall(request)
+        except TimeoutError:
+            pass
+        assert server.get("/statistics").status == 200
+
+
+def test_users_count_on_both_ways(tmp_path: Path) -> None:
+    options = {"AuthenticationEnabled": True, "RegisteredUsers": {"u": "p"}}
+    with run_server(tmp_path, options) as server:
+        for header in ("Basic dTpw", "Basic dTpx", "Bearer x", ""):
+            short = server.get("/statistics", Authorization=header)
+            normal = server.get("/statistics", Authorization=header, Connection="close")
+            assert _without_connection(short) == _without_connection(normal)
+            assert short.status == (200 if header == "Basic dTpw" else 401)

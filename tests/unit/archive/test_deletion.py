@@ -1,0 +1,123 @@
+import pytest
+from tests.unit.archive.parts import REST, Parts, build_numbered, wait_until
+
+from isocenter.archive.deletion import Deleter
+from isocenter.dicom.levels import Level
+from isocenter.errors import StorageUnavailableError
+from isocenter.index.records import Deletion, Overwrite
+from isocenter.storage.memory import MemoryStorage
+
+
+class Removals(MemoryStorage):
+    """Tells when a number of blobs was removed; refuses as often as it is told to."""
+
+    def __init__(self, refusals: int = 0) -> None:
+        super().__init__()
+        self.refusals = refusals
+        self.removed = 0
+
+    def remove(self, attachment_uuid: str) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StorageUnavailableError
+        super().remove(attachment_uuid)
+        self.removed += 1
+
+
+def store_five(parts: Parts, storage: MemoryStorage) -> str:
+    ingest = parts.new_ingest(storage=storage)
+    outcomes = [ingest.store_blocking(build_numbered(n), REST) for n in range(5)]
+    return outcomes[0].public_ids.series
+
+
+async def wait_until_removed(storage: Removals, parts: Parts) -> None:
+    await wait_until(lambda: not parts.list_removals() and not list(storage.iter_uuids()))
+
+
+async def test_delete_series_removes_its_files(parts: Parts) -> None:
+    storage = Removals()
+    series = store_five(parts, storage)
+    deleter = Deleter(parts.workers, parts.database, storage)
+    deleter.start()
+
+    deletion = await deleter.delete(Level.SERIES, series)
+    await wait_until_removed(storage, parts)
+    await deleter.stop()
+
+    assert deletion == Deletion(None, None)
+    assert storage.removed == 5
+
+
+async def test_delete_unknown_resource_returns_nothing(parts: Parts) -> None:
+    deleter = Deleter(parts.workers, parts.database, parts.storage)
+
+    assert await deleter.delete(Level.SERIES, "unknown") is None
+
+
+async def test_delete_uses_the_clock(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [await parts.store(build_numbered(n)) for n in range(2)]
+    monkeypatch.setattr("isocenter.archive.deletion.now", lambda: 4_000_000_000)
+    deleter = Deleter(parts.workers, parts.database, parts.storage)
+
+    await deleter.delete(Level.INSTANCE, outcomes[0].public_ids.instance)
+
+    assert parts.get(Level.STUDY, outcomes[0].public_ids.study).last_update == 4_000_000_000
+
+
+async def test_crash_after_deletion_files_go_at_next_start(parts: Parts) -> None:
+    storage = Removals()
+    series = store_five(parts, storage)
+    # The deleter that was killed never came to the files.
+    await Deleter(parts.workers, parts.database, storage).delete(Level.SERIES, series)
+    assert len(list(storage.iter_uuids())) == 5
+
+    restarted = Deleter(parts.workers, parts.database, storage)
+    restarted.start()
+    await wait_until_removed(storage, parts)
+    await restarted.stop()
+
+
+async def test_crash_between_removals_is_repeated(parts: Parts) -> None:
+    storage = Removals()
+    series = store_five(parts, storage)
+    deleter = Deleter(parts.workers, parts.database, storage)
+    await deleter.delete(Level.SERIES, series)
+    for name in list(storage.iter_uuids())[:3]:
+        storage.remove(name)
+
+    assert deleter.remove_files() == 5
+
+    assert parts.list_removals() == []
+    assert list(storage.iter_uuids()) == []
+    assert deleter.remove_files() == 0
+
+
+async def test_failing_storage_keeps_what_is_to_be_removed(parts: Parts) -> None:
+    storage = Removals(refusals=1)
+    series = store_five(parts, storage)
+    deleter = Deleter(parts.workers, parts.database, storage)
+    await deleter.delete(Level.SERIES, series)
+
+    with pytest.raises(StorageUnavailableError):
+        deleter.remove_files()
+
+    assert len(parts.list_removals()) == 5
+    deleter.remove_files()
+    assert list(storage.iter_uuids()) == []
+
+
+async def test_wake_removes_replaced_files(parts: Parts) -> None:
+    storage = Removals()
+    store_five(parts, storage)
+    deleter = Deleter(parts.workers, parts.database, storage)
+    deleter.start()
+    ingest = parts.new_ingest(storage=storage, overwrite=Overwrite.ALWAYS)
+    new = build_numbered(0, pixels=99)
+    await ingest.store(new, REST)
+
+    deleter.wake()
+    await wait_until(lambda: storage.removed)
+    await deleter.stop()
+
+    assert new in [storage.read(name) for name in storage.iter_uuids()]
+    assert len(list(storage.iter_uuids())) == 5

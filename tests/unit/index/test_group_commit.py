@@ -1,0 +1,135 @@
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from tests.support.instances import build_new_instance
+
+from isocenter.errors import BackendError, DatabaseUnavailableError
+from isocenter.index import sqlite
+from isocenter.index.group_commit import GroupCommit
+from isocenter.index.port import Transaction
+from isocenter.index.reading import get_statistics
+from isocenter.index.records import StoreResult
+from isocenter.index.sqlite import SQLiteDatabase
+
+T = TypeVar("T")
+
+STORED = StoreResult(is_stored=True)
+
+
+class CountingDatabase(SQLiteDatabase):
+    """Counts its transactions; holds or refuses them when told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, is_durable=False)
+        self.writes = 0
+        self.refusals = 0
+        self.error: type[Exception] = BackendError
+        self.first_has_begun = threading.Event()
+        self.proceed = threading.Event()
+        self.proceed.set()
+
+    def write(self, change: Callable[[Transaction], T]) -> T:
+        self.writes += 1
+        self.first_has_begun.set()
+        assert self.proceed.wait(10)
+        if self.refusals:
+            self.refusals -= 1
+            raise self.error
+        return super().write(change)
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CountingDatabase:
+    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
+    return CountingDatabase(tmp_path / "index")
+
+
+@pytest.fixture(autouse=True)
+def _close(database: CountingDatabase) -> object:
+    yield
+    database.close()
+
+
+def test_store_lone_instance_is_one_transaction(database: CountingDatabase) -> None:
+    assert GroupCommit(database).store(build_new_instance("p/t/r/i")) == STORED
+
+    assert database.writes == 1
+
+
+def test_store_many_is_one_transaction_in_order(database: CountingDatabase) -> None:
+    instances = [build_new_instance(f"p/t/r/i{n % 10}") for n in range(20)]
+
+    results = GroupCommit(database).store_many(instances)
+
+    assert results == [STORED] * 10 + [StoreResult(is_stored=False)] * 10
+    assert database.writes == 1
+
+
+def test_store_many_nothing_writes_nothing(database: CountingDatabase) -> None:
+    assert GroupCommit(database).store_many([]) == []
+
+    assert database.writes == 0
+
+
+def test_store_many_large_number_is_cut_into_groups(database: CountingDatabase) -> None:
+    results = GroupCommit(database).store_many(
+        [build_new_instance(f"p/t/r/i{n}") for n in range(130)]
+    )
+
+    assert results == [STORED] * 130
+    assert database.writes == 3
+
+
+def test_store_while_another_commits_shares_a_transaction(database: CountingDatabase) -> None:
+    commit = GroupCommit(database)
+    database.proceed.clear()
+    with ThreadPoolExecutor(20) as threads:
+        first = threads.submit(commit.store, build_new_instance("p/t/r/first"))
+        assert database.first_has_begun.wait(10)
+        others = [
+            threads.submit(commit.store, build_new_instance(f"p/t/r/i{n}")) for n in range(19)
+        ]
+        while len(commit._queue) < 19:
+            pass
+        database.proceed.set()
+        results = [future.result() for future in [first, *others]]
+
+    assert results == [STORED] * 20
+    assert database.writes == 2
+
+
+def test_store_refused_instance_raises(database: CountingDatabase) -> None:
+    database.refusals = 1
+
+    with pytest.raises(BackendError):
+        GroupCommit(database).store(build_new_instance("p/t/r/i"))
+
+    assert GroupCommit(database).store(build_new_instance("p/t/r/i")) == STORED
+
+
+def test_store_many_refused_group_is_tried_one_by_one(database: CountingDatabase) -> None:
+    database.refusals = 3
+
+    results = GroupCommit(database).store_many(
+        [build_new_instance(f"p/t/r/i{n}") for n in range(5)]
+    )
+
+    assert [isinstance(result, BackendError) for result in results] == (
+        [True, True, False, False, False]
+    )
+    assert database.read(get_statistics).instances == 3
+
+
+def test_store_many_unavailable_database_is_not_tried_again(database: CountingDatabase) -> None:
+    database.refusals, database.error = 1, DatabaseUnavailableError
+
+    results = GroupCommit(database).store_many(
+        [build_new_instance(f"p/t/r/i{n}") for n in range(5)]
+    )
+
+    assert all(isinstance(result, DatabaseUnavailableError) for result in results)
+    assert database.writes == 1

@@ -1,0 +1,117 @@
+"""Decisions about associations, without a network."""
+
+from typing import Any, cast
+
+import pytest
+
+from isocenter.config.configuration import Configuration
+from isocenter.dimse.negotiation import (
+    REJECT_CALLED_AE_TITLE,
+    REJECT_CALLING_AE_TITLE,
+    AssociateAcceptance,
+    build_proposals,
+)
+from isocenter.dimse.pdu import AssociateReject, AssociateRequest
+from isocenter.dimse.transport import PeerAddress
+from isocenter.dimse.user_information import RoleSelection, UserIdentity, UserInformation
+from isocenter.scp.dispatcher import Dispatcher, LocalTitle
+from isocenter.scp.permissions import build_permissions
+from isocenter.scp.storage import StorageSCP
+from isocenter.scp.supported import VERIFICATION, build_supported_syntaxes
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+PEER = PeerAddress("127.0.0.1", 11112)
+
+
+def negotiate(
+    options: dict[str, object] | None = None,
+    *,
+    called: str = "ARCHIVE",
+    calling: str = "CT1",
+    proposals: dict[str, tuple[str, ...]] | None = None,
+    **information: Any,
+) -> AssociateAcceptance | AssociateReject:
+    configuration = Configuration.defaults().with_values({"DicomAet": "ARCHIVE", **(options or {})})
+    storage = StorageSCP(cast(Any, None), cast(Any, None), cast(Any, None))
+    dispatcher = Dispatcher(
+        LocalTitle("ARCHIVE", is_checked=configuration.boolean("DicomCheckCalledAet")),
+        build_permissions(configuration),
+        build_supported_syntaxes(configuration),
+        storage,
+    )
+    request = AssociateRequest(
+        called_ae_title=called,
+        calling_ae_title=calling,
+        contexts=build_proposals((proposals or {VERIFICATION: (IMPLICIT,)}).items()),
+        user_information=UserInformation(**information),
+    )
+    return dispatcher.negotiate(request, PEER)
+
+
+def test_any_called_title_is_accepted_unless_it_is_checked() -> None:
+    assert isinstance(negotiate(called="OTHER"), AssociateAcceptance)
+    checked: dict[str, object] = {"DicomCheckCalledAet": True}
+    assert negotiate(checked, called="OTHER") == REJECT_CALLED_AE_TITLE
+    assert isinstance(negotiate(checked, called="archive"), AssociateAcceptance)
+    strict = {**checked, "StrictAetComparison": True}
+    assert negotiate(strict, called="archive") == REJECT_CALLED_AE_TITLE
+
+
+def test_stranger_is_rejected_if_nothing_is_open() -> None:
+    closed: dict[str, object] = {
+        "DicomAlwaysAllowEcho": False,
+        "DicomAlwaysAllowStore": False,
+        "DicomModalities": {"ct": ["CT1", "127.0.0.1", 104]},
+    }
+    assert negotiate(closed, calling="STRANGER") == REJECT_CALLING_AE_TITLE
+    assert isinstance(negotiate(closed, calling="CT1"), AssociateAcceptance)
+    # One open operation is enough for an association (behaviour manual §25.1, rule 1).
+    half = {**closed, "DicomAlwaysAllowEcho": True}
+    assert isinstance(negotiate(half, calling="STRANGER"), AssociateAcceptance)
+
+
+def test_contexts_are_answered_each() -> None:
+    answer = negotiate(
+        proposals={
+            VERIFICATION: (IMPLICIT,),
+            CT: (IMPLICIT, EXPLICIT),
+            FIND: (IMPLICIT,),
+            "1.2.3.4": (IMPLICIT,),
+        }
+    )
+    assert isinstance(answer, AssociateAcceptance)
+    results = [(context.result, context.transfer_syntax) for context in answer.contexts]
+    assert [result == 0 for result, _ in results] == [True, True, False, False]
+    # Explicit keeps the value representations of private elements, so it is preferred.
+    assert results[1][1] == EXPLICIT
+
+
+def test_transfer_syntax_that_is_not_accepted_is_refused_by_its_own_result() -> None:
+    answer = negotiate(
+        {"AcceptedTransferSyntaxes": [EXPLICIT]}, proposals={CT: (IMPLICIT,), FIND: (IMPLICIT,)}
+    )
+    assert isinstance(answer, AssociateAcceptance)
+    # PS3.8 Table 9-18: 4 = transfer syntaxes not supported, 3 = abstract syntax not supported.
+    assert [int(context.result) for context in answer.contexts] == [4, 3]
+
+
+def test_requestor_is_granted_the_user_role_only() -> None:
+    answer = negotiate(
+        proposals={CT: (EXPLICIT,)}, roles=(RoleSelection(CT, is_scu=True, is_scp=True),)
+    )
+    assert isinstance(answer, AssociateAcceptance)
+    assert answer.roles == (RoleSelection(CT, is_scu=True, is_scp=False),)
+
+
+@pytest.mark.parametrize(
+    ("identity_type", "expected"), [(1, b""), (2, b""), (3, None), (4, None), (5, None)]
+)
+def test_user_names_are_confirmed_and_tickets_are_not(
+    identity_type: int, expected: bytes | None
+) -> None:
+    identity = UserIdentity(identity_type, b"alice", b"", is_response_requested=True)
+    answer = negotiate(user_identity=identity)
+    assert isinstance(answer, AssociateAcceptance)
+    assert answer.user_identity_response == expected

@@ -1,0 +1,121 @@
+"""Who may do what (behaviour manual §25.1)."""
+
+from typing import Any
+
+import pytest
+
+from isocenter.config.configuration import Configuration
+from isocenter.config.remote_modalities import RemoteModality, parse_remote_modality
+from isocenter.scp.permissions import Operation, Permissions, build_permissions, resolve_hosts
+
+CT = RemoteModality("CT1", "127.0.0.1", 104)
+FORM = {"AET": "CT1", "Host": "127.0.0.1", "Port": 104}
+NAMES = {Operation.ECHO: "AllowEcho", Operation.STORE: "AllowStore"}
+
+
+def build(*modalities: RemoteModality, **options: Any) -> Permissions:
+    """Build rules under which nothing is open to everybody."""
+    return Permissions(**{"open_operations": (), "modalities": modalities} | options)
+
+
+def test_everybody_may_do_what_is_open() -> None:
+    permissions = build(open_operations={Operation.ECHO})
+    assert permissions.may_associate("STRANGER", "10.0.0.1")
+    assert permissions.may(Operation.ECHO, "STRANGER", "10.0.0.1")
+    assert not permissions.may(Operation.STORE, "STRANGER", "10.0.0.1")
+
+
+def test_stranger_may_not_associate_if_nothing_is_open() -> None:
+    permissions = build(CT)
+    assert not permissions.may_associate("STRANGER", "127.0.0.1")
+    assert permissions.may_associate("CT1", "127.0.0.1")
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_known_modality_may_do_what_it_is_allowed(operation: Operation) -> None:
+    allowed = parse_remote_modality({**FORM, NAMES[operation]: True})
+    refused = parse_remote_modality({**FORM, NAMES[operation]: False})
+    assert build(allowed).may(operation, "CT1", "10.0.0.1")
+    assert not build(refused).may(operation, "CT1", "10.0.0.1")
+    # One of several modalities with the title is enough.
+    assert build(refused, allowed).may(operation, "CT1", "10.0.0.1")
+
+
+def test_modality_may_associate_even_if_it_may_do_nothing() -> None:
+    refused = RemoteModality("CT1", "host", 104, allow_echo=False, allow_store=False)
+    assert build(refused).may_associate("CT1", "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_strict", "expected"),
+    [
+        ("CT1", "CT1", True, True),
+        ("ct1", "CT1", False, True),
+        ("ct1", "CT1", True, False),
+        (" CT1 ", "CT1", True, True),
+        ("CT1", "CT2", False, False),
+        ("C T", "CT", False, False),
+        ("", "CT1", False, False),
+    ],
+)
+def test_titles_are_compared_as_configured(
+    one: str, other: str, is_strict: bool, expected: bool
+) -> None:
+    permissions = build(has_strict_titles=is_strict)
+    assert permissions.are_same_title(one, other) == expected
+    assert permissions.are_same_title(other, one) == expected
+
+
+def test_address_counts_only_if_hosts_are_checked() -> None:
+    assert build(CT).may(Operation.STORE, "CT1", "10.0.0.9")
+    checked = build(CT, addresses={"127.0.0.1": frozenset({"127.0.0.1"})})
+    assert checked.may(Operation.STORE, "CT1", "127.0.0.1")
+    assert not checked.may(Operation.STORE, "CT1", "10.0.0.9")
+    assert not checked.may_associate("CT1", "10.0.0.9")
+
+
+def test_two_modalities_of_one_title_do_not_open_the_host_check() -> None:
+    """Quirk 26 of the reference is not copied."""
+    other = RemoteModality("CT1", "10.0.0.2", 104, allow_store=False)
+    addresses = {"127.0.0.1": frozenset({"127.0.0.1"}), "10.0.0.2": frozenset({"10.0.0.2"})}
+    permissions = build(CT, other, addresses=addresses)
+    assert permissions.may(Operation.STORE, "CT1", "127.0.0.1")
+    assert not permissions.may(Operation.STORE, "CT1", "10.0.0.2")
+    assert not permissions.may(Operation.STORE, "CT1", "10.0.0.3")
+    assert not permissions.may_associate("CT1", "10.0.0.3")
+
+
+def test_host_that_is_unknown_lets_nobody_in(caplog: pytest.LogCaptureFixture) -> None:
+    addresses = resolve_hosts(["no-such-host.invalid"])
+    assert addresses == {"no-such-host.invalid": frozenset()}
+    assert "not known" in caplog.text
+    assert not build(CT, addresses=addresses).may_associate("CT1", "127.0.0.1")
+
+
+def test_host_names_are_resolved_once_each() -> None:
+    resolved = resolve_hosts(["127.0.0.1", "::1", "127.0.0.1"])
+    assert resolved == {"127.0.0.1": frozenset({"127.0.0.1"}), "::1": frozenset({"::1"})}
+
+
+def test_rules_are_read_from_the_configuration() -> None:
+    configuration = Configuration.defaults().with_values(
+        {
+            "DicomAlwaysAllowEcho": False,
+            "DicomAlwaysAllowStore": True,
+            "DicomCheckModalityHost": True,
+            "StrictAetComparison": True,
+            "DicomModalities": {"ct": ["CT1", "127.0.0.1", 104]},
+        }
+    )
+    permissions = build_permissions(configuration)
+    assert permissions.open_operations == {Operation.STORE}
+    assert permissions.has_strict_titles
+    assert permissions.addresses == {"127.0.0.1": frozenset({"127.0.0.1"})}
+    assert [modality.ae_title for modality in permissions.modalities] == ["CT1"]
+
+
+def test_echo_and_store_are_open_by_default_and_hosts_are_not_checked() -> None:
+    permissions = build_permissions(Configuration.defaults())
+    assert permissions.open_operations == {Operation.ECHO, Operation.STORE}
+    assert permissions.addresses is None
+    assert not permissions.has_strict_titles
