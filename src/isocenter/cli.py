@@ -165,7 +165,7 @@ def _format_host(address: str) -> str:
 def _check(options: argparse.Namespace) -> int:
     configuration = _load(options)
     with ExitStack() as stack:
-        database = open_database(configuration)
+        database = open_database(configuration, is_exclusive=True)
         stack.callback(database.close)
         storage = open_storage(configuration)
         stack.callback(storage.close)

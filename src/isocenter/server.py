@@ -60,8 +60,13 @@ class Endpoints:
     dicom: Endpoint | None
 
 
-def open_database(configuration: Configuration) -> Database:
+def open_database(configuration: Configuration, *, is_exclusive: bool = False) -> Database:
     """Open the index that the configuration names.
+
+    Parameters
+    ----------
+    is_exclusive
+        Keep servers away from it; one on SQLite is always exclusive.
 
     Raises
     ------
@@ -77,6 +82,7 @@ def open_database(configuration: Configuration) -> Database:
             is_durable=is_durable,
             attempts=configuration.integer("PostgreSQL.MaximumConnectionRetries") + 1,
             retry_interval_s=configuration.integer("PostgreSQL.ConnectionRetryInterval"),
+            is_exclusive=is_exclusive,
         )
     folder = configuration.path("IndexDirectory")
     return SQLiteDatabase(folder / "index", is_durable=is_durable)

@@ -1,11 +1,13 @@
 """Who may associate with a running server, for what, and how many at once."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE
 from tests.support.dicom_files import (
     CT_IMAGE_STORAGE,
@@ -20,11 +22,11 @@ from tests.support.scripted_peer import (
     build_request,
     encode_message,
 )
-from tests.support.server import TestServer, run_server
+from tests.support.server import TestServer, connect_dicom, run_server
 
 from isocenter.dimse.commands import CommandField
 from isocenter.dimse.negotiation import build_proposals
-from isocenter.dimse.pdu import Abort, AssociateAccept, AssociateReject
+from isocenter.dimse.pdu import Abort, AssociateAccept, AssociateReject, ReleaseReply
 
 pytestmark = pytest.mark.xdist_group("scp access")
 PRIVATE_CLASS = "1.2.826.0.1.3680043.10.999.77"
@@ -65,10 +67,12 @@ def build_call(calling: str, *, called: str = "ARCHIVE") -> Any:
     return build_request(contexts=contexts, calling_ae_title=calling, called_ae_title=called)
 
 
-async def call(server: TestServer, request: Any) -> tuple[ScriptedPeer, Any]:
-    peer = await ScriptedPeer.connect(server.dicom_port)
-    await peer.send_pdu(request)
-    return peer, await peer.read_pdu()
+@asynccontextmanager
+async def call(server: TestServer, request: Any) -> AsyncIterator[tuple[ScriptedPeer, Any]]:
+    """Ask for an association; gives the peer and the answer."""
+    async with connect_dicom(server.dicom_port) as peer:
+        await peer.send_pdu(request)
+        yield peer, await peer.read_pdu()
 
 
 @pytest.mark.parametrize(
@@ -85,20 +89,18 @@ async def call(server: TestServer, request: Any) -> tuple[ScriptedPeer, Any]:
 async def test_wrong_titles_and_hosts_are_rejected(
     closed: TestServer, calling: str, called: str, reason: int
 ) -> None:
-    peer, answer = await call(closed, build_call(calling, called=called))
-    assert isinstance(answer, AssociateReject)
-    assert (answer.result, answer.source, answer.reason) == (1, 1, reason)
-    assert await peer.read_pdu() is None
-    await peer.close()
+    async with call(closed, build_call(calling, called=called)) as (peer, answer):
+        assert isinstance(answer, AssociateReject)
+        assert (answer.result, answer.source, answer.reason) == (1, 1, reason)
+        assert await peer.read_pdu() is None
 
 
 @pytest.mark.parametrize(("calling", "called"), [("sender", "ARCHIVE"), ("SENDER", "archive")])
 async def test_titles_are_compared_without_case_by_default(
     closed: TestServer, calling: str, called: str
 ) -> None:
-    peer, answer = await call(closed, build_call(calling, called=called))
-    assert isinstance(answer, AssociateAccept)
-    await peer.close()
+    async with call(closed, build_call(calling, called=called)) as (_, answer):
+        assert isinstance(answer, AssociateAccept)
 
 
 @pytest.mark.parametrize(
@@ -107,31 +109,29 @@ async def test_titles_are_compared_without_case_by_default(
 async def test_operation_that_is_not_allowed_aborts(
     closed: TestServer, calling: str, is_echo: bool
 ) -> None:
-    peer, answer = await call(closed, build_call(calling))
-    assert isinstance(answer, AssociateAccept)
-    if is_echo:
-        await peer.send(encode_message(1, build_command(CommandField.C_ECHO_RQ)))
-    else:
-        command = replace(
-            build_command(CommandField.C_STORE_RQ),
-            affected_sop_class_uid=CT_IMAGE_STORAGE,
-            affected_sop_instance_uid="1.2.3.1.1.1",
-            priority=0,
-        )
-        await peer.send(encode_message(3, command, build_data_set(identifiers())))
-    assert isinstance(await peer.read_pdu(), Abort)
-    await peer.close()
+    store = replace(
+        build_command(CommandField.C_STORE_RQ),
+        affected_sop_class_uid=CT_IMAGE_STORAGE,
+        affected_sop_instance_uid="1.2.3.1.1.1",
+        priority=0,
+    )
+    async with call(closed, build_call(calling)) as (peer, answer):
+        assert isinstance(answer, AssociateAccept)
+        if is_echo:
+            await peer.send(encode_message(1, build_command(CommandField.C_ECHO_RQ)))
+        else:
+            await peer.send(encode_message(3, store, build_data_set(identifiers())))
+        assert isinstance(await peer.read_pdu(), Abort)
     assert closed.get("/instances").json() == []
     assert closed.list_temporary_files() == []
 
 
 @pytest.mark.parametrize("calling", ["ECHOER", "TWIN"])
 async def test_operation_that_is_allowed_is_served(closed: TestServer, calling: str) -> None:
-    peer, answer = await call(closed, build_call(calling))
-    assert isinstance(answer, AssociateAccept)
-    await peer.send(encode_message(1, build_command(CommandField.C_ECHO_RQ)))
-    assert (await peer.read_command()).status == 0
-    await peer.close()
+    async with call(closed, build_call(calling)) as (peer, answer):
+        assert isinstance(answer, AssociateAccept)
+        await peer.send(encode_message(1, build_command(CommandField.C_ECHO_RQ)))
+        assert (await peer.read_command()).status == 0
 
 
 def test_classes_and_transfer_syntaxes_are_accepted_as_configured(closed: TestServer) -> None:
@@ -144,10 +144,10 @@ def test_classes_and_transfer_syntaxes_are_accepted_as_configured(closed: TestSe
     accepted = [str(context.abstract_syntax) for context in association.accepted_contexts]
     results = {str(c.abstract_syntax): c.result for c in association.rejected_contexts}
     ds = Dataset()
-    ds.SOPClassUID, ds.SOPInstanceUID = PRIVATE_CLASS, "1.2.909.1"
+    ds.SOPClassUID, ds.SOPInstanceUID = UID(PRIVATE_CLASS), UID("1.2.909.1")
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.PatientID = "1.2.909", "1.2.909.2", "PRIVATE"
     ds.ensure_file_meta()
-    ds.file_meta.TransferSyntaxUID = EXPLICIT_LITTLE
+    ds.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
     status = association.send_c_store(ds).Status
     association.release()
     (public_id,) = closed.get("/instances").json()
@@ -162,21 +162,20 @@ def test_classes_and_transfer_syntaxes_are_accepted_as_configured(closed: TestSe
 
 
 async def test_association_over_the_limit_is_rejected_for_now(closed: TestServer) -> None:
-    opened = []
-    for _ in range(3):
-        peer, answer = await call(closed, build_call("ECHOER"))
-        assert isinstance(answer, AssociateAccept)
-        opened.append(peer)
-    over, answer = await call(closed, build_call("ECHOER"))
-    assert isinstance(answer, AssociateReject)
-    # PS3.8 Table 9-21: rejected transient, presentation layer, local limit exceeded.
-    assert (answer.result, answer.source, answer.reason) == (2, 3, 2)
-    await over.close()
-    # Those that are open are not harmed.
-    await opened[0].send(encode_message(1, build_command(CommandField.C_ECHO_RQ)))
-    assert (await opened[0].read_command()).status == 0
-    for peer in opened:
-        # A-RELEASE-RQ PDU, answered by A-RELEASE-RP (PS3.8 §9.3.6, §9.3.7).
-        await peer.send(b"\x05\0\0\0\0\x04\0\0\0\0")
-        await peer.read_pdu()
-        await peer.close()
+    async with AsyncExitStack() as stack:
+        opened = []
+        for _ in range(3):
+            peer, answer = await stack.enter_async_context(call(closed, build_call("ECHOER")))
+            assert isinstance(answer, AssociateAccept)
+            opened.append(peer)
+        async with call(closed, build_call("ECHOER")) as (_, answer):
+            assert isinstance(answer, AssociateReject)
+            # PS3.8 Table 9-21: rejected transient, presentation layer, local limit exceeded.
+            assert (answer.result, answer.source, answer.reason) == (2, 3, 2)
+        # Those that are open are not harmed.
+        await opened[0].send(encode_message(1, build_command(CommandField.C_ECHO_RQ)))
+        assert (await opened[0].read_command()).status == 0
+        for peer in opened:
+            # A-RELEASE-RQ PDU, answered by A-RELEASE-RP (PS3.8 §9.3.6, §9.3.7).
+            await peer.send(b"\x05\0\0\0\0\x04\0\0\0\0")
+            assert isinstance(await peer.read_pdu(), ReleaseReply)

@@ -17,13 +17,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from tests.support.dicom_files import Elements, build_instance
+from tests.support.scripted_peer import ScriptedPeer
 
 __all__ = [
     "DEADLINE_S",
@@ -33,6 +34,7 @@ __all__ = [
     "TestServer",
     "build_synthetic",
     "compute_public_id",
+    "connect_dicom",
     "exchange",
     "read_answer",
     "run_command",
@@ -208,6 +210,16 @@ def read_answer(data: bytes, *, method: str = "GET") -> Answer:
     response.begin()
     headers = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, headers, response.read())
+
+
+@asynccontextmanager
+async def connect_dicom(port: int) -> AsyncIterator[ScriptedPeer]:
+    """Connect to the DICOM door; the connection is closed in any case."""
+    peer = await ScriptedPeer.connect(port)
+    try:
+        yield peer
+    finally:
+        await peer.close()
 
 
 class TestServer:

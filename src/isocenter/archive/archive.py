@@ -71,6 +71,7 @@ class Archive:
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
+        self.ingest.close()
 
 
 def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:

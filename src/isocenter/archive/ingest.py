@@ -130,6 +130,10 @@ class Ingest:
         self._batches = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def close(self) -> None:
+        """Release the threads; nothing is stored afterwards."""
+        self._digests.shutdown(wait=True)
+
     async def store(
         self, content: Content, origin: Origin, *, check: Check | None = None
     ) -> StoreOutcome:

@@ -6,6 +6,8 @@ file of another size or content, is damage.
 """
 
 import hashlib
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -91,16 +93,18 @@ def reconcile(
     report = Report(is_repaired=has_repair)
     storage.remove_temporary(0 if database.is_exclusive else _TEMPORARY_AGE_S)
     _finish_removals(database, storage)
+    known = array("Q")
     for batch in _iter_rows(database):
         for internal_id, attachment_uuid, size, md5 in batch:
             report.checked_attachments += 1
+            known.append(_abbreviate(attachment_uuid))
             reason = _find_damage(storage, attachment_uuid, size, md5 if has_content else "")
             if reason is not None:
                 _note_damage(database, report, internal_id, reason)
         on_progress(report)
     if has_repair:
         _finish_removals(database, storage)
-    for unreferenced in _iter_unreferenced(database, storage):
+    for unreferenced in _iter_unreferenced(database, storage, known):
         report.unreferenced_count += 1
         if has_repair:
             storage.remove(unreferenced)
@@ -155,8 +159,21 @@ def _finish_removals(database: Database, storage: Storage) -> None:
         database.write(lambda tx, uuids=uuids: forget_removals(tx, uuids))  # type: ignore[misc]
 
 
-def _iter_unreferenced(database: Database, storage: Storage) -> Iterator[str]:
-    names = storage.iter_uuids()
+def _abbreviate(attachment_uuid: str) -> int:
+    """Keep 64 of the 122 random bits: enough to tell files apart, in a tenth of the memory."""
+    return int(attachment_uuid[:18].replace("-", ""), 16)
+
+
+def _iter_unreferenced(database: Database, storage: Storage, known: "array[int]") -> Iterator[str]:
+    """Iterate over the files that no row names, and that none names in the meantime either."""
+    ordered = array("Q", sorted(known))
+
+    def is_known(name: str) -> bool:
+        short = _abbreviate(name)
+        place = bisect_left(ordered, short)
+        return place < len(ordered) and ordered[place] == short
+
+    names = (name for name in storage.iter_uuids() if not is_known(name))
     while batch := list(islice(names, _AT_ONCE)):
         existing = database.read(
             lambda tx, batch=batch: find_existing_attachments(tx, batch)  # type: ignore[misc]

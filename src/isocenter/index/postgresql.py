@@ -67,19 +67,20 @@ class PostgreSQLDatabase:
         Wait for the write-ahead log at each commit.
     attempts, retry_interval_s
         How often, and how long apart, to try the first connection.
+    is_exclusive
+        Keep all servers away from the index while it is open here.
 
     Raises
     ------
     DatabaseUnavailableError
-        If no connection could be made.
+        If no connection could be made, or if who else uses the index forbids it.
     DatabaseVersionError
         If the tables were written by a newer version.
     """
 
     reads_inline = False
-    is_exclusive = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each option of the configuration
         self,
         connection_info: str,
         *,
@@ -88,12 +89,15 @@ class PostgreSQLDatabase:
         is_durable: bool = True,
         attempts: int = 10,
         retry_interval_s: float = 5.0,
+        is_exclusive: bool = False,
     ) -> None:
+        self.is_exclusive = is_exclusive
         self._info = connection_info
         self._schema = schema
         self._commit_mode = "on" if is_durable else "off"
         self._texts = {name: text.encode() for name, text in load_statements(POSTGRESQL).items()}
         self._migrate_patiently(attempts, retry_interval_s)
+        self._presence = self._announce()
         self._pool = ConnectionPool(
             connection_info,
             min_size=1,
@@ -111,6 +115,27 @@ class PostgreSQLDatabase:
         connection.execute(
             sql.SQL("SET synchronous_commit TO {}").format(sql.SQL(self._commit_mode))
         )
+
+    def _announce(self) -> Connection:
+        """Hold a lock for as long as we use the index: shared by servers, exclusive for repairs."""
+        function = "pg_try_advisory_lock" + ("" if self.is_exclusive else "_shared")
+        try:
+            connection = psycopg.connect(self._info, autocommit=True)
+            row = connection.execute(
+                sql.SQL("SELECT {}(hashtextextended(%s, 0))").format(sql.Identifier(function)),
+                (f"isocenter:{self._schema}",),
+            ).fetchone()
+        except psycopg.Error as error:
+            raise _translated(error) from error
+        if row is None or not row[0]:
+            connection.close()
+            message = (
+                "a server uses the index; stop it first"
+                if self.is_exclusive
+                else "the index is being checked; start again when that is done"
+            )
+            raise DatabaseUnavailableError(message)
+        return connection
 
     def _migrate_patiently(self, attempts: int, retry_interval_s: float) -> None:
         for attempt in range(1, attempts + 1):
@@ -190,6 +215,7 @@ class PostgreSQLDatabase:
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+        self._presence.close()
 
 
 def build_connection_info(values: Mapping[str, str | int]) -> str:

@@ -246,6 +246,8 @@ class SQLiteDatabase:
         except apsw.BusyError:
             # A long read holds the log; the next commit tries again.
             pass
+        except apsw.Error as error:
+            raise _translated(error) from error
         finally:
             self._checkpoint_lock.release()
 

@@ -33,6 +33,7 @@ class _RefusedError(Exception):
 
     def __init__(self, status: Status, details: str) -> None:
         super().__init__(details)
+        self.details = details
         self.status = status
 
 
