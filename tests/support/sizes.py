@@ -1,6 +1,7 @@
 """Keeps functions and modules short: ``python -m tests.support.sizes``.
 
-A function may have 60 lines without its docstring, a module 600; tables that are data may be longer.
+A function may have 60 lines without its docstring, a module 600; tables that are data may be
+longer.
 """
 
 import ast
