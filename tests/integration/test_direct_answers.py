@@ -110,6 +110,24 @@ def test_client_that_does_not_read_keeps_no_other_from_answers(server: TestServe
         assert server.get("/statistics").status == 200
 
 
+def test_large_file_is_sent_whole(server: TestServer) -> None:
+    pixels = bytes(range(256)) * 4096
+    file = build_synthetic(tail=b"\xe0\x7f\x10\x00OW\x00\x00\x00\x00\x10\x00" + pixels)
+    target = f"/instances/{server.upload(file.content).json()['ID']}/file"
+    for headers in ({}, {"Connection": "close"}, {"Range": "bytes=100-900000"}):
+        expected = file.content[100:900001] if "Range" in headers else file.content
+        assert server.get(target, **headers).body == expected
+    with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 3)
+        received = b""
+        while len(received) < 3 * len(file.content):
+            piece = connection.recv(65536)
+            assert piece
+            received += piece
+        assert received.count(pixels) == 3
+
+
 def test_users_count_on_both_ways(tmp_path: Path) -> None:
     options = {"AuthenticationEnabled": True, "RegisteredUsers": {"u": "p"}}
     with run_server(tmp_path, options) as server:

@@ -89,7 +89,7 @@ async def call(server: TestServer, request: Any) -> AsyncIterator[tuple[Scripted
 async def test_wrong_titles_and_hosts_are_rejected(
     closed: TestServer, calling: str, called: str, reason: int
 ) -> None:
-    async with call(closed, build_call(calling, called=called)) as (peer, answer):
+    async with call(closed, build_call(calling, called=called)) as (_peer, answer):
         assert isinstance(answer, AssociateReject)
         assert (answer.result, answer.source, answer.reason) == (1, 1, reason)
 

@@ -171,6 +171,10 @@ def _find_refusal(data: bytes) -> ServerError | None:
 def test_file_is_read_as_by_orthanc(path: Path, orthanc: Orthanc) -> None:
     data = path.read_bytes()
     status, answer = orthanc.request("POST", "/instances", data)
+    if status == 200 and answer["Status"] == "AlreadyStored":
+        # Some of pydicom's files are one instance in several transfer syntaxes.
+        orthanc.request("DELETE", f"/instances/{answer['ID']}")
+        status, answer = orthanc.request("POST", "/instances", data)
     refusal = _find_refusal(data)
     if refusal is not None:
         assert (status, answer["OrthancStatus"]) == (refusal.http_status, refusal.code)

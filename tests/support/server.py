@@ -316,7 +316,13 @@ class TestServer:
 
     def list_stored_files(self) -> set[str]:
         """Name the files of the storage that belong to instances."""
-        return {path.name for path in self.storage.glob("??/??/*")}
+        # Unlike a glob, this does not mind that the server removes folders meanwhile.
+        return {
+            name
+            for folder, _, names in os.walk(self.storage)
+            if Path(folder).parent.parent == self.storage
+            for name in names
+        }
 
     def list_temporary_files(self) -> list[Path]:
         """List the files that wait to be stored or removed."""

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,7 +185,9 @@ def test_check_finds_what_is_missing_damaged_and_left_over_and_mends_it(
     shorter.write_bytes(shorter.read_bytes()[:-1])
     content = changed.read_bytes()
     changed.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    left_over = changed.with_name(changed.name[:-4] + "0000")
+    name = str(uuid.uuid4())
+    left_over = tmp_path / "storage" / name[:2] / name[2:4] / name
+    left_over.parent.mkdir(parents=True, exist_ok=True)
     left_over.write_bytes(b"x")
 
     assert main(["check", path]) == 1

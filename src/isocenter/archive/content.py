@@ -88,6 +88,12 @@ class StoredFile:
                 return data
         return await self._workers.run(self._read, start, stop)
 
+    def open_cached(self, start: int, stop: int) -> int | None:
+        """Open a range as a file descriptor if it can be read at once; the caller closes it."""
+        if self._is_packed or stop - start > _SMALL:
+            return None
+        return self._storage.open_cached(self._attachment.attachment_uuid, start, stop)
+
     @property
     def _is_packed(self) -> bool:
         return self._attachment.compression != 0

@@ -10,6 +10,7 @@ from isocenter.errors import BadRequestError
 __all__ = ["Application", "require_whole_body"]
 
 _WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}
+_VERSIONS = {"1.0", "1.1"}
 _NOTHING_YET = {"type": "http.request", "body": b"", "more_body": True}
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -22,9 +23,21 @@ class Application(App[Request, Response]):
         self, scope: dict[str, Any], receive: Any, send: Any
     ) -> None:
         """Answer a request; the server calls this."""
-        if scope["type"] == "http" and scope["method"] not in _WITHOUT_BODY:
-            receive = require_whole_body(receive)
+        if scope["type"] == "http":
+            if scope["http_version"] not in _VERSIONS:
+                # Falcon takes this for a bug of the server that called it.
+                await _refuse_version(send)
+                return
+            if scope["method"] not in _WITHOUT_BODY:
+                receive = require_whole_body(receive)
         await super().__call__(scope, receive, send)
+
+
+async def _refuse_version(send: Any) -> None:
+    """Answer 505, for clients of before 1996 (RFC 9110 §15.6.6)."""
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 505, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def require_whole_body(receive: Receive) -> Receive:

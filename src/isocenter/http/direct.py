@@ -15,14 +15,15 @@ from typing import Any, ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from isocenter.archive.workers import WouldWaitError
-from isocenter.http.exchange import DirectRequest, DirectResponse
+from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
 from isocenter.http.limits import LimitedProtocol
 from isocenter.http.routes import Route, list_directories
+from isocenter.http.sending import send_file
 
 __all__ = ["DirectAnswers", "DirectProtocol", "ImmediateRoutes", "build_protocol"]
 
 Step = Callable[..., Coroutine[Any, Any, None]]
-Answer = tuple[bytes, bytes]
+Answer = tuple[bytes, bytes | FileRange]
 """Head and body, to be written one after the other."""
 
 _TEMPLATE = re.compile(r"/(?P<first>[^{}/]+)/{(?P<parameter>\w+)}(?:/(?P<last>[^{}]+))?")
@@ -141,13 +142,18 @@ class DirectAnswers:
 
     def _run(self, req: DirectRequest, responder: Step, parameters: dict[str, str]) -> Answer:
         resp = DirectResponse()
-        for process_request in self._before:
-            _finish(process_request(req, resp))
-        _finish(responder(req, resp, **parameters))
-        head, body = resp.format_head(), cast(bytes, resp.data)
-        for process_response in self._after:
-            _finish(process_response(req, resp, None, True))  # noqa: FBT003 - Falcon's order
-        return head, body
+        try:
+            for process_request in self._before:
+                _finish(process_request(req, resp))
+            _finish(responder(req, resp, **parameters))
+            head = resp.format_head()
+            for process_response in self._after:
+                _finish(process_response(req, resp, None, True))  # noqa: FBT003 - Falcon's order
+        except BaseException:
+            if resp.file is not None:
+                resp.file.close()
+            raise
+        return head, cast(bytes, resp.data) if resp.file is None else resp.file
 
 
 def _collect(middleware: Iterable[Any], name: str) -> tuple[Step, ...]:
@@ -213,7 +219,9 @@ class DirectProtocol(LimitedProtocol):
         self._left -= 1
         self.cycle = _ANSWERED
         head, body = answer
-        if len(body) <= _SHORT_BODY:
+        if isinstance(body, FileRange):
+            send_file(self.transport, head, body)
+        elif len(body) <= _SHORT_BODY:
             self.transport.write(head + body)
         else:
             self.transport.writelines((head, body))

@@ -4,8 +4,10 @@ Falcon's own objects fit `Request` and `Response`. So do `DirectRequest` and `Di
 are light enough to be made and thrown away for each hot read (Decision 0009).
 """
 
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 
 from falcon.uri import parse_query_string
 
-__all__ = ["DirectRequest", "DirectResponse", "Request", "Response"]
+__all__ = ["DirectRequest", "DirectResponse", "FileRange", "Request", "Response"]
 
 _DEFAULT_MEDIA_TYPE = "text/plain"
 _FORBIDDEN_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -119,16 +121,39 @@ class DirectRequest:
         return value[-1] if isinstance(value, list) else value
 
 
-class DirectResponse:
-    """An answer to be written to a connection."""
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """A part of an open file, from ``start`` to before ``stop``; whoever has it closes it."""
 
-    __slots__ = ("_headers", "content_length", "content_type", "data", "status", "stream")
+    descriptor: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.descriptor)
+
+
+class DirectResponse:
+    """An answer to be written to a connection.
+
+    Attributes
+    ----------
+    file
+        Sent in place of ``data``, without a copy in memory.
+    """
+
+    __slots__ = ("_headers", "content_length", "content_type", "data", "file", "status", "stream")
 
     def __init__(self) -> None:
         self.status: str | int | HTTPStatus = 200
         self.content_type: str | None = None
         self.content_length: int | None = None
         self.data: bytes | None = None
+        self.file: FileRange | None = None
         self.stream: Any = None
         self._headers: dict[str, str] = {}
 
@@ -159,12 +184,13 @@ class DirectResponse:
         UnicodeEncodeError
             If a header holds a character beyond ISO 8859-1.
         """
-        if self.status != 200 or self.data is None or self.stream is not None:
+        body = self.data if self.file is None else self.file
+        if self.status != 200 or body is None or self.stream is not None:
             message = "only plain successes are written directly"
             raise ValueError(message)
         head = (
             f"HTTP/1.1 200 OK\r\ncontent-type: {self.content_type or _DEFAULT_MEDIA_TYPE}\r\n"
-            f"content-length: {len(self.data)}\r\n"
+            f"content-length: {len(body)}\r\n"
         )
         for name, value in self._headers.items():
             head += f"{name}: {value}\r\n"

@@ -46,6 +46,8 @@ _TEMPORARY = "tmp"
 _RENAME_ATTEMPTS = 10
 
 _COPY_BYTES = 1 << 20
+# Files are read ahead in pieces about this long, so they are in the page cache piece by piece.
+_PROBE_BYTES = 128 * 1024
 # preadv2(2): give up instead of waiting for the disk. Only Linux has it.
 _WITHOUT_WAITING = getattr(os, "RWF_NOWAIT", 0)
 _HEX = re.compile("[0-9a-f]{2}")
@@ -216,6 +218,28 @@ class FileSystemStorage:
         except OSError:
             return None
         return content if length == len(content) else None
+
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
+        """Open a blob whose range the page cache seems to hold (see `Storage.open_cached`).
+
+        The range is probed, because asking for all of it would mean reading it.
+        """
+        path = self._path(attachment_uuid)
+        if not 0 <= start < stop:
+            return None
+        probe = bytearray(1)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            for offset in (*range(start, stop - 1, _PROBE_BYTES), stop - 1):
+                if os.preadv(descriptor, [probe], offset, _WITHOUT_WAITING) != 1:
+                    raise BlockingIOError
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
 
     def open_reader(self, attachment_uuid: str) -> FileBlobReader:
         """Open a blob for reading in pieces (see `Storage.open_reader`)."""

@@ -171,6 +171,12 @@ class JournaledStorage(FileSystemStorage):
         is_inside = 0 <= start <= stop <= len(unfiled.content)
         return unfiled.content[start:stop] if is_inside else None
 
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
+        """Open a blob that has its file (see `Storage.open_cached`)."""
+        if attachment_uuid in self._unfiled:
+            return None
+        return super().open_cached(attachment_uuid, start, stop)
+
     def open_reader(self, attachment_uuid: str) -> FileBlobReader:
         """Open a blob for reading in pieces (see `Storage.open_reader`)."""
         self._finish(attachment_uuid)

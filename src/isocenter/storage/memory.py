@@ -130,6 +130,12 @@ class MemoryStorage:
             return None
         return content[start:stop]
 
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
+        """Tell that there is no file (see `Storage.open_cached`)."""
+        del start, stop
+        check_uuid(attachment_uuid)
+        return None
+
     def open_reader(self, attachment_uuid: str) -> MemoryBlobReader:
         """Open a blob for reading in pieces (see `Storage.open_reader`)."""
         return MemoryBlobReader(self._get(attachment_uuid))

@@ -166,6 +166,18 @@ class Storage(Protocol):
         """
         ...
 
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
+        """Open a blob as a file descriptor if no disk has to be waited for to read a range.
+
+        Like `read_cached` it may run on the event loop. The caller closes the descriptor.
+
+        Returns
+        -------
+        int or None
+            ``None`` if there is no such file, or reading it would wait.
+        """
+        ...
+
     def open_reader(self, attachment_uuid: str) -> AbstractContextManager[BlobReader]:
         """Open a blob for reading in pieces.
 

@@ -1,10 +1,13 @@
 """Which requests are answered on the spot, and that all others are left alone."""
 
 import asyncio
-from collections.abc import Mapping
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
+from tests.support.scripted_peer import DEADLINE_S
 
 from isocenter.archive.workers import Workers
 from isocenter.errors import BadRequestError
@@ -12,6 +15,7 @@ from isocenter.http.access import AccessControl, hash_password
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.exchange import DirectRequest, Request, Response
 from isocenter.http.routes import Route
+from isocenter.http.server import HTTPServer, HTTPServerOptions
 from isocenter.index.port import Database
 
 _PLAIN = b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -67,7 +71,7 @@ def _answers(*middleware: Any) -> DirectAnswers:
 
 def _build(target: str, *middleware: Any, headers: Mapping[bytes, bytes] = {}) -> bytes | None:
     answer = _answers(*middleware).build(target.encode("latin-1"), headers, "127.0.0.1")
-    return None if answer is None else answer[1]
+    return None if answer is None else cast(bytes, answer[1])
 
 
 @pytest.mark.parametrize(
@@ -176,3 +180,144 @@ def test_answers_with_hashed_password_are_built_once_it_was_verified() -> None:
 
     asyncio.run(verify())
     assert _build("/things", access, headers=headers) == _DIRECT
+
+
+def test_answers_to_other_machines_are_not_built_where_these_are_refused() -> None:
+    answers = _answers(_access(None, is_remote_allowed=False))
+    assert answers.build(b"/things", {}, "192.0.2.1") is None
+    assert answers.build(b"/things", {}, "127.0.0.1") is not None
+
+
+async def _answer_normally(scope: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"content-length", b"6")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": _NORMAL})
+
+
+@asynccontextmanager
+async def _connect(
+    **options: Any,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a server whose application answers differently."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = HTTPServer(_answer_normally, HTTPServerOptions(direct_answers=_answers(), **options))
+    task = asyncio.create_task(server.serve_until_stopped([listener]))
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            yield reader, writer
+    finally:
+        writer.close()
+        server.stop()
+        await task
+        listener.close()
+
+
+async def _read_body(reader: asyncio.StreamReader) -> bytes:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+    return await reader.readexactly(int(length))
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        _PLAIN,
+        b"GET /things HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\n\r\n",
+        b"GET /things?a=b HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nUser-Agent: x\r\n\r\n",
+    ],
+)
+async def test_protocol_plain_request_is_answered_directly(request_head: bytes) -> None:
+    async with _connect() as (reader, writer):
+        for _ in range(3):
+            writer.write(request_head)
+            assert await _read_body(reader) == _DIRECT
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"HEAD /things HTTP/1.1\r\n",
+        b"POST /things HTTP/1.1\r\n",
+        b"GET /things HTTP/1.0\r\n",
+        b"GET /things HTTP/1.1\r\nConnection: close\r\n",
+        b"GET /things HTTP/1.1\r\nContent-Length: 0\r\n",
+        b"GET /things HTTP/1.1\r\nExpect: 100-continue\r\n",
+        b"GET /things HTTP/1.1\r\nRange: bytes=0-1\r\n",
+        b'GET /things HTTP/1.1\r\nIf-None-Match: "x"\r\n',
+        b'GET /things HTTP/1.1\r\nIf-Range: "x"\r\n',
+        b"GET /things HTTP/1.1\r\nX-HTTP-Method-Override: DELETE\r\n",
+        b"GET /things HTTP/1.1\r\nX-Twice: 1\r\nX-Twice: 2\r\n",
+        b"GET /unknown HTTP/1.1\r\n",
+    ],
+)
+async def test_protocol_special_request_is_left_to_the_application(request_head: bytes) -> None:
+    async with _connect() as (reader, writer):
+        writer.write(request_head + b"Host: h\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 100"):
+            head = await reader.readuntil(b"\r\n\r\n")
+        assert b"content-type" not in head.lower()
+        if not request_head.startswith(b"HEAD"):
+            assert await reader.readexactly(6) == _NORMAL
+
+
+async def test_protocol_request_with_chunked_body_is_left_to_the_application() -> None:
+    async with _connect() as (reader, writer):
+        head = b"GET /things HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + b"3\r\nabc\r\n0\r\n\r\n" + _PLAIN)
+        assert await _read_body(reader) == _NORMAL
+        await _read_body(reader)
+
+
+async def test_protocol_both_ways_take_turns_on_one_connection() -> None:
+    async with _connect() as (reader, writer):
+        for _ in range(3):
+            writer.write(_PLAIN)
+            assert await _read_body(reader) == _DIRECT
+            writer.write(_PLAIN.replace(b"/things", b"/unknown"))
+            assert await _read_body(reader) == _NORMAL
+
+
+async def test_protocol_request_behind_an_unfinished_one_waits_for_its_answer() -> None:
+    async with _connect() as (reader, writer):
+        writer.write(_PLAIN.replace(b"/things", b"/unknown") + _PLAIN)
+        assert [await _read_body(reader) for _ in range(2)] == [_NORMAL, _NORMAL]
+
+
+async def test_protocol_long_pipeline_is_answered_completely_but_not_at_once() -> None:
+    async with _connect() as (reader, writer):
+        writer.write(_PLAIN * 40)
+        bodies = [await _read_body(reader) for _ in range(40)]
+    assert bodies[:16] == [_DIRECT] * 16
+    assert _NORMAL in bodies
+
+
+async def test_protocol_head_in_single_bytes_is_answered_directly() -> None:
+    async with _connect() as (reader, writer):
+        for byte in _PLAIN:
+            writer.write(bytes([byte]))
+            await writer.drain()
+        assert await _read_body(reader) == _DIRECT
+
+
+async def test_protocol_long_body_is_complete() -> None:
+    async with _connect() as (reader, writer):
+        writer.write(_PLAIN.replace(b"/things", b"/long"))
+        assert await _read_body(reader) == bytes(100_000)
+
+
+async def test_protocol_idle_connection_is_closed_after_the_timeout() -> None:
+    async with _connect(keep_alive_timeout_s=0) as (reader, writer):
+        writer.write(_PLAIN)
+        assert await _read_body(reader) == _DIRECT
+        assert await reader.read() == b""
+
+
+async def test_protocol_stopping_closes_the_idle_connection() -> None:
+    async with _connect() as (reader, writer):
+        writer.write(_PLAIN)
+        assert await _read_body(reader) == _DIRECT
+    assert await reader.read() == b""
