@@ -118,7 +118,7 @@ def test_large_file_is_sent_whole(server: TestServer) -> None:
         expected = file.content[100:900001] if "Range" in headers else file.content
         assert server.get(target, **headers).body == expected
     with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 3)
         received = b""
         while len(received) < 3 * len(file.content):

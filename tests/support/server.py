@@ -320,8 +320,8 @@ class TestServer:
         return {
             name
             for folder, _, names in os.walk(self.storage)
-            if Path(folder).parent.parent == self.storage
             for name in names
+            if Path(folder, name).parent == self.storage / name[:2] / name[2:4]
         }
 
     def list_temporary_files(self) -> list[Path]:
