@@ -31,7 +31,7 @@ from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage, finish_journal
 from isocenter.storage.port import Storage
-from isocenter.tls import build_http_tls
+from isocenter.tls import build_dicom_tls, build_http_tls
 from isocenter.version import __version__
 
 __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
@@ -291,8 +291,9 @@ class Server:
             return
         acceptor = await build_acceptor(configuration, archive)
         port = configuration.integer("DicomPort")
+        tls = build_dicom_tls(configuration)
         try:
-            await acceptor.start(None, port)
+            await acceptor.start(None, port, ssl_context=tls)
         except OSError as error:
             message = (
                 f"cannot listen on DICOM port {port}: {os.strerror(error.errno or 0)}; "

@@ -1,13 +1,16 @@
 """TLS contexts from the configuration."""
 
 import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from isocenter.config.configuration import Configuration
 from isocenter.errors import ConfigurationError
 
-__all__ = ["build_http_tls"]
+__all__ = ["build_dicom_tls", "build_http_tls"]
 
-# Numbers of the option SslMinimumProtocolVersion; older protocols are broken and not offered.
+# Numbers of the options for the lowest version; older protocols are broken and not offered.
 _VERSIONS = {5: ssl.TLSVersion.TLSv1_3}
 
 
@@ -25,18 +28,72 @@ def build_http_tls(configuration: Configuration) -> ssl.SSLContext | None:
     """
     if not configuration.boolean("SslEnabled"):
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    version = configuration.integer("SslMinimumProtocolVersion")
-    context.minimum_version = _VERSIONS.get(version, ssl.TLSVersion.TLSv1_2)
-    try:
+    context = _build_context(configuration.integer("SslMinimumProtocolVersion"))
+    with _naming_options("HTTPS", "SslCertificate"):
         context.load_cert_chain(configuration.path("SslCertificate"))
         if configuration.boolean("SslVerifyPeers"):
             context.load_verify_locations(configuration.path("SslTrustedClientCertificates"))
             context.verify_mode = ssl.CERT_REQUIRED
-        ciphers = configuration.texts("SslCiphersAccepted")
-        if ciphers:
-            context.set_ciphers(":".join(ciphers))
-    except (OSError, ssl.SSLError) as error:
-        message = f"cannot set up HTTPS: {error}; check SslCertificate and the options beside it"
-        raise ConfigurationError(message) from error
+        _set_ciphers(context, configuration.texts("SslCiphersAccepted"))
     return context
+
+
+def build_dicom_tls(configuration: Configuration) -> ssl.SSLContext | None:
+    """Build the context of the DICOM server, or ``None`` if it listens in the clear.
+
+    Raises
+    ------
+    ConfigurationError
+        If a certificate is missing or cannot be read.
+
+    References
+    ----------
+    PS3.15 Annex B; Orthanc configuration: ``DicomTlsEnabled`` and its options
+    """
+    if not configuration.boolean("DicomTlsEnabled"):
+        return None
+    context = _build_context(configuration.integer("DicomTlsMinimumProtocolVersion"))
+    certificate = _get_path(configuration, "DicomTlsCertificate")
+    key = _get_path(configuration, "DicomTlsPrivateKey")
+    trusted = configuration.lookup_path("DicomTlsTrustedCertificates")
+    is_required = configuration.boolean("DicomTlsRemoteCertificateRequired")
+    if trusted is None and is_required:
+        message = (
+            "DicomTlsTrustedCertificates is needed to check the certificates of callers; set it, "
+            "or set DicomTlsRemoteCertificateRequired to false"
+        )
+        raise ConfigurationError(message)
+    with _naming_options("DICOM over TLS", "DicomTlsCertificate"):
+        context.load_cert_chain(certificate, key)
+        if trusted is not None:
+            context.load_verify_locations(trusted)
+            context.verify_mode = ssl.CERT_REQUIRED if is_required else ssl.CERT_OPTIONAL
+        _set_ciphers(context, configuration.texts("DicomTlsCiphersAccepted"))
+    return context
+
+
+def _build_context(minimum_version: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS.get(minimum_version, ssl.TLSVersion.TLSv1_2)
+    return context
+
+
+def _get_path(configuration: Configuration, name: str) -> Path:
+    path = configuration.lookup_path(name)
+    if path is None:
+        raise ConfigurationError(f"{name} is needed, because DicomTlsEnabled is true")
+    return path
+
+
+def _set_ciphers(context: ssl.SSLContext, ciphers: Sequence[str]) -> None:
+    if ciphers:
+        context.set_ciphers(":".join(ciphers))
+
+
+@contextmanager
+def _naming_options(what: str, option: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ssl.SSLError) as error:
+        message = f"cannot set up {what}: {error}; check {option} and the options beside it"
+        raise ConfigurationError(message) from error

@@ -7,7 +7,9 @@ short one.
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+import psutil
 import pytest
 from tests.support.server import DEADLINE_S, Answer, TestServer, build_synthetic, run_server
 
@@ -126,6 +128,33 @@ def test_large_file_is_sent_whole(server: TestServer) -> None:
             assert piece
             received += piece
         assert received.count(pixels) == 3
+
+
+def test_client_that_does_not_read_does_not_fill_the_memory(tmp_path: Path) -> None:
+    count, size = 100, 3_000_000
+    with run_server(tmp_path) as server:
+        file = server.store(build_synthetic(tail=bytes(size)))
+        target = f"/instances/{file.instance}/file"
+        request = f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        before = _read_resident_bytes(server)
+        with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
+            connection.sendall(request * count)
+            # Other answers come between: the server has taken in the pipeline by then.
+            assert [server.get(target).body == file.content for _ in range(3)] == [True] * 3
+            assert _read_resident_bytes(server) - before < count * size // 4
+            with connection.makefile("rb") as received:
+                assert all(_read_body(received) == file.content for _ in range(count))
+
+
+def _read_resident_bytes(server: TestServer) -> int:
+    return int(psutil.Process(server.process.pid).memory_info().rss)
+
+
+def _read_body(received: BinaryIO) -> bytes:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += received.readline()
+    return received.read(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
 
 
 def test_users_count_on_both_ways(tmp_path: Path) -> None:

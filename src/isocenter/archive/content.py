@@ -70,6 +70,11 @@ class StoredFile:
         self.md5 = attachment.uncompressed_md5
         self.revision = revision
 
+    @property
+    def entity_tag(self) -> str:
+        """What changes whenever the bytes do (RFC 9110 §8.8.3)."""
+        return f'"{self.revision}-{self.md5 or self._attachment.attachment_uuid}"'
+
     async def read_small(self, start: int, stop: int) -> bytes | bytearray | None:
         """Read a range at once, or ``None`` if it is too long for that.
 

@@ -197,6 +197,7 @@ _DICOM_SERVER = Group(
             BOOLEAN,
             default=False,
             meaning="Serve DICOM over TLS instead of in the clear.",
+            effect=_FULL,
         ),
         Option(
             "DicomTlsPrivateKey",
@@ -204,6 +205,7 @@ _DICOM_SERVER = Group(
             default="",
             default_note="unset",
             meaning="PEM file of the private key for DICOM over TLS.",
+            effect=_FULL,
         ),
         Option(
             "DicomTlsCertificate",
@@ -211,6 +213,7 @@ _DICOM_SERVER = Group(
             default="",
             default_note="unset",
             meaning="PEM file of the certificate for DICOM over TLS.",
+            effect=_FULL,
         ),
         Option(
             "DicomTlsTrustedCertificates",
@@ -218,12 +221,14 @@ _DICOM_SERVER = Group(
             default="",
             default_note="unset",
             meaning="PEM file of the certificates that are trusted in DICOM over TLS.",
+            effect=_FULL,
         ),
         Option(
             "DicomTlsRemoteCertificateRequired",
             BOOLEAN,
             default=True,
             meaning="Demand a certificate from callers over TLS.",
+            effect=_FULL,
         ),
         Option(
             "DicomTlsMinimumProtocolVersion",
@@ -231,6 +236,7 @@ _DICOM_SERVER = Group(
             default=0,
             meaning="Lowest version of TLS, numbered as in `SslMinimumProtocolVersion`; 0 means "
             "the TLS library's choice.",
+            effect=_FULL,
         ),
         Option(
             "DicomTlsCiphersAccepted",
@@ -238,6 +244,7 @@ _DICOM_SERVER = Group(
             default=[],
             default_note="the TLS library's",
             meaning="Cipher suites offered for DICOM over TLS.",
+            effect=_FULL,
         ),
     ),
 )

@@ -15,6 +15,8 @@ __all__ = ["ErrorAnswers", "NotFound"]
 _log = logging.getLogger(__name__)
 
 REALM = "Isocenter"
+# Set before the reading of a file failed, and wrong for the error that is answered instead.
+_HEADERS_OF_FILES = ("ETag", "Accept-Ranges", "Content-Disposition")
 
 
 class NotFound(Exception):  # noqa: N818 - an answer, not a failure
@@ -73,6 +75,8 @@ class ErrorAnswers:
 
     def _write(self, req: Request, resp: Response, error: ServerError) -> None:
         resp.status = error.http_status
+        for name in _HEADERS_OF_FILES:
+            resp.delete_header(name)
         if isinstance(error, UnauthorizedError):
             resp.set_header("WWW-Authenticate", f'Basic realm="{REALM}"')
         if not self._has_bodies or error.http_status in {401, 403}:

@@ -66,7 +66,7 @@ async def answer_file(req: Request, resp: Response, file: StoredFile, *, file_na
     file_name
         Name for saving, unless the argument ``filename`` gives another one.
     """
-    etag = f'"{file.revision}-{file.md5}"'
+    etag = file.entity_tag
     resp.set_header("ETag", etag)
     if _has_entity_tag(req.get_header("If-None-Match"), etag):
         resp.status = 304

@@ -29,6 +29,7 @@ class FileInMemory:
     size_bytes = SIZE
     md5 = MD5
     revision = 0
+    entity_tag = f'"0-{MD5}"'
 
     def __init__(self, *, is_small: bool) -> None:
         self._is_small = is_small
