@@ -16,7 +16,7 @@ from isocenter.archive.reconciliation import Report, reconcile
 from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
 from isocenter.config.loading import load_configuration
-from isocenter.errors import ServerError
+from isocenter.errors import ConfigurationError, ServerError
 from isocenter.http.access import hash_password
 from isocenter.logs import set_up_logs
 from isocenter.server import End, Endpoints, Server, open_database, open_storage
@@ -128,12 +128,17 @@ def _load(options: argparse.Namespace) -> Configuration:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    configuration = _load(options)
     while True:
-        configuration = _load(options)
         server = Server(configuration)
         end = uvloop.run(server.run(partial(_greet, configuration)))
         if end is End.STOPPED:
             return 0
+        try:
+            configuration = _load(options)
+        except ConfigurationError as error:
+            # Better the old configuration than no server; nobody is there to read an exit status.
+            _log.error("the new configuration is wrong, the old one stays: %s", error)
 
 
 def _greet(configuration: Configuration, endpoints: Endpoints) -> None:

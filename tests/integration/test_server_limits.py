@@ -1,10 +1,14 @@
 """A client cannot make the server hold or wait for more than the limits allow."""
 
+import contextlib
 import socket
+import struct
 import threading
 from pathlib import Path
 
-from tests.support.server import DEADLINE_S, run_server
+import psutil
+import pytest
+from tests.support.server import DEADLINE_S, build_synthetic, run_server
 
 from isocenter.http.limits import LARGEST_HEAD_BYTES
 
@@ -92,3 +96,58 @@ def test_long_pipeline_is_no_long_head(tmp_path: Path) -> None:
             answers += (tail + piece).count(b"HTTP/1.1 200 OK")
             tail = piece[-14:]
         sender.join()
+
+
+def test_trailers_without_end_are_answered_and_closed(tmp_path: Path) -> None:
+    with run_server(tmp_path) as server, _connect(server.http_port) as connection:
+        process = psutil.Process(server.process.pid)
+        before = process.memory_info().rss
+        connection.sendall(
+            b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        )
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(2000):
+                connection.sendall(b"a: " + b"x" * 50_000 + b"\r\n")
+        _read_all(connection)
+        assert process.memory_info().rss - before < 50 * 1024 * 1024
+
+
+def test_request_of_a_connection_that_is_reset_is_not_taken_for_a_local_one(
+    tmp_path: Path,
+) -> None:
+    request = b"POST /tools/shutdown HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    host = socket.gethostbyname(socket.gethostname())
+    if host.startswith("127."):
+        pytest.skip("this machine has no address but the loopback ones")
+    with run_server(tmp_path, {"HttpBindAddresses": ["127.0.0.1", host]}) as server:
+        for _ in range(200):
+            with socket.create_connection((host, server.http_port), DEADLINE_S) as connection:
+                linger = struct.pack("ii", 1, 0)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                connection.sendall(request)
+        assert server.get("/system").status == 200
+
+
+def test_form_of_many_files_is_stored_whole(tmp_path: Path) -> None:
+    files = [build_synthetic() for _ in range(100)]
+    parts = [
+        b"--b\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\n" + file.content
+        for file in files
+    ]
+    body = b"\r\n".join([*parts, b"--b--\r\n"])
+    with run_server(tmp_path) as server:
+        answer = server.upload(body, Content_Type="multipart/form-data; boundary=b")
+        assert len(answer.json()) == 100
+        assert server.get("/statistics").json()["CountInstances"] == 100
+
+
+def test_page_of_another_site_changes_nothing(tmp_path: Path) -> None:
+    foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "http://example.org"}
+    with run_server(tmp_path) as server:
+        for method, target in (
+            ("POST", "/tools/shutdown"),
+            ("DELETE", "/changes"),
+            ("GET", "/changes?_method=DELETE"),
+        ):
+            assert server.request(method, target, headers=foreign).status == 403
+        assert server.request("GET", "/changes", headers=foreign).status == 200

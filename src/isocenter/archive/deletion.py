@@ -1,9 +1,12 @@
 """Deleting resources, and removing their files afterwards."""
 
+import logging
+
 from isocenter.archive.periodic import Periodic
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.levels import Level
+from isocenter.errors import ServerError
 from isocenter.index.port import Database
 from isocenter.index.reading import find_removals
 from isocenter.index.records import Deletion
@@ -11,6 +14,8 @@ from isocenter.index.writing import delete_resource, forget_removals
 from isocenter.storage.port import Storage
 
 __all__ = ["Deleter"]
+
+_log = logging.getLogger(__name__)
 
 _REMOVALS_AT_ONCE = 500
 _INTERVAL_S = 60.0
@@ -31,6 +36,8 @@ class Deleter:
         self._workers = workers
         self._database = database
         self._storage = storage
+        # Where the next round goes on.
+        self._after = ""
         self._removal = Periodic("removal of files", _INTERVAL_S, self._remove_some)
 
     def start(self) -> None:
@@ -64,10 +71,23 @@ class Deleter:
         return await self._workers.run(self.remove_files) == _REMOVALS_AT_ONCE
 
     def remove_files(self) -> int:
-        """Remove some of the files that are to go, on the calling thread; tell how many."""
-        uuids = self._database.read(lambda tx: find_removals(tx, _REMOVALS_AT_ONCE))
-        for attachment_uuid in uuids:
-            self._storage.remove(attachment_uuid)
-        if uuids:
-            self._database.write(lambda tx: forget_removals(tx, uuids))
+        """Remove some of the files that are to go, on the calling thread; tell how many there were.
+
+        A file that cannot be removed keeps none of the others; it is tried again at the next round.
+        """
+        uuids = self._database.read(
+            lambda tx: find_removals(tx, _REMOVALS_AT_ONCE, after=self._after)
+        )
+        self._after = uuids[-1] if len(uuids) == _REMOVALS_AT_ONCE else ""
+        removed = [uuid for uuid in uuids if self._remove(uuid)]
+        if removed:
+            self._database.write(lambda tx: forget_removals(tx, removed))
         return len(uuids)
+
+    def _remove(self, attachment_uuid: str) -> bool:
+        try:
+            self._storage.remove(attachment_uuid)
+        except ServerError as error:
+            _log.warning("a deleted file cannot be removed yet", extra={"error": str(error)})
+            return False
+        return True

@@ -25,7 +25,9 @@ __all__ = ["is_zip", "iter_gzip", "iter_zip_entries", "read_start"]
 _PIECE = 256 * 1024
 # The window size that makes zlib expect a gzip header (zlib manual, inflateInit2).
 _GZIP_WINDOW = 31
-_MOST_ENTRIES = 1_000_000
+_MOST_ENTRIES = 200_000
+# What the directory may take for each of them, names included.
+_ENTRY_BYTES = 160
 _DICOMDIR = "DICOMDIR"
 # What `zipfile` and its decompressors raise for damaged or unknown archives. Of these an OSError is
 # bzip2's; those of our own files come as errors of the server.
@@ -138,10 +140,9 @@ def iter_zip_entries(
         If an entry is larger than allowed.
     """
     try:
+        _check_directory(archive)
         with zipfile.ZipFile(archive) as opened:
             entries = [entry for entry in opened.infolist() if not entry.is_dir()]
-            if len(entries) > _MOST_ENTRIES:
-                raise BodyTooLargeError(f"the archive has more than {_MOST_ENTRIES} entries")
             for entry in entries:
                 if PurePosixPath(entry.filename).name.upper() != _DICOMDIR:
                     yield _unpack_entry(opened, entry, limit, new_content())
@@ -172,3 +173,16 @@ def _unpack_entry(
 def _check_size(content: SpooledContent, limit: int) -> None:
     if content.size_bytes > limit:
         raise BodyTooLargeError(f"an entry has more than {limit} bytes")
+
+
+def _check_directory(archive: IO[bytes]) -> None:
+    """Look at the size of the directory before all of it is read into memory.
+
+    The number of entries is not believed alone: what is read is the size of the directory.
+    """
+    end = zipfile._EndRecData(archive)  # type: ignore[attr-defined]
+    if end is None:
+        return
+    entries, size = end[zipfile._ECD_ENTRIES_TOTAL], end[zipfile._ECD_SIZE]  # type: ignore[attr-defined]
+    if entries > _MOST_ENTRIES or size > _MOST_ENTRIES * _ENTRY_BYTES:
+        raise BodyTooLargeError(f"the archive has more than {_MOST_ENTRIES} entries")

@@ -14,13 +14,14 @@ from functools import lru_cache
 import argon2
 
 from isocenter.archive.workers import Workers
-from isocenter.errors import UnauthorizedError
+from isocenter.errors import ForbiddenError, UnauthorizedError
 from isocenter.http.exchange import Request, Response
 
 __all__ = ["AccessControl", "hash_password"]
 
 _ARGON2 = "$argon2"
 _REMEMBERED = 1000
+_READING = {"GET", "HEAD", "OPTIONS"}
 _CONCURRENT_HASHES = 2
 
 
@@ -64,6 +65,8 @@ class AccessControl:
             message = "remote access is not allowed"
             raise UnauthorizedError(message)
         if self._users is None:
+            if not self._is_remote_allowed:
+                _refuse_foreign_page(req)
             return
         header = req.get_header("Authorization")
         if header is None:
@@ -90,6 +93,25 @@ class AccessControl:
         if expected is None or not is_right:
             raise UnauthorizedError
         return username
+
+
+def _refuse_foreign_page(req: Request) -> None:
+    """Refuse a change that a page of another site makes a browser on this machine ask for.
+
+    Without users everybody on this machine may do everything, and the browser is on this machine,
+    whatever page it shows.
+
+    Raises
+    ------
+    ForbiddenError
+        If the browser says so (Fetch Metadata Request Headers, W3C).
+    """
+    if req.get_header("Sec-Fetch-Site") != "cross-site":
+        return
+    has_override = "_method" in req.query_string or req.get_header("X-HTTP-Method-Override")
+    if req.method not in _READING or has_override:
+        message = "pages of other sites may not change anything"
+        raise ForbiddenError(message)
 
 
 def hash_password(password: str) -> str:

@@ -16,6 +16,7 @@ from isocenter.http.routes import Route, list_children, list_directories
 
 __all__ = ["build_application"]
 
+_MOST_PARTS = 100_000
 _OVERRIDING = {"put": "PUT", "delete": "DELETE"}
 
 
@@ -63,6 +64,9 @@ def build_application(
     app = Application(middleware=[*middleware, MethodOverride()])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
+    # Parts are streamed, and the time and the size of the whole are limited elsewhere.
+    multipart = app.req_options.media_handlers[falcon.MEDIA_MULTIPART]
+    multipart.parse_options.max_body_part_count = _MOST_PARTS  # type: ignore[attr-defined]
     app.resp_options.default_media_type = "text/plain"
     _add_error_handlers(app, ErrorAnswers(has_bodies=has_error_bodies))
     for path, responders in _group(routes).items():

@@ -20,7 +20,8 @@ class LimitedProtocol(HttpToolsProtocol):
     """
 
     request_timeout_s: ClassVar[int] = 30
-    _head_bytes = 0
+    _idle_bytes = 0
+    _has_progress = False
     _is_in_head = False
     _is_receiving = False
     _silence: asyncio.TimerHandle | None = None
@@ -29,6 +30,11 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, with the time limit running for the first request; called by the transport."""
         super().connection_made(transport)
+        if self.client is None:
+            # The peer has reset the connection already, so nobody knows its address. What it sent
+            # before must not be taken for a request of this machine.
+            transport.abort()
+            return
         self._is_receiving = True
         self._last_arrival = self.loop.time()
         self._silence = self.loop.call_later(self.request_timeout_s, self._check_silence)
@@ -42,18 +48,29 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; called by the transport."""
         self._last_arrival = self.loop.time()
-        self._head_bytes += len(data)
+        self._has_progress = False
         super().data_received(data)
-        # The parser keeps an unfinished header to itself, so the bytes are counted here: those of
-        # the pieces that hold nothing but a part of one head.
-        if self._is_in_head and self._head_bytes > LARGEST_HEAD_BYTES:
+        # The parser keeps an unfinished header or trailer to itself, so the bytes are counted here:
+        # those of the pieces that neither begin a request nor hold a part of a body.
+        self._idle_bytes = 0 if self._has_progress else self._idle_bytes + len(data)
+        if self._idle_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
 
     def on_message_begin(self) -> None:
         """Begin to expect a head; called by the parser."""
         self._is_in_head = self._is_receiving = True
-        self._head_bytes = 0
+        self._has_progress = True
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, but no trailer, which nobody reads; called by the parser."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body; called by the parser."""
+        self._has_progress = True
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """Begin to expect a body; called by the parser."""
@@ -63,6 +80,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note the end of the request; called by the parser."""
         self._is_receiving = False
+        self._has_progress = True
         super().on_message_complete()
 
     def _check_silence(self) -> None:

@@ -1,11 +1,15 @@
 """Sending a file from the page cache to a connection without copying it through our memory."""
 
 import asyncio
+import errno
+import logging
 import os
 
 from isocenter.http.exchange import FileRange
 
 __all__ = ["send_file"]
+
+_log = logging.getLogger(__name__)
 
 # Goes together with the head, so that the first packet is full.
 _FIRST_BYTES = 16 * 1024
@@ -35,9 +39,20 @@ def send_file(transport: asyncio.Transport, head: bytes, body: FileRange) -> Non
             transport.write(head[sent:])
         offset = body.start + max(0, sent - len(head))
         if offset < body.stop:
-            transport.write(os.pread(body.descriptor, body.stop - offset, offset))
+            rest = os.pread(body.descriptor, body.stop - offset, offset)
+            transport.write(rest)
+            if len(rest) < body.stop - offset:
+                raise _cut_short()
+    except OSError:
+        # The head is under way: the client can only be told by the end of the connection.
+        _log.exception("a stored file cannot be read")
+        transport.abort()
     finally:
         body.close()
+
+
+def _cut_short() -> OSError:
+    return OSError(errno.EIO, "the file is shorter than it was")
 
 
 def _send_now(connection: int, head: bytes, body: FileRange) -> int:
@@ -50,7 +65,7 @@ def _send_now(connection: int, head: bytes, body: FileRange) -> int:
             while (offset := body.start + sent - len(head)) < body.stop:
                 count = os.sendfile(connection, body.descriptor, offset, body.stop - offset)
                 if not count:
-                    break
+                    raise _cut_short()
                 sent += count
     except (BlockingIOError, ConnectionError):
         # The connection is full, or gone, which the transport finds out by itself.

@@ -188,9 +188,15 @@ def find_changes(
     ]
 
 
-def find_removals(tx: Transaction, limit: int) -> list[str]:
-    """List blobs that no row refers to any more and that are still to be removed."""
-    return [row[0] for row in tx.rows("list_removals", {"limit": limit})]
+def find_removals(tx: Transaction, limit: int, *, after: str = "") -> list[str]:
+    """List blobs that no row refers to any more and that are still to be removed.
+
+    Parameters
+    ----------
+    after
+        The last name of the page before.
+    """
+    return [row[0] for row in tx.rows("list_removals", {"after": after, "limit": limit})]
 
 
 def find_existing_attachments(tx: Transaction, attachment_uuids: Iterable[str]) -> set[str]:

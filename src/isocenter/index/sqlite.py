@@ -1,6 +1,7 @@
 """The index on SQLite: one file, one server; through apsw."""
 
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,8 @@ from isocenter.index.statements import SQLITE, load_migrations, load_statements
 __all__ = ["SQLiteDatabase"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_MS = 5000
 _STATEMENT_CACHE = 200
@@ -114,6 +117,7 @@ class SQLiteDatabase:
         self._log_pages = 0
         self._is_durable = is_durable
         self._is_sync_due = False
+        self._is_broken = False
         try:
             texts = load_statements(SQLITE)
             self._writer = self._connect(_WRITER_CACHE_KIB)
@@ -194,13 +198,23 @@ class SQLiteDatabase:
     def write(self, change: Callable[[Transaction], T]) -> T:
         """Run a change in one transaction; it is durable when this returns."""
         with self._write_lock:
+            if self._is_broken:
+                message = "the disk failed to store the index; restart when it is mended"
+                raise DatabaseUnavailableError(message)
             try:
                 result = self._transact(change)
             except apsw.Error as error:
                 raise _translated(error) from error
         if self._log_pages >= _LONGEST_LOG_PAGES:
-            self.maintain()
+            self._maintain_quietly()
         return result
+
+    def _maintain_quietly(self) -> None:
+        """Do the housekeeping; its failure must not pass for one of a transaction that is done."""
+        try:
+            self.maintain()
+        except ServerError:
+            _log.warning("the log of the index cannot be emptied", exc_info=True)
 
     def _transact(self, change: Callable[[Transaction], T]) -> T:
         self._writer.execute("BEGIN IMMEDIATE")
@@ -225,6 +239,9 @@ class SQLiteDatabase:
         try:
             os.fdatasync(self._log)
         except OSError as error:
+            # The system tells of lost pages once; the next sync would succeed without them, and all
+            # later transactions stand behind the gap.
+            self._is_broken = True
             message = f"cannot sync the index: {error.strerror}"
             raise DatabaseUnavailableError(message) from error
         self._is_sync_due = False

@@ -109,8 +109,8 @@ class _Storing:
         self.batch = _Batch(tx)
         self.instances = instances
         self.known = {
-            public_id: (internal_id, md5)
-            for public_id, internal_id, md5 in tx.rows(
+            public_id: (internal_id, md5, attachment_uuid)
+            for public_id, internal_id, md5, attachment_uuid in tx.rows(
                 "find_instances", {"public_ids": [i.public_ids[3] for i in instances]}
             )
         }
@@ -131,6 +131,9 @@ class _Storing:
         public_id = instance.public_ids[Level.INSTANCE]
         existing = self.known.get(public_id)
         if existing is not None:
+            if existing[2] == instance.attachments[0].attachment_uuid:
+                # A transaction whose end we did not learn of has stored this very file.
+                return StoreResult(is_stored=True)
             if not _is_to_replace(instance, existing[1]):
                 return StoreResult(is_stored=False)
             self._remove(instance.public_ids, existing[0])
@@ -203,7 +206,11 @@ class _Storing:
             self.batch.counts["disk_size"] += attachment.compressed_size
             self.batch.counts["uncompressed_size"] += attachment.uncompressed_size
         dicom = instance.attachments[0]
-        self.known[instance.public_ids[3]] = (internal_id, dicom.uncompressed_md5)
+        self.known[instance.public_ids[3]] = (
+            internal_id,
+            dicom.uncompressed_md5,
+            dicom.attachment_uuid,
+        )
 
     def _log_completion(self, series: _Ancestor, index_in_series: int | None) -> None:
         """Log `CompletedSeries` when every expected instance is there, each once.

@@ -28,6 +28,7 @@ Decision 0008
 """
 
 import ctypes
+import errno
 import fcntl
 import logging
 import mmap
@@ -77,6 +78,8 @@ class Segment:
         self._count_lock = threading.Lock()
         self._written = 0
         self._synced = 0
+        # Set for good by a failed sync: the system tells of lost pages only once.
+        self.is_broken = False
         self.generation = self._read_generation()
 
     def _read_generation(self) -> int:
@@ -125,8 +128,14 @@ class Segment:
             mine = self._written
         with self._sync_lock:
             if self._synced < mine:
+                if self.is_broken:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
                 newest = self._written
-                os.fdatasync(self.descriptor)
+                try:
+                    os.fdatasync(self.descriptor)
+                except OSError:
+                    self.is_broken = True
+                    raise
                 self._synced = newest
 
     def erase(self, offset: int) -> None:
@@ -189,6 +198,8 @@ class Journal:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._is_closing = False
+        # A sync of the files has failed, so only the journal is known to hold them.
+        self._is_broken = False
         self._retiring: threading.Thread | None = None
         # Where the blobs lie whose records count.
         self._places: dict[str, tuple[Segment, int]] = {}
@@ -272,6 +283,8 @@ class Journal:
 
     def _choose_segment(self, size: int) -> Segment | None:
         """Find a segment with room, beginning the next one if it is free. Needs the lock."""
+        if self._active.is_broken:
+            return None
         if self._active.end + size <= self._active.size_bytes:
             return self._active
         free = next((segment for segment in self._segments if segment.is_free), None)
@@ -313,14 +326,15 @@ class Journal:
             self._free(segment)
         except OSError:
             # The segment stays as it is: its blobs are safe in it, and new ones go round it.
+            self._is_broken = True
             _log.exception("the storage area cannot be synced; storing becomes slower")
 
     def _free(self, segment: Segment) -> None:
+        # First on disk, then in memory: until then a removed blob must still be erased.
+        segment.begin_generation()
         with self._lock:
             places = self._places.items()
             self._places = {name: place for name, place in places if place[0] is not segment}
-        segment.begin_generation()
-        with self._lock:
             segment.is_free = True
 
     def close(self, *, is_complete: bool) -> None:
@@ -339,7 +353,8 @@ class Journal:
             self._retiring.join()
         try:
             self._sync_files()
-            for segment in self._segments if is_complete else ():
+            is_safe = is_complete and not self._is_broken
+            for segment in self._segments if is_safe else ():
                 segment.begin_generation()
         except OSError:
             _log.exception("the storage area cannot be synced; the next start will do it")

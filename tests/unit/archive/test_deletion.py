@@ -92,17 +92,18 @@ async def test_crash_between_removals_is_repeated(parts: Parts) -> None:
     assert deleter.remove_files() == 0
 
 
-async def test_failing_storage_keeps_what_is_to_be_removed(parts: Parts) -> None:
+async def test_file_that_cannot_be_removed_keeps_no_other_and_is_tried_again(parts: Parts) -> None:
     storage = Removals(refusals=1)
     series = store_five(parts, storage)
     deleter = Deleter(parts.workers, parts.database, storage)
     await deleter.delete(Level.SERIES, series)
 
-    with pytest.raises(StorageUnavailableError):
-        deleter.remove_files()
-
-    assert len(parts.list_removals()) == 5
     deleter.remove_files()
+
+    assert len(parts.list_removals()) == 1
+    assert len(list(storage.iter_uuids())) == 1
+    deleter.remove_files()
+    assert parts.list_removals() == []
     assert list(storage.iter_uuids()) == []
 
 

@@ -264,3 +264,10 @@ def test_iter_zip_entries_too_many_raises(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(list_entries(build_zip({str(n): b"" for n in range(3)}), tmp_path)) == 3
     with pytest.raises(BodyTooLargeError):
         list_entries(build_zip({str(n): b"" for n in range(4)}), tmp_path)
+
+
+def test_zip_with_a_huge_directory_is_refused_before_it_is_read() -> None:
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 9, 9, 40_000_000, 0, 0)
+    entries = iter_zip_entries(io.BytesIO(end), limit=10, new_content=pytest.fail)
+    with pytest.raises(BodyTooLargeError):
+        next(entries)

@@ -168,3 +168,31 @@ def test_close_twice_is_harmless(tmp_path: Path) -> None:
 
     database.close()
     database.close()
+
+
+def test_write_after_a_failed_sync_is_refused_until_restart(
+    database: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def fail(_: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        patch.setattr(os, "fdatasync", fail)
+        with pytest.raises(DatabaseUnavailableError):
+            store(database, build_new_instance("p/t/r/i1"))
+    with pytest.raises(DatabaseUnavailableError, match="restart"):
+        store(database, build_new_instance("p/t/r/i2"))
+
+
+def test_failing_maintenance_is_no_failing_write(
+    database: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_LONGEST_LOG_PAGES", 0)
+
+    def fail() -> None:
+        raise BackendError
+
+    monkeypatch.setattr(database, "maintain", fail)
+    store(database, build_new_instance("p/t/r/i1"))
+    assert database.read(get_statistics).instances == 1

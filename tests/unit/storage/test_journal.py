@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from isocenter.errors import StorageUnavailableError
 from isocenter.storage.journal import Journal, sync_file_system
 
 SIZE = 512 * 1024
@@ -150,6 +151,24 @@ def test_failing_sync_keeps_the_blobs(tmp_path: Path, caplog: pytest.LogCaptureF
     wait_until(lambda: "cannot be synced" in caplog.text)
     journal.close(is_complete=True)
     assert set(replayed(tmp_path)) == set(names)
+
+
+def test_failed_sync_of_a_segment_is_never_followed_by_a_good_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal(tmp_path)
+    with monkeypatch.context() as patch:
+
+        def fail(_: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        patch.setattr("os.fdatasync", fail)
+        with pytest.raises(StorageUnavailableError):
+            journal.append([(new_name(), b"lost")])
+    assert journal.append([(new_name(), b"next")]) is None
+    with pytest.raises(OSError, match="Input/output error"):
+        journal._segments[0].sync()
+    journal.close(is_complete=True)
 
 
 def test_second_server_takes_a_journal_of_its_own(tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ FROM attachments WHERE resource_id > :after ORDER BY resource_id LIMIT :limit;
 SELECT level, public_id FROM resources WHERE internal_id = :internal_id;
 
 -- name: list_removals
-SELECT attachment_uuid FROM removals LIMIT :limit;
+SELECT attachment_uuid FROM removals WHERE attachment_uuid > :after
+ORDER BY attachment_uuid LIMIT :limit;
 
 -- name: existing_attachments
 SELECT attachment_uuid FROM attachments WHERE attachment_uuid IN :attachment_uuids[text];

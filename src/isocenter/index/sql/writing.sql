@@ -2,7 +2,8 @@
 SELECT last_internal_id, last_change FROM archive $for_update;
 
 -- name: find_instances
-SELECT r.public_id, r.internal_id, COALESCE(a.uncompressed_md5, '')
+SELECT r.public_id, r.internal_id, COALESCE(a.uncompressed_md5, ''),
+       COALESCE(a.attachment_uuid, '')
 FROM resources r LEFT JOIN attachments a ON a.resource_id = r.internal_id AND a.content_type = 1
 WHERE r.level = 3 AND r.public_id IN :public_ids[text];
 
