@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.instances import NOON, IndexCase, build_new_instance, store
@@ -88,6 +89,8 @@ def clear(index: IndexCase) -> None:
     index.sql("DELETE FROM removals")
 
 
+# The threads of psycopg's pool draw random numbers while a strategy is at work.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @settings(
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
