@@ -5,7 +5,6 @@ JSON of tags must agree, except for the differences that ``ACCEPTED`` lists with
 """
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import pydicom.data
 import pytest
 from tests.support.dicom_files import build_instance, identifiers
+from tests.support.requirements import require_program
 from tests.support.samples import list_samples
 
 from isocenter.dicom.dictionary import load_element_table
@@ -101,9 +101,7 @@ def _wait_until_ready(orthanc: Orthanc, process: subprocess.Popen[bytes]) -> Non
 @pytest.fixture(scope="module")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     """Run a private Orthanc with an empty storage."""
-    program = shutil.which("Orthanc")
-    if program is None:
-        pytest.skip("Orthanc is not installed")
+    program = require_program("Orthanc", "orthanc")
     folder = tmp_path_factory.mktemp("orthanc")
     server = Orthanc(_find_free_port())
     options = {

@@ -90,10 +90,10 @@ async def test_gzip_body_is_decompressed(api: Api, encoding: str) -> None:
     [
         b"",
         b"hello",
-        gzip.compress(b"x" * 1000)[:-9],
-        gzip.compress(b"x" * 1000)[:-1] + b"\xff",
+        gzip.compress(b"x" * 1000, mtime=0)[:-9],
+        gzip.compress(b"x" * 1000, mtime=0)[:-1] + b"\xff",
         b"\x1f\x8b" + bytes(20),
-        gzip.compress(b""),
+        gzip.compress(b"", mtime=0),
     ],
 )
 async def test_gzip_body_that_is_damaged_is_400(api: Api, body: bytes) -> None:

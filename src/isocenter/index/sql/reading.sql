@@ -1,6 +1,3 @@
--- name: schema_version
-SELECT version FROM schema_version;
-
 -- name: statistics
 SELECT patients, studies, series, instances, disk_size, uncompressed_size, last_change FROM archive;
 
