@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +22,7 @@ from pynetdicom.pdu_primitives import (
     AsynchronousOperationsWindowNegotiation,
     UserIdentityNegotiation,
 )
+from tests.support.ports import find_free_port
 from tests.support.requirements import is_required
 from tests.support.scripted_peer import (
     DEADLINE_S,
@@ -464,12 +464,6 @@ async def test_dcmtk_calls_over_tls(
 
 
 # We call DCMTK.
-
-
-def find_free_port() -> int:
-    """Find a port for a program that cannot choose one itself."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ JSON of tags must agree, except for the differences that ``ACCEPTED`` lists with
 """
 
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from typing import Any
 import pydicom.data
 import pytest
 from tests.support.dicom_files import build_instance, identifiers
+from tests.support.ports import find_free_port
 from tests.support.requirements import require_program
 from tests.support.samples import list_samples
 
@@ -80,12 +80,6 @@ class Orthanc:
             return error.code, json.loads(error.read() or b"null")
 
 
-def _find_free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
 def _wait_until_ready(orthanc: Orthanc, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -103,7 +97,7 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     """Run a private Orthanc with an empty storage."""
     program = require_program("Orthanc", "orthanc")
     folder = tmp_path_factory.mktemp("orthanc")
-    server = Orthanc(_find_free_port())
+    server = Orthanc(find_free_port())
     options = {
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.ports import find_free_port
 from tests.support.requirements import require_program
 
 __all__ = ["AE_TITLE", "Answer", "Pair", "Server", "run_isocenter", "run_orthanc", "run_pair"]
@@ -139,7 +140,7 @@ def _run(
     name: str, command: list[str], folder: Path, options: Mapping[str, Any]
 ) -> Iterator[Server]:
     folder.mkdir(parents=True)
-    server = Server(name, folder, _find_free_port(), _find_free_port())
+    server = Server(name, folder, find_free_port(), find_free_port())
     configuration = folder / "configuration.json"
     configuration.write_text(json.dumps({**_build_options(server), **options}))
     with (
@@ -147,7 +148,9 @@ def _run(
         subprocess.Popen([*command, str(configuration)], stdout=log, stderr=log) as process,
     ):
         try:
-            _wait_until_ready(server, process)
+            _wait_until_ready(
+                server, process, has_dicom=bool(options.get("DicomServerEnabled", True))
+            )
             yield server
         finally:
             process.terminate()
@@ -174,17 +177,13 @@ def _build_options(server: Server) -> dict[str, Any]:
     }
 
 
-def _find_free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], *, has_dicom: bool) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             server.request("GET", "/system")
+            if has_dicom:
+                socket.create_connection(("127.0.0.1", server.dicom_port)).close()
         except OSError:
             # The process has nothing to wait on; it is asked again until the deadline.
             continue

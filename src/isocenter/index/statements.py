@@ -51,22 +51,35 @@ POSTGRESQL = Dialect(
     array="(SELECT unnest(%({0})s::{1}[]))",
 )
 
+# The statement with which others begin, as the word ``$describe``.
+_SHARED = "describe"
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<!:):([a-z][a-z0-9_]*)(?:\[([a-z]+)\])?")
 _MIGRATION = re.compile(r"^(\d{4})_\w+\.sql$")
 
 
 def load_statements(dialect: Dialect) -> dict[str, str]:
-    """Read the statements of ``reading.sql`` and ``writing.sql`` by their names."""
-    statements: dict[str, str] = {}
-    for file_name in ("reading.sql", "writing.sql"):
-        text = (files(__package__) / "sql" / file_name).read_text(encoding="utf-8")
-        parts = _NAME.split(text)[1:]
+    """Read the named statements of all files in ``sql/`` that are not migrations.
+
+    Raises
+    ------
+    ValueError
+        If two statements have the same name.
+    """
+    bodies: dict[str, str] = {}
+    for entry in (files(__package__) / "sql").iterdir():
+        if not entry.name.endswith(".sql") or _MIGRATION.match(entry.name):
+            continue
+        parts = _NAME.split(entry.read_text(encoding="utf-8"))[1:]
         for name, body in zip(parts[::2], parts[1::2], strict=True):
-            words = {**dialect.words, "describe": statements.get("describe", "")}
-            filled = Template(body.strip().removesuffix(";")).substitute(words)
-            statements[name] = _translate_parameters(filled, dialect)
-    return statements
+            if name in bodies:
+                raise ValueError(f"two statements have the name {name}")
+            bodies[name] = body.strip().removesuffix(";")
+    words = {**dialect.words, _SHARED: Template(bodies[_SHARED]).substitute(dialect.words)}
+    return {
+        name: _translate_parameters(Template(body).substitute(words), dialect)
+        for name, body in bodies.items()
+    }
 
 
 def load_migrations(dialect: Dialect) -> list[tuple[int, str]]:

@@ -9,9 +9,10 @@ from isocenter.dicom.levels import Level
 from isocenter.errors import BadParameterError
 from isocenter.http.answers import answer_json, answer_nothing
 from isocenter.http.exchange import Request, Response
+from isocenter.http.routes import Argument, Permission, Route
 from isocenter.rest.services import Services
 
-__all__ = ["clear_changes", "list_changes"]
+__all__ = ["ROUTES", "clear_changes", "list_changes"]
 
 _DEFAULT_LIMIT = 100
 _LARGEST_LIMIT = 100_000
@@ -90,3 +91,32 @@ def _describe_change(change: Change) -> dict[str, Any]:
         "Path": folder + change.public_id,
         "Date": format_timestamp(change.changed_at),
     }
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/changes",
+        list_changes,
+        "Follow what happened to the resources",
+        "changes",
+        arguments=(
+            Argument("since", "integer", "Number after which to start."),
+            Argument("to", "integer", "Number at which to end."),
+            Argument("limit", "integer", "Answer that many changes at most (100)."),
+            Argument("type", "text", "Types of interest, separated by semicolons."),
+            Argument("last", "flag", "Answer the newest change only."),
+        ),
+        statuses=(200, 400),
+        is_immediate=True,
+    ),
+    Route(
+        "DELETE",
+        "/changes",
+        clear_changes,
+        "Empty the log of changes; numbering goes on",
+        "changes",
+        permission=Permission.ADMINISTER,
+        answer="text/plain",
+    ),
+)

@@ -6,9 +6,10 @@ from importlib.resources import files
 from falcon.asgi import Request, Response
 
 from isocenter.http.answers import JSON
+from isocenter.http.routes import Route
 from isocenter.rest.services import Services
 
-__all__ = ["get_openapi", "get_page", "redirect_to_page"]
+__all__ = ["ROUTES", "get_openapi", "get_page", "redirect_to_page"]
 
 
 async def get_openapi(services: Services, _: Request, resp: Response) -> None:
@@ -40,3 +41,25 @@ async def redirect_to_page(_: Services, __: Request, resp: Response) -> None:
 @lru_cache(maxsize=1)
 def _read_page() -> bytes:
     return (files(__package__) / "api.html").read_bytes()
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/",
+        redirect_to_page,
+        "Redirect to the page for people",
+        "system",
+        answer="text/plain",
+        statuses=(307,),
+    ),
+    Route("GET", "/openapi.json", get_openapi, "This description", "system"),
+    Route(
+        "GET",
+        "/api.html",
+        get_page,
+        "Browse and try the API",
+        "system",
+        answer="text/html",
+    ),
+)

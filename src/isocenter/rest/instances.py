@@ -8,10 +8,12 @@ from isocenter.http.answers import JSON
 from isocenter.http.arguments import get_flag
 from isocenter.http.exchange import Request, Response
 from isocenter.http.files import answer_file
+from isocenter.http.routes import Argument, Route
+from isocenter.rest.arguments import IGNORE_LENGTH, SHAPES, WHOLE
 from isocenter.rest.resources import get_shape
 from isocenter.rest.services import Services
 
-__all__ = ["get_file", "get_simplified_tags", "get_tags"]
+__all__ = ["ROUTES", "get_file", "get_simplified_tags", "get_tags"]
 
 _LONGEST_IGNORE_LENGTH = 1000
 _OTHER_FORMS = ("application/dicom+json", "application/dicom+xml")
@@ -63,3 +65,38 @@ def _get_ignore_length(req: Request) -> frozenset[int]:
     if len(names) > _LONGEST_IGNORE_LENGTH:
         raise BadParameterError(f"'ignore-length' may list {_LONGEST_IGNORE_LENGTH} tags at most")
     return frozenset(parse_tag(name) for name in names)
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/instances/{public_id}/file",
+        get_file,
+        "Download the DICOM file; ranges and entity tags work",
+        "instances",
+        arguments=(Argument("filename", "text", "Name for saving the file."),),
+        answer="application/dicom",
+        statuses=(200, 206, 304, 404, 416, 501),
+        is_immediate=True,
+    ),
+    Route(
+        "GET",
+        "/instances/{public_id}/tags",
+        get_tags,
+        "All tags of the instance as JSON",
+        "instances",
+        arguments=(*SHAPES, IGNORE_LENGTH, WHOLE),
+        statuses=(200, 400, 404),
+        is_immediate=True,
+    ),
+    Route(
+        "GET",
+        "/instances/{public_id}/simplified-tags",
+        get_simplified_tags,
+        "All tags of the instance as JSON, by name",
+        "instances",
+        arguments=(IGNORE_LENGTH, WHOLE),
+        statuses=(200, 400, 404),
+        is_immediate=True,
+    ),
+)

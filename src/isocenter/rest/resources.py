@@ -1,5 +1,6 @@
 """Patients, studies, series and instances: lists, single resources, relatives, deletion."""
 
+from functools import partial
 from typing import Any
 
 from isocenter.archive.browse import Page
@@ -10,10 +11,13 @@ from isocenter.http.answers import answer_json
 from isocenter.http.arguments import get_flag, get_natural
 from isocenter.http.error_answers import NotFound
 from isocenter.http.exchange import Request, Response
+from isocenter.http.routes import Permission, Route
+from isocenter.rest.arguments import EXPAND, PAGE, SHAPES
 from isocenter.rest.resource_json import describe_resource, describe_size
 from isocenter.rest.services import Services
 
 __all__ = [
+    "ROUTES",
     "delete_resource",
     "get_ancestor",
     "get_resource",
@@ -136,3 +140,82 @@ async def get_resource_statistics(
     if size is None:
         raise UnknownResourceError
     answer_json(resp, describe_size(level, size))
+
+
+def _build_level_routes(level: Level) -> list[Route]:
+    one, many = level.title.lower(), level.plural
+    path = f"/{many}/{{public_id}}"
+    routes = [
+        Route(
+            "GET",
+            f"/{many}",
+            partial(list_resources, level=level),
+            f"List the identifiers of all {many}, or expanded objects",
+            many,
+            arguments=(EXPAND, *PAGE, *SHAPES),
+            statuses=(200, 400, 501),
+            is_immediate=True,
+        ),
+        Route(
+            "GET",
+            path,
+            partial(get_resource, level=level),
+            f"Describe one {one}: parent, children, main tags, status",
+            many,
+            arguments=SHAPES,
+            statuses=(200, 400, 404, 501),
+            is_immediate=True,
+        ),
+        Route(
+            "DELETE",
+            path,
+            partial(delete_resource, level=level),
+            f"Delete the {one} and everything below it; answers the remaining ancestor",
+            many,
+            permission=Permission.WRITE,
+            statuses=(200, 404),
+        ),
+        Route(
+            "GET",
+            f"{path}/statistics",
+            partial(get_resource_statistics, level=level),
+            f"Sizes and counts of what lies below the {one}",
+            many,
+            statuses=(200, 404),
+        ),
+    ]
+    return routes + _build_relatives(level, path)
+
+
+def _build_relatives(level: Level, path: str) -> list[Route]:
+    below = [
+        Route(
+            "GET",
+            f"{path}/{deeper.plural}",
+            partial(list_descendants, level=level, below=deeper),
+            f"Describe the {deeper.plural} below; identifiers only with `expand=false`",
+            level.plural,
+            arguments=(EXPAND, *SHAPES),
+            statuses=(200, 400, 404),
+        )
+        for deeper in Level
+        if deeper > level
+    ]
+    above = [
+        Route(
+            "GET",
+            f"{path}/{higher.title.lower()}",
+            partial(get_ancestor, level=level, above=higher),
+            f"Describe the {higher.title.lower()} above",
+            level.plural,
+            arguments=SHAPES,
+            statuses=(200, 400, 404),
+            is_immediate=True,
+        )
+        for higher in Level
+        if higher < level
+    ]
+    return below + above
+
+
+ROUTES = tuple(route for level in Level for route in _build_level_routes(level))

@@ -4,10 +4,11 @@ from isocenter.config.configuration import Configuration
 from isocenter.dicom.levels import Level
 from isocenter.http.answers import answer_json
 from isocenter.http.exchange import Request, Response
+from isocenter.http.routes import Route
 from isocenter.rest.services import Services
 from isocenter.version import __version__
 
-__all__ = ["get_statistics", "get_system"]
+__all__ = ["ROUTES", "get_statistics", "get_system"]
 
 _MIB = 1024 * 1024
 _OVERWRITE_NEVER = "Never"
@@ -89,3 +90,23 @@ async def get_statistics(services: Services, _: Request, resp: Response) -> None
             "TotalUncompressedSizeMB": statistics.uncompressed_size // _MIB,
         },
     )
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/system",
+        get_system,
+        "Version, options and capabilities",
+        "system",
+        is_immediate=True,
+    ),
+    Route(
+        "GET",
+        "/statistics",
+        get_statistics,
+        "Counts and sizes of all",
+        "system",
+        is_immediate=True,
+    ),
+)

@@ -11,9 +11,11 @@ from isocenter.errors import BadParameterError
 from isocenter.http.answers import answer_json, answer_text
 from isocenter.http.arguments import read_body
 from isocenter.http.error_answers import NotFound
+from isocenter.http.routes import Argument, Permission, Route
 from isocenter.rest.services import Services
 
 __all__ = [
+    "ROUTES",
     "generate_uid",
     "get_local_time",
     "get_metrics",
@@ -83,3 +85,59 @@ async def get_metrics(services: Services, _: Request, resp: Response) -> None:
     statistics = await services.archive.browse.get_statistics()
     resp.content_type = services.metrics.media_type
     resp.data = services.metrics.format(statistics)
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/tools/lookup",
+        lookup,
+        "Find resources by PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID",
+        "tools",
+        body="text/plain",
+        statuses=(200, 400, 413),
+    ),
+    Route(
+        "GET",
+        "/tools/generate-uid",
+        generate_uid,
+        "Make a new identifier",
+        "tools",
+        arguments=(Argument("level", "text", "`patient`, `study`, `series` or `instance`."),),
+        answer="text/plain",
+        statuses=(200, 404),
+    ),
+    Route("GET", "/tools/now", get_utc_time, "The time, UTC", "tools", answer="text/plain"),
+    Route(
+        "GET",
+        "/tools/now-local",
+        get_local_time,
+        "The time, local",
+        "tools",
+        answer="text/plain",
+    ),
+    Route(
+        "POST",
+        "/tools/reset",
+        reset,
+        "Restart the server with its configuration read again",
+        "tools",
+        permission=Permission.ADMINISTER,
+    ),
+    Route(
+        "POST",
+        "/tools/shutdown",
+        shut_down,
+        "Stop the server",
+        "tools",
+        permission=Permission.ADMINISTER,
+    ),
+    Route(
+        "GET",
+        "/tools/metrics-prometheus",
+        get_metrics,
+        "Metrics in Prometheus' format",
+        "tools",
+        answer="text/plain",
+    ),
+)

@@ -9,9 +9,10 @@ from isocenter.archive.received import Origin, OriginKind, StoreOutcome
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadFileFormatError, BadRequestError
 from isocenter.http.answers import answer_json
+from isocenter.http.routes import Permission, Route
 from isocenter.rest.services import Services
 
-__all__ = ["upload"]
+__all__ = ["ROUTES", "upload"]
 
 
 async def upload(services: Services, req: Request, resp: Response) -> None:
@@ -62,3 +63,19 @@ def _describe(stored: StoreOutcome | list[StoreOutcome]) -> Any:
         "Path": f"/instances/{ids[Level.INSTANCE]}",
         "Status": stored.status.value,
     }
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/instances",
+        upload,
+        "Store DICOM: a file, gzip, a ZIP archive of files, or a multipart form",
+        "instances",
+        permission=Permission.WRITE,
+        body="application/dicom",
+        statuses=(200, 400, 404, 413, 507),
+        details="Answers an object for a single file and an array for an archive or a form. "
+        "An instance that is there already is answered with the status `AlreadyStored`.",
+    ),
+)

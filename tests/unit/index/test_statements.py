@@ -28,8 +28,8 @@ def test_load_statements_both_dialects_have_the_same_names() -> None:
 
 def test_load_statements_names_are_unique() -> None:
     names = []
-    for file in ("reading.sql", "writing.sql"):
-        text = (files("isocenter.index") / "sql" / file).read_text(encoding="utf-8")
+    for file in (files("isocenter.index") / "sql").iterdir():
+        text = file.read_text(encoding="utf-8")
         names += re.findall(r"^-- name: (\w+)$", text, re.MULTILINE)
 
     assert len(names) == len(set(names))

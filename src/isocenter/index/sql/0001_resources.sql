@@ -10,6 +10,9 @@ CREATE TABLE archive (
     only_row            SMALLINT PRIMARY KEY CHECK (only_row = 1),
     last_internal_id    BIGINT NOT NULL,
     last_change         BIGINT NOT NULL,
+    last_export         BIGINT NOT NULL,
+    -- The end of the recycling list, see resources.recycling_order.
+    last_recycling      BIGINT NOT NULL,
     patients            BIGINT NOT NULL,
     studies             BIGINT NOT NULL,
     series              BIGINT NOT NULL,
@@ -18,7 +21,7 @@ CREATE TABLE archive (
     uncompressed_size   BIGINT NOT NULL
 );
 
-INSERT INTO archive VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO archive VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 CREATE TABLE resources (
     internal_id         $rowid,
@@ -31,7 +34,8 @@ CREATE TABLE resources (
     main_tags           $text NOT NULL,
     -- Studies only: the patient tags as stored with the study.
     patient_tags        $text,
-    -- JSON object: code of the metadata, as text, to value.
+    -- JSON object: code of the metadata, as text, to value, as set when the resource was stored.
+    -- What is written later lies in the table metadata and goes before it.
     metadata            $text NOT NULL,
     -- Seconds since 1970, UTC.
     last_update         BIGINT NOT NULL,
@@ -39,7 +43,9 @@ CREATE TABLE resources (
     -- Instances only.
     index_in_series     BIGINT,
     -- Series only.
-    expected_instances  BIGINT
+    expected_instances  BIGINT,
+    -- Patients only: the place in the recycling list; NULL if protected.
+    recycling_order     BIGINT
 );
 
 -- The one index whose keys arrive in random order.
@@ -49,12 +55,15 @@ CREATE INDEX resources_children ON resources (parent_id, public_id);
 CREATE INDEX resources_identifier ON resources (identifier);
 CREATE INDEX resources_unstable ON resources (last_update) WHERE is_stable = 0;
 
--- Normalized values of the identifying tags of patients, studies and series.
+CREATE INDEX resources_recycling ON resources (recycling_order) WHERE recycling_order IS NOT NULL;
+
+-- Normalized values of the main tags of patients, studies (with their patients') and series; one row
+-- for each value of a multi-valued tag and for each group of a person's name.
 CREATE TABLE search (
     resource_id         BIGINT NOT NULL REFERENCES resources (internal_id) ON DELETE CASCADE,
     tag                 BIGINT NOT NULL,
     value               $text NOT NULL,
-    PRIMARY KEY (resource_id, tag)
+    PRIMARY KEY (resource_id, tag, value)
 ) $clustered;
 
 CREATE INDEX search_value ON search (tag, value, resource_id);
@@ -72,11 +81,22 @@ CREATE TABLE attachments (
     PRIMARY KEY (resource_id, content_type)
 ) $clustered;
 
+-- Metadata that were written after the resource was stored.
+CREATE TABLE metadata (
+    resource_id         BIGINT NOT NULL REFERENCES resources (internal_id) ON DELETE CASCADE,
+    code                BIGINT NOT NULL,
+    value               $text NOT NULL,
+    revision            BIGINT NOT NULL,
+    PRIMARY KEY (resource_id, code)
+) $clustered;
+
 CREATE TABLE labels (
     resource_id         BIGINT NOT NULL REFERENCES resources (internal_id) ON DELETE CASCADE,
     label               $text NOT NULL,
     PRIMARY KEY (resource_id, label)
 ) $clustered;
+
+CREATE INDEX labels_label ON labels (label, resource_id);
 
 CREATE TABLE changes (
     seq                 $rowid,
@@ -86,6 +106,25 @@ CREATE TABLE changes (
 );
 
 CREATE INDEX changes_resource ON changes (resource_id);
+
+-- What was sent to whom; kept when the resource is deleted.
+CREATE TABLE exports (
+    seq                 $rowid,
+    level               SMALLINT NOT NULL,
+    public_id           $text NOT NULL,
+    remote_modality     $text NOT NULL,
+    patient_id          $text NOT NULL,
+    study_instance_uid  $text NOT NULL,
+    series_instance_uid $text NOT NULL,
+    sop_instance_uid    $text NOT NULL,
+    exported_at         BIGINT NOT NULL
+);
+
+-- Settings that outlive a restart and are shared by the servers of one archive.
+CREATE TABLE properties (
+    name                $text PRIMARY KEY,
+    value               $text NOT NULL
+) $clustered;
 
 -- Blobs that no row refers to any more; removed from the storage area after the transaction, and
 -- again after a crash.
