@@ -39,7 +39,7 @@ __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
 
 Endpoint: TypeAlias = tuple[str, int]
 
-_REPEATED_ANSWERS_BYTES = 16 * 1024 * 1024
+_REPEATED_ANSWERS_BYTES = 128 * 1024 * 1024
 _BACKLOG = 2048
 _MIB = 1024 * 1024
 _STOP_DEADLINE_S = 10.0

@@ -176,8 +176,8 @@ class DirectAnswers:
         except Exception:  # noqa: BLE001 - the normal way meets it again and answers it
             return None
 
-    def repeat(self, client: str, request: bytes) -> bytes | None:
-        """Answer a request like one that was answered before, or ``None``.
+    def repeat(self, client: str, request: bytes) -> Repeatable | None:
+        """Find the answer to a request like one that was answered before, or ``None``.
 
         The middleware runs as for every request, so it is still the one that admits the caller.
         """
@@ -191,24 +191,18 @@ class DirectAnswers:
                 _finish(process_response(known.req, known.resp, None, True))  # noqa: FBT003
         except Exception:  # noqa: BLE001 - the normal way meets it again and answers it
             return None
-        return known.answer
+        return known
 
     def _run(self, req: DirectRequest, immediate: _Immediate, parameters: dict[str, str]) -> Answer:
         resp = DirectResponse()
-        try:
-            for process_request in self._before:
-                _finish(process_request(req, resp))
-            _finish(immediate.responder(req, resp, **parameters))
-            head = resp.format_head()
-            for process_response in self._after:
-                _finish(process_response(req, resp, None, True))  # noqa: FBT003 - Falcon's order
-        except BaseException:
-            if resp.file is not None:
-                resp.file.close()
-            raise
-        if resp.file is not None:
-            return Answer(head, resp.file)
-        body, resp.data = cast(bytes, resp.data), None
+        for process_request in self._before:
+            _finish(process_request(req, resp))
+        _finish(immediate.responder(req, resp, **parameters))
+        head = resp.format_head()
+        for process_response in self._after:
+            _finish(process_response(req, resp, None, True))  # noqa: FBT003 - Falcon's order
+        body = cast(bytes, resp.data) if resp.file is None else resp.file
+        resp.data = resp.file = None
         return Answer(head, body, req, resp) if immediate.is_lasting else Answer(head, body)
 
 
@@ -281,7 +275,10 @@ class DirectProtocol(LimitedProtocol):
             return False
         self._last_arrival = self.loop.time()
         self._unset_keepalive_if_required()
-        self.transport.write(answer)
+        if answer.file is None:
+            self.transport.write(answer.answer)
+        else:
+            send_file(self.transport, answer.answer, answer.file)
         self.on_response_complete()
         return True
 
@@ -303,22 +300,24 @@ class DirectProtocol(LimitedProtocol):
         self.on_response_complete()
 
     def _write(self, answer: Answer) -> None:
-        if isinstance(answer.body, FileRange):
-            send_file(self.transport, answer.head, answer.body)
-        elif answer.req is None and len(answer.body) > _SHORT_BODY:
-            self.transport.writelines((answer.head, answer.body))
+        head, body = answer.head, answer.body
+        if isinstance(body, FileRange):
+            send_file(self.transport, head, body)
+            self._remember(answer, head, body)
+        elif answer.req is None and len(body) > _SHORT_BODY:
+            self.transport.writelines((head, body))
         else:
-            whole = answer.head + answer.body
+            whole = head + body
             self.transport.write(whole)
             self._remember(answer, whole)
 
-    def _remember(self, answer: Answer, whole: bytes) -> None:
+    def _remember(self, answer: Answer, data: bytes, file: FileRange | None = None) -> None:
         """Keep an answer if the bytes that were parsed are its request and nothing else."""
         request, client = self._request, self.client
         if answer.req is None or answer.resp is None or request is None or client is None:
             return
         if self._left == _MOST_AT_ONCE - 1 and request.find(_END_OF_HEAD) == len(request) - 4:
-            repeatable = Repeatable(answer.req, answer.resp, whole)
+            repeatable = Repeatable(answer.req, answer.resp, data, file)
             self.answers.repeated.add(client[0], request, repeatable, generation=self._generation)
 
     def _is_plain(self) -> bool:

@@ -9,7 +9,7 @@ until the next transaction of the index (Decision 0011).
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from isocenter.http.exchange import DirectRequest, DirectResponse
+from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
 
 __all__ = ["Repeatable", "RepeatedAnswers"]
 
@@ -26,12 +26,15 @@ class Repeatable:
     Attributes
     ----------
     answer
-        Head and body.
+        Head and body, or the head only.
+    file
+        The body if it is a part of a file.
     """
 
     req: DirectRequest
     resp: DirectResponse
     answer: bytes
+    file: FileRange | None = None
 
 
 class RepeatedAnswers:
@@ -44,6 +47,10 @@ class RepeatedAnswers:
         learns of its success.
     capacity_bytes
         Room for requests and answers; when it is full, all are forgotten.
+
+    Notes
+    -----
+    Files count by their length, as they stay open and their pages mapped.
     """
 
     def __init__(self, get_generation: Callable[[], int], capacity_bytes: int) -> None:
@@ -68,8 +75,12 @@ class RepeatedAnswers:
             All bytes of one request.
         """
         if self._generation != self._get_generation():
+            self._forget()
             return None
-        return self._answers.get((client, request))
+        known = self._answers.get((client, request))
+        if known is None or known.file is None:
+            return known
+        return known if known.file.file.is_cached(known.file.start, known.file.stop) else None
 
     def add(self, client: str, request: bytes, answer: Repeatable, *, generation: int) -> None:
         """Keep an answer.
@@ -80,12 +91,17 @@ class RepeatedAnswers:
             What `begin` told before the answer was made; if a transaction has ended since, the
             answer may be the older one and is not kept.
         """
-        size = len(request) + len(answer.answer)
-        if generation != self._get_generation() or len(answer.answer) > _LARGEST_ANSWER_BYTES:
+        size = len(request) + len(answer.answer) + len(answer.file or b"")
+        is_long = len(answer.answer) > _LARGEST_ANSWER_BYTES or size > self._capacity_bytes
+        if is_long or generation != self._get_generation():
             return
         if generation != self._generation or self._size_bytes + size > self._capacity_bytes:
-            self._answers.clear()
-            self._size_bytes = 0
+            self._forget()
             self._generation = generation
         self._answers[client, request] = answer
         self._size_bytes += size
+
+    def _forget(self) -> None:
+        """Let go of all answers, and so of files that may have been deleted."""
+        self._answers.clear()
+        self._size_bytes = 0

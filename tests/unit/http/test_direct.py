@@ -411,5 +411,7 @@ async def test_protocol_repeated_answer_is_counted_and_access_checked() -> None:
         "127.0.0.1", request, Repeatable(built.req, built.resp, b"whole"), generation=0
     )
     seen.clear()
-    assert answers.repeat("127.0.0.1", request) == b"whole"
+    repeated = answers.repeat("127.0.0.1", request)
+    assert repeated is not None
+    assert repeated.answer == b"whole"
     assert seen == ["request", "response"]
