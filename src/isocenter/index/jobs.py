@@ -39,6 +39,12 @@ _MOST_FORGOTTEN = 1000
 # Another server that waits for the end of a job must have the time to see it.
 _SHARED_GRACE_US = 60_000_000
 
+_RECOVERED = {
+    Recovery.RESUME: "list_orphaned_jobs",
+    Recovery.PAUSE: "list_unfinished_jobs",
+    Recovery.FORGET: "list_forgotten_jobs",
+}
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -197,15 +203,16 @@ class DatabaseJobs:
 
     def recover(self, owner: str, recovery: Recovery) -> int:
         """Take care of the jobs of servers that have ended (see `JobStore.recover`)."""
-        is_pausing = recovery is Recovery.PAUSE
-        statement = "list_unfinished_jobs" if is_pausing else "list_orphaned_jobs"
-        state = JobState.PAUSED if is_pausing else JobState.PENDING
+        statement = _RECOVERED[recovery]
+        state = JobState.PAUSED if recovery is Recovery.PAUSE else JobState.PENDING
         keys = {"owner": owner, "since": now_us() - _DEAD_AFTER_US}
 
         def change(tx: Transaction) -> int:
             tx.run("forget_dead_owners", {"since": keys["since"]})
             job_ids = [row[0] for row in tx.rows(statement, keys)]
-            if job_ids:
+            if job_ids and recovery is Recovery.FORGET:
+                tx.run("delete_jobs", {"job_ids": job_ids})
+            elif job_ids:
                 tx.run("set_job_state", {"state": int(state), "job_ids": job_ids})
             return len(job_ids)
 

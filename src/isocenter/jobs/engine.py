@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from isocenter.errors import (
-    BadSequenceError,
-    DeadlineExceededError,
+    BadJobStateError,
     InternalError,
     ServerError,
+    StillRunningError,
     UnknownItemError,
 )
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.kind import JobKind
-from isocenter.jobs.port import ActionResult, JobStore, Recovery
-from isocenter.jobs.records import Job, NewJob
+from isocenter.jobs.port import ActionResult, JobCounts, JobStore, Recovery
+from isocenter.jobs.records import FailedItem, Job, JobFilter, NewJob
 from isocenter.jobs.runner import RunBlocking, Runner
 from isocenter.jobs.states import Action, JobState
 from isocenter.jobs.waiting import Waiters
@@ -142,7 +142,7 @@ class Engine:
 
         Raises
         ------
-        DeadlineExceededError
+        StillRunningError
             If it does not end in time; it goes on.
         DuplicateResourceError
             If its idempotency key belongs to a different job.
@@ -163,7 +163,7 @@ class Engine:
 
         Raises
         ------
-        DeadlineExceededError
+        StillRunningError
             If it does not end in time; it goes on.
         UnknownItemError
             If there is no such job, or it was deleted meanwhile.
@@ -187,7 +187,7 @@ class Engine:
                 job = await future
         except TimeoutError as error:
             message = f"the job still runs; its state is at /jobs/{job_id}"
-            raise DeadlineExceededError(message) from error
+            raise StillRunningError(message) from error
         if job is None:
             raise _forgotten()
         return job
@@ -199,6 +199,26 @@ class Engine:
             job = await self._run_blocking(self._store.lookup, job_id)
             if (job is None or job.is_finished) and not future.done():
                 future.set_result(job)
+
+    async def lookup(self, job_id: str) -> Job | None:
+        """Read a job, or ``None``."""
+        return await self._run_blocking(self._store.lookup, job_id)
+
+    async def find(self, selection: JobFilter) -> list[Job]:
+        """List jobs in the order of their submission."""
+        return await self._run_blocking(self._store.find, selection)
+
+    async def list_ids(self, selection: JobFilter) -> list[str]:
+        """List identifiers of jobs; in alphabetical order if nothing is skipped or limited."""
+        return await self._run_blocking(self._store.list_ids, selection)
+
+    async def list_failed_items(self, job_id: str, *, limit: int) -> list[FailedItem]:
+        """List what a job could not deal with."""
+        return await self._run_blocking(partial(self._store.list_failed_items, job_id, limit=limit))
+
+    async def count(self) -> JobCounts:
+        """Count the jobs of each state."""
+        return await self._run_blocking(self._store.count)
 
     async def act(self, job_id: str, action: Action) -> ActionResult:
         """Pause, resume, cancel or resubmit a job; a running one at the end of its step."""
@@ -222,19 +242,17 @@ class Engine:
         ------
         UnknownItemError
             If there is no such job.
-        BadSequenceError
+        BadJobStateError
             If it is not finished, nothing failed, or its kind cannot.
         """
         job = await self._run_blocking(self._store.lookup, job_id)
         if job is None:
             raise UnknownItemError("there is no such job")
         if not job.is_finished:
-            raise BadSequenceError("the job has not ended")
-        failed = await self._run_blocking(
-            partial(self._store.list_failed_items, job_id, limit=_MOST_FAILED_ITEMS)
-        )
+            raise BadJobStateError("the job has not ended")
+        failed = await self.list_failed_items(job_id, limit=_MOST_FAILED_ITEMS)
         if not failed:
-            raise BadSequenceError("no item of the job has failed")
+            raise BadJobStateError("no item of the job has failed")
         return await self.submit(self._kinds[job.kind].build_retry(job, failed))
 
     async def delete(self, job_id: str) -> bool:

@@ -46,7 +46,7 @@ class JobKind(Protocol):
 
         Raises
         ------
-        BadSequenceError
+        BadJobStateError
             If this kind cannot.
         """
         ...

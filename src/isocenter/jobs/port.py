@@ -20,6 +20,9 @@ class Recovery(Enum):
     PAUSE = "pause"
     """They wait until somebody resumes them (``--no-jobs``)."""
 
+    FORGET = "forget"
+    """All jobs are forgotten, finished or not (``SaveJobs`` is false)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.jobs import CountingKind
 
 from isocenter.errors import (
-    BadSequenceError,
+    BadJobStateError,
     DatabaseUnavailableError,
-    DeadlineExceededError,
     InternalError,
     MissingFileError,
+    StillRunningError,
     UnknownItemError,
 )
 from isocenter.index import sqlite
@@ -22,56 +23,10 @@ from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import CANCELED, Apply, FailedItem, Job, JobFilter, NewJob, Step
+from isocenter.jobs.records import CANCELED, Job, JobFilter, NewJob, Step
 from isocenter.jobs.states import Action, JobState
 
 _DEADLINE_S = 20.0
-
-
-class Counting:
-    """Counts to ``arguments["to"]``, a step a number; waits for the gate before each step."""
-
-    name = "Counting"
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.begun: list[tuple[str, int]] = []
-        self.closed: list[str] = []
-        self.abandoned: list[str] = []
-
-    async def run(self, job: Job) -> AsyncIterator[Step]:
-        start = (job.checkpoint or {}).get("at", 0)
-        try:
-            for number in range(start, job.arguments["to"]):
-                self.begun.append((job.job_id, number))
-                await self.gate.wait()
-                if number == job.arguments.get("fail_at"):
-                    raise MissingFileError("gone", payload={"Type": "T", "Content": [1]})
-                if number == job.arguments.get("break_at"):
-                    raise ZeroDivisionError
-                failed = (
-                    [FailedItem(str(number), 15, "bad")]
-                    if number in job.arguments.get("bad", ())
-                    else []
-                )
-                yield Step(
-                    {"at": number + 1},
-                    100 * (number + 1) // job.arguments["to"],
-                    {"Count": number + 1},
-                    failed_items=failed,
-                )
-        finally:
-            self.closed.append(job.job_id)
-
-    def abandon(self, job: Job) -> Apply | None:
-        def apply(_: Any) -> None:
-            self.abandoned.append(job.job_id)
-
-        return apply
-
-    def build_retry(self, job: Job, failed: list[FailedItem]) -> NewJob:
-        return NewJob(self.name, {"to": len(failed)})
 
 
 class Case:
@@ -79,7 +34,7 @@ class Case:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.kind = Counting()
+        self.kind = CountingKind()
         self.saved: list[Job] = []
 
     @asynccontextmanager
@@ -231,7 +186,7 @@ async def test_waiting_job_can_be_paused_and_canceled(case: Case) -> None:
 async def test_who_waits_too_long_is_told_where_to_look(case: Case) -> None:
     case.kind.gate.clear()
     async with case.start() as engine:
-        with pytest.raises(DeadlineExceededError, match="/jobs/"):
+        with pytest.raises(StillRunningError, match="/jobs/"):
             await engine.run(_new(), 0.01)
         case.kind.gate.set()
 
@@ -274,7 +229,7 @@ async def test_unfinished_jobs_wait_if_the_start_says_so(case: Case) -> None:
 
 
 async def test_job_put_aside_is_taken_up_when_it_is_due(case: Case) -> None:
-    class Hesitating(Counting):
+    class Hesitating(CountingKind):
         async def run(self, job: Job) -> AsyncIterator[Step]:
             if job.checkpoint is None:
                 yield Step({"tried": 1}, retry_after_s=0.05)
@@ -293,7 +248,7 @@ async def test_failed_items_are_dealt_with_by_a_new_job(case: Case) -> None:
         retried = await engine.retry_failed(job.job_id)
         ended = await engine.wait(retried.job_id, _DEADLINE_S)
         assert ended.content == {"Count": 2}
-        with pytest.raises(BadSequenceError):
+        with pytest.raises(BadJobStateError):
             await engine.retry_failed(retried.job_id)
         with pytest.raises(UnknownItemError):
             await engine.retry_failed("unknown")

@@ -68,6 +68,10 @@ AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
 SELECT job_id FROM jobs WHERE state IN (0, 1, 5) AND owner <> :owner
 AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
 
+-- name: list_forgotten_jobs
+SELECT job_id FROM jobs WHERE owner <> :owner
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+
 -- name: set_job_state
 UPDATE jobs SET state = :state, owner = '', resume_at = NULL WHERE job_id IN :job_ids[text];
 
