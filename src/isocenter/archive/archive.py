@@ -10,6 +10,7 @@ from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
@@ -57,6 +58,7 @@ class Archive:
     storage: Storage
     exporter: Exporter
     job_outputs: JobOutputs
+    editor: InstanceEditor
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -113,6 +115,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         exporter=Exporter(workers, storage),
+        editor=InstanceEditor(workers, storage, default_encoding),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
     )
 

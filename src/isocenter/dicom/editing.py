@@ -212,6 +212,8 @@ class _EditRules:
             return self._pass(element)
         if tag in self._edit.regenerate:
             return self._replace_uids(element)
+        if tag == _PATIENT_ID and self._edit.profile is not None:
+            return self._replace_patient_id(element)
         if tag in self._removed:
             return Action.REMOVE
         return self._decide_by_rules(element)
@@ -247,6 +249,10 @@ class _EditRules:
         if element.path and not is_text and element.vr not in {"AE", "DS", "UI", "UR"}:
             return Action.REMOVE
         return NewElement(element.vr, b"")
+
+    def _replace_patient_id(self, element: Element) -> Decision:
+        text = self._facts.character_set.decode(element.value.rstrip(b" \0"))
+        return NewElement("LO", self._edit.pseudonyms.replace_patient_id(text).encode())
 
     def _replace_uids(self, element: Element) -> Decision:
         text = element.value.rstrip(b" \0").decode("ascii", "replace")

@@ -7,6 +7,7 @@ from isocenter.rest import (
     documentation,
     instances,
     jobs,
+    modification,
     resources,
     system,
     tools,
@@ -25,5 +26,6 @@ ROUTES: tuple[Route, ...] = (
     *tools.ROUTES,
     *jobs.ROUTES,
     *archives.ROUTES,
+    *modification.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

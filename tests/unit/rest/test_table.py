@@ -22,7 +22,7 @@ HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR
 # Arguments without which a route has nothing to answer.
 NEEDED = {"/tools/generate-uid": "?level=study", "/tools/create-archive": "?resources="}
 # Last parts of the addresses of questions that are asked with POST.
-READING_POSTS = {"lookup", "archive", "create-archive"}
+READING_POSTS = {"lookup", "archive", "create-archive", "modify", "anonymize"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
