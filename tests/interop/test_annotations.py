@@ -1,6 +1,6 @@
 """Metadata and attachments: the same steps on both servers. Orthanc 1.10 has no labels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -74,10 +74,18 @@ def _get_paths(pair: Pair) -> list[str]:
     return [f"/{level}/{min(pair.orthanc.request('GET', f'/{level}').json())}" for level in _LEVELS]
 
 
+def _list_names(pair: Pair, names: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Pair resources with names: all of them at two levels and where there is no resource."""
+    patient, study, series, instance = _get_paths(pair)
+    few = names[:2]
+    yield from ((patient, few), (study, names), (series, few), (instance, names))
+    yield "/studies/nobody", names
+
+
 def _write_metadata(pair: Pair) -> Iterator[Difference]:
-    for path in (*_get_paths(pair), "/studies/nobody"):
+    for path, names in _list_names(pair, _METADATA):
         folder = f"{path}/metadata"
-        for name in _METADATA:
+        for name in names:
             yield from _ask(pair, "GET", f"{folder}/{name}")
             yield from _ask(pair, "DELETE", f"{folder}/{name}")
             for value in (b"value", b"", "Ωμέγα\r\n<b>".encode()):
@@ -92,9 +100,9 @@ def _write_metadata(pair: Pair) -> Iterator[Difference]:
 
 
 def _write_attachments(pair: Pair) -> Iterator[Difference]:
-    for path in (*_get_paths(pair), "/studies/nobody"):
+    for path, names in _list_names(pair, _ATTACHMENTS):
         folder = f"{path}/attachments"
-        for name in _ATTACHMENTS:
+        for name in names:
             yield from _ask(pair, "DELETE", f"{folder}/{name}")
             yield from _ask(pair, "PUT", f"{folder}/{name}", b"a,b\n" * 50)
             for end in _ENDS:
