@@ -6,6 +6,7 @@ from isocenter.rest import (
     changes,
     documentation,
     instances,
+    jobs,
     labels,
     metadata,
     resources,
@@ -27,5 +28,6 @@ ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
     *documentation.ROUTES,
     *tools.ROUTES,
+    *jobs.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
