@@ -6,7 +6,7 @@ wrong with it before it writes anything, so that it can fail without the others.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from isocenter.dicom.levels import Level
 from isocenter.errors import (
@@ -44,6 +44,15 @@ class Address:
         return {"level": int(self.level), "public_id": self.public_id}
 
 
+class Tagged(Protocol):
+    """A value that is in the index."""
+
+    @property
+    def tag(self) -> str:
+        """Its entity tag, without quotes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """What must hold for a change.
@@ -75,7 +84,7 @@ class Condition:
             message = 'the header "If-Match" is needed, as "CheckRevisions" is true'
             raise RevisionConflictError(message)
 
-    def check(self, present: str) -> None:
+    def check(self, present: Tagged) -> None:
         """Compare with the entity tag of the present value.
 
         Raises
@@ -84,7 +93,7 @@ class Condition:
             If the change must not be made.
         """
         self.demand()
-        if self.tag is not None and self.tag != present:
+        if self.tag is not None and self.tag != present.tag:
             raise RevisionConflictError
 
 

@@ -66,7 +66,7 @@ def write_attachment(
     """
     resource_id, present = _find_attachment(batch, address, attachment.content_type)
     if present is not None:
-        condition.check(present.tag)
+        condition.check(present)
     return _write_attachment(batch, resource_id, attachment, present=present, now=now)
 
 
@@ -109,7 +109,7 @@ def delete_attachment(
     resource_id, present = _find_attachment(batch, address, content_type)
     if present is None:
         raise UnknownResourceError
-    condition.check(present.tag)
+    condition.check(present)
     keys = {"resource_id": resource_id, "content_type": content_type}
     batch.tx.run("delete_attachment", keys)
     _drop_blob(batch, present.attachment)

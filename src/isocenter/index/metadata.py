@@ -141,7 +141,7 @@ def write_metadata(
     row = get_row(batch.tx, "lookup_metadata", keys)
     revision = 0
     if (present := _get_value(row, code)) is not None:
-        condition.check(present.tag)
+        condition.check(present)
         revision = present.revision + 1
     written = MetadataValue(value, revision)
     batch.tx.run(
@@ -170,6 +170,6 @@ def delete_metadata(
     present = _get_value(row, code)
     if present is None:
         raise UnknownResourceError
-    condition.check(present.tag)
+    condition.check(present)
     batch.tx.run("delete_metadata", {"resource_id": row[0], "code": code})
     batch.add_change(ChangeType.UPDATED_METADATA, row[0], now)
