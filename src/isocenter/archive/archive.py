@@ -4,14 +4,18 @@ import hashlib
 import socket
 from dataclasses import dataclass
 
+from isocenter.archive.annotations import Annotations
+from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.exporting import Exporter
+from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
+from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
@@ -41,10 +45,14 @@ class Archive:
 
     Attributes
     ----------
+    registry
+        Names of metadata and attachments.
     server_identifier
         Names this server in a database shared by several.
     """
 
+    annotations: Annotations
+    attachments: Attachments
     browse: Browse
     changes: ChangeLog
     content: ContentReader
@@ -52,6 +60,7 @@ class Archive:
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
+    registry: Registry
     server_identifier: str
     workers: Workers
     stability: Stability
@@ -95,9 +104,23 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         is_compressed=configuration.boolean("StorageCompression"),
         default_encoding=default_encoding,
     )
-    deleter = Deleter(workers, database, storage)
     ingest = Ingest(workers, database, storage, ingest_options)
+    deleter = Deleter(workers, database, storage)
+    registry = build_registry(configuration)
+    writes = GroupWrites(workers, database)
+    has_checked_revisions = configuration.boolean("CheckRevisions")
     return Archive(
+        annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
+        attachments=Attachments(
+            workers,
+            database,
+            storage,
+            blobs=ingest.blobs,
+            writes=writes,
+            content_types=registry.content_types,
+            on_removal=deleter.wake,
+            has_checked_revisions=has_checked_revisions,
+        ),
         browse=Browse(workers),
         changes=ChangeLog(workers),
         content=ContentReader(
@@ -110,6 +133,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        registry=registry,
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),

@@ -3,10 +3,13 @@
 from isocenter.http.routes import Route
 from isocenter.rest import (
     archives,
+    attachments,
     changes,
     documentation,
     instances,
     jobs,
+    labels,
+    metadata,
     modification,
     resources,
     system,
@@ -20,6 +23,9 @@ ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
+    *metadata.ROUTES,
+    *attachments.ROUTES,
+    *labels.ROUTES,
     *changes.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,
