@@ -8,14 +8,17 @@ from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.exports import ExportLog
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.protection import Protection
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
 from isocenter.index.port import Database
-from isocenter.index.records import Overwrite
+from isocenter.index.read_only import ReadOnlyDatabase
+from isocenter.index.records import Overwrite, Quota, Rules
 from isocenter.storage.port import Storage
 
 __all__ = ["Archive", "build_archive"]
@@ -23,6 +26,8 @@ __all__ = ["Archive", "build_archive"]
 _KIB = 1024
 _MIB = 1024 * 1024
 _TEMPORARY_AGE_S = 24 * 3600.0
+# A value of the option MaximumStorageMode.
+_RECYCLE = "Recycle"
 # Values of the option OverwriteInstances.
 _OVERWRITE = {
     "Never": Overwrite.NEVER,
@@ -39,30 +44,38 @@ class Archive:
     ----------
     server_identifier
         Names this server in a database shared by several.
+    is_read_only
+        Nothing of it may change.
     """
 
     browse: Browse
     changes: ChangeLog
     content: ContentReader
     deleter: Deleter
+    exports: ExportLog
     ingest: Ingest
+    protection: Protection
     uploads: Uploads
     main_tags: MainTags
     server_identifier: str
     workers: Workers
     stability: Stability
     storage: Storage
+    is_read_only: bool
 
     async def start(self) -> None:
-        """Begin the work that the archive does by itself.
+        """Begin the work that the archive does by itself; there is none if it is read-only.
 
         Raises
         ------
         StorageUnavailableError
             If the storage cannot be written to.
         """
+        if self.is_read_only:
+            return
         await self.workers.run(self.storage.check_writable)
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
+        await self.workers.run(self.deleter.recycle_excess)
         self.deleter.start()
         self.stability.start()
 
@@ -75,35 +88,74 @@ class Archive:
 
 
 def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
-    """Put the use cases together as the configuration asks."""
+    """Put the use cases together as the configuration asks.
+
+    References
+    ----------
+    Orthanc: ReadOnly ignores compression, MD5, overwriting and limits (behaviour manual §36.5)
+    """
+    is_read_only = configuration.boolean("ReadOnly")
+    if is_read_only:
+        database = ReadOnlyDatabase(database)
+    rules = _get_rules(configuration)
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_main_tags()
     default_encoding = configuration.text("DefaultEncoding")
-    ingest_options = IngestOptions(
-        main_tags=main_tags,
-        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
-        default_encoding=default_encoding,
+    deleter = Deleter(workers, database, storage, rules)
+    ingest = Ingest(
+        workers,
+        database,
+        storage,
+        _get_ingest_options(configuration, main_tags, rules),
+        on_removals=deleter.wake_from_thread,
     )
-    ingest = Ingest(workers, database, storage, ingest_options)
     return Archive(
         browse=Browse(workers),
-        changes=ChangeLog(workers),
+        changes=ChangeLog(workers, has_deletions=rules.logs_deletions),
         content=ContentReader(
             workers,
             storage,
             default_encoding=default_encoding,
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
-        deleter=Deleter(workers, database, storage),
+        deleter=deleter,
+        exports=ExportLog(workers, is_enabled=configuration.boolean("LogExportedResources")),
         ingest=ingest,
+        protection=Protection(workers),
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        is_read_only=is_read_only,
+    )
+
+
+def _get_rules(configuration: Configuration) -> Rules:
+    return Rules(
+        quota=Quota(
+            maximum_disk_size=configuration.integer("MaximumStorageSize") * _MIB,
+            maximum_patients=configuration.integer("MaximumPatientCount"),
+            is_recycling=configuration.text("MaximumStorageMode") == _RECYCLE,
+        ),
+        logs_deletions=configuration.boolean("Isocenter.LogDeletions"),
+        keeps_replaced=configuration.boolean("Isocenter.OverwriteInPlace"),
+    )
+
+
+def _get_ingest_options(
+    configuration: Configuration, main_tags: MainTags, rules: Rules
+) -> IngestOptions:
+    return IngestOptions(
+        main_tags=main_tags,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
+        default_encoding=configuration.text("DefaultEncoding"),
+        rules=rules,
+        keeps_files=configuration.boolean("StoreDicom"),
+        is_read_only=configuration.boolean("ReadOnly"),
     )
 
 

@@ -15,6 +15,7 @@ from itertools import islice
 from isocenter.clock import now
 from isocenter.dicom.levels import Level
 from isocenter.errors import MissingFileError
+from isocenter.index.deletion import delete_resource, forget_removals
 from isocenter.index.port import Database
 from isocenter.index.reading import (
     find_existing_attachments,
@@ -22,7 +23,6 @@ from isocenter.index.reading import (
     get_public_id,
     read_attachments,
 )
-from isocenter.index.writing import delete_resource, forget_removals
 from isocenter.storage.port import Storage
 
 __all__ = ["Damage", "Report", "reconcile"]

@@ -1,17 +1,31 @@
 """Every route of the REST API, once: routing, permissions, OpenAPI and tests read this table."""
 
 from isocenter.http.routes import Route
-from isocenter.rest import changes, documentation, instances, resources, system, tools, uploads
+from isocenter.rest import (
+    changes,
+    deletion,
+    documentation,
+    exports,
+    instances,
+    protection,
+    resources,
+    system,
+    tools,
+    uploads,
+)
 
 __all__ = ["ROUTES"]
 
 ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
+    *protection.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
     *changes.ROUTES,
+    *exports.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,
     *tools.ROUTES,
+    *deletion.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

@@ -4,10 +4,11 @@ import pytest
 from tests.support.instances import NOON, IndexCase, build_new_instance, store
 
 from isocenter.dicom.levels import Level
+from isocenter.index.change_log import find_changes, forget_changes
 from isocenter.index.port import Database
-from isocenter.index.reading import find_changes, get_statistics, lookup_resource
+from isocenter.index.reading import get_statistics, lookup_resource
 from isocenter.index.records import Change, ChangeType
-from isocenter.index.writing import forget_changes, settle
+from isocenter.index.writing import settle
 
 
 def find(database: Database, **keywords: Any) -> list[int]:

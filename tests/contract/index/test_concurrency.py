@@ -11,12 +11,13 @@ from tests.support.instances import NOON, IndexCase, build_new_instance, store
 
 from isocenter.dicom.levels import Level
 from isocenter.errors import ServerError
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase
-from isocenter.index.reading import find_changes, get_statistics, list_public_ids, read_page
+from isocenter.index.reading import get_statistics, list_public_ids, read_page
 from isocenter.index.records import NewInstance, NewResource, Overwrite
-from isocenter.index.writing import delete_resource
 
 T = TypeVar("T")
 

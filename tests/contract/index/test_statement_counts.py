@@ -12,9 +12,10 @@ from tests.support.instances import (
 )
 
 from isocenter.dicom.levels import Level
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource, forget_removals
 from isocenter.index.port import Database, Transaction
 from isocenter.index.reading import (
-    find_changes,
     find_descendants,
     find_existing_attachments,
     find_identifier,
@@ -26,12 +27,7 @@ from isocenter.index.reading import (
     read_page,
 )
 from isocenter.index.records import NewResource, Overwrite
-from isocenter.index.writing import (
-    delete_resource,
-    forget_removals,
-    settle,
-    store_instances,
-)
+from isocenter.index.writing import settle, store_instances
 
 
 def count_written(database: Database, change: Callable[[Transaction], Any]) -> int:

@@ -16,7 +16,9 @@ UNKNOWN = "-".join(["11111111"] * 5)
 EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
 READ_ROUTES = [route for route in ROUTES if route.method == "GET"]
 EVERY_READ_ROUTE = pytest.mark.parametrize("route", READ_ROUTES, ids=lambda r: r.path)
-WITH_IDENTIFIER = [route for route in ROUTES if "{public_id}" in route.path]
+# Orthanc answers 400 where the patient is unknown (behaviour manual §9.2).
+ODD = "/patients/{public_id}/protected"
+WITH_IDENTIFIER = [route for route in ROUTES if "{public_id}" in route.path and route.path != ODD]
 HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
 # Arguments without which a route has nothing to answer.
 NEEDED = {"/tools/generate-uid": "?level=study"}
@@ -123,7 +125,7 @@ async def test_identifier_of_another_level_is_404(api: Api) -> None:
 
 
 async def test_directory_answers_the_names_of_its_children(api: Api) -> None:
-    names = "generate-uid lookup metrics-prometheus now now-local reset shutdown"
+    names = "bulk-delete generate-uid lookup metrics-prometheus now now-local reset shutdown"
     assert await api.get_json("/tools") == names.split()
     assert (await api.request("HEAD", "/tools")).status_code == 200
     assert (await api.request("POST", "/tools")).status_code == 405
