@@ -26,6 +26,8 @@ class ReadOnlyDatabase:
         self._database = database
         self.reads_inline = database.reads_inline
         self.is_exclusive = database.is_exclusive
+        # Nothing that was read through this one ever becomes untrue by a change of ours.
+        self.generation = database.generation
 
     def read(self, query: Callable[[Transaction], T]) -> T:
         """Run a query on a consistent snapshot (see `Database.read`)."""

@@ -74,6 +74,7 @@ ROUTES = (
         details="One entry for each patient, study, series or instance that was sent, if the "
         "option `LogExportedResources` is true.",
         is_immediate=True,
+        is_lasting=True,
     ),
     Route(
         "DELETE",

@@ -40,6 +40,7 @@ ROUTES = (
         answer="text/plain",
         statuses=(200, 400),
         is_immediate=True,
+        is_lasting=True,
     ),
     Route(
         "PUT",
