@@ -24,6 +24,7 @@ __all__ = [
     "find_removals",
     "get_public_id",
     "get_statistics",
+    "has_resource",
     "list_public_ids",
     "lookup_dicom_attachment",
     "lookup_resource",
@@ -134,6 +135,11 @@ def measure_resource(tx: Transaction, level: Level, public_id: str) -> ResourceS
         size.dicom_disk_size += int(dicom)
         size.dicom_uncompressed_size += int(dicom_uncompressed)
     return size
+
+
+def has_resource(tx: Transaction, level: Level, public_id: str) -> bool:
+    """Tell whether there is such a resource."""
+    return tx.row("lookup_internal_id", {"level": int(level), "public_id": public_id}) is not None
 
 
 def lookup_dicom_attachment(tx: Transaction, public_id: str) -> DicomAttachment | None:

@@ -13,7 +13,7 @@ from tests.support.instances import (
 
 from isocenter.dicom.levels import Level
 from isocenter.index.change_log import find_changes
-from isocenter.index.deletion import delete_resource, forget_removals
+from isocenter.index.deletion import delete_resource, delete_resources, forget_removals
 from isocenter.index.port import Database, Transaction
 from isocenter.index.reading import (
     find_descendants,
@@ -101,6 +101,22 @@ def test_delete_any_size_uses_as_many_statements(database: Database) -> None:
         )
 
     assert delete(Level.SERIES, "r7") == delete(Level.STUDY, "t") <= 9
+
+
+def test_delete_many_uses_as_many_statements(database: Database) -> None:
+    for patient in "pq":
+        paths = [f"{patient}/t{n % 5}{patient}/r{n}{patient}/i{n}{patient}" for n in range(60)]
+        store(database, *(build_new_instance(path) for path in paths))
+
+    def delete(*named: str) -> int:
+        resources = [(None, public_id) for public_id in named]
+        return count_written(
+            database,
+            lambda tx: delete_resources(tx, resources, deleted_at=NOON, logs_deletions=True),
+        )
+
+    few = delete("i0p", "r1p")
+    assert delete(*(f"i{n}q" for n in range(50)), "r51q") == few <= 12
 
 
 def test_settle_any_number_uses_as_many_statements(database: Database) -> None:
