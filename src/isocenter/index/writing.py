@@ -6,7 +6,8 @@ or for which others must go, add statements of their own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from isocenter.dicom.levels import Level
 from isocenter.index.batch import COUNTERS, Batch, delete_trees, measure_trees
@@ -27,6 +28,9 @@ from isocenter.index.recycling import find_victims
 __all__ = ["settle", "store_instances"]
 
 _NO_RULES = Rules()
+_STORED = StoreResult(is_stored=True)
+_REFUSED = StoreResult(is_stored=False)
+_FULL = StoreResult(is_stored=False, is_full=True)
 # Attachments from here on are the users' own (Orthanc REST: attachments).
 _FIRST_USER_TYPE = 1024
 _NO_TYPE = 65536
@@ -58,8 +62,7 @@ class _Ancestor:
         self.indexes: list[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True, gc=False):
     """An instance that is stored already.
 
     Attributes
@@ -82,6 +85,7 @@ class _Storing:
     def __init__(self, tx: Transaction, instances: Sequence[NewInstance], rules: Rules) -> None:
         self.tx = tx
         self.rules = rules
+        self.is_limited = not rules.quota.is_unlimited
         self.batch = Batch(tx, logs_deletions=rules.logs_deletions)
         self.instances = instances
         self.known = {
@@ -114,27 +118,24 @@ class _Storing:
         if existing is not None:
             if _is_same_file(instance, existing):
                 # A transaction whose end we did not learn of has stored this very file.
-                return StoreResult(is_stored=True)
+                return _STORED
             if not _is_to_replace(instance, existing.md5):
-                return StoreResult(is_stored=False)
-        recycled = self._make_room(instance, existing)
+                return _REFUSED
+        recycled = self._make_room(instance, existing) if self.is_limited else 0
         if recycled is None:
-            return StoreResult(is_stored=False, is_full=True)
+            return _FULL
         if existing is None:
             self._insert(instance)
-        elif self.rules.keeps_replaced:
+            return StoreResult(is_stored=True, recycled_patients=recycled) if recycled else _STORED
+        if self.rules.keeps_replaced:
             self._replace(instance, existing)
         else:
             self._remove(instance, existing.internal_id)
             self._insert(instance)
-        return StoreResult(
-            is_stored=True, has_replaced=existing is not None, recycled_patients=recycled
-        )
+        return StoreResult(is_stored=True, has_replaced=True, recycled_patients=recycled)
 
     def _make_room(self, instance: NewInstance, existing: _Known | None) -> int | None:
         """Delete the oldest patients as far as needed: how many, or ``None`` if that is no use."""
-        if self.rules.quota.is_unlimited:
-            return 0
         patient = self.ancestors.get((Level.PATIENT, instance.public_ids[0]))
         victims = find_victims(
             self.batch,
@@ -225,7 +226,8 @@ class _Storing:
                 "recycling_order": recycling_order,
             }
         )
-        self._index(internal_id, row)
+        if row.search:
+            self._index(internal_id, row)
         self.batch.counts[COUNTERS[level]] += 1
         return internal_id
 
@@ -235,6 +237,7 @@ class _Storing:
         )
 
     def _attach(self, instance: NewInstance, internal_id: int) -> None:
+        disk_size = 0
         for attachment in instance.attachments:
             self.batch.attachments.append(
                 {
@@ -248,14 +251,15 @@ class _Storing:
                     "uncompressed_md5": attachment.uncompressed_md5,
                 }
             )
-            self.batch.counts["disk_size"] += attachment.compressed_size
+            disk_size += attachment.compressed_size
             self.batch.counts["uncompressed_size"] += attachment.uncompressed_size
+        self.batch.counts["disk_size"] += disk_size
         dicom = instance.dicom
         self.known[instance.public_ids[3]] = _Known(
             internal_id,
             dicom.uncompressed_md5 if dicom else "",
             dicom.attachment_uuid if dicom else None,
-            instance.disk_size,
+            disk_size,
         )
 
     def _log_completion(
