@@ -7,6 +7,7 @@ from isocenter.rest import (
     documentation,
     exports,
     instances,
+    jobs,
     protection,
     resources,
     system,
@@ -27,5 +28,6 @@ ROUTES: tuple[Route, ...] = (
     *documentation.ROUTES,
     *tools.ROUTES,
     *deletion.ROUTES,
+    *jobs.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

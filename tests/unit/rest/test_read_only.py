@@ -24,7 +24,7 @@ HARMLESS = {
 async def test_read_only_routes_refuse_what_changes_the_archive(route: Route) -> None:
     key = (route.method, route.path)
     left = BY_KEY.get(key)
-    if route.method == "GET" or key in HARMLESS:
+    if route.method == "GET" or key in HARMLESS or route.path.startswith("/jobs/"):
         assert left is route
     elif left is not None:
         assert ("GET", route.path) in BY_KEY
@@ -47,14 +47,15 @@ async def respond(_: Any, __: Request, ___: Response) -> None:
 @pytest.mark.parametrize(
     ("permission", "is_writing", "expected"),
     [
-        (Permission.READ, False, False),
-        (Permission.WRITE, False, True),
-        (Permission.ADMINISTER, False, False),
+        (Permission.READ, None, False),
+        (Permission.WRITE, None, True),
+        (Permission.ADMINISTER, None, False),
         (Permission.ADMINISTER, True, True),
+        (Permission.WRITE, False, False),
     ],
 )
 def test_route_changes_the_archive_by_permission_or_by_its_word(
-    permission: Permission, is_writing: bool, expected: bool
+    permission: Permission, is_writing: bool | None, expected: bool
 ) -> None:
     route = Route(
         "POST", "/x", respond, "Summary", "x", permission=permission, is_writing=is_writing
