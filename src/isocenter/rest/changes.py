@@ -10,7 +10,7 @@ from isocenter.errors import BadParameterError
 from isocenter.http.answers import answer_json, answer_nothing
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Argument, Permission, Route
-from isocenter.rest.log_arguments import get_numbers
+from isocenter.rest.log_pages import answer_page, get_numbers
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "clear_changes", "list_changes"]
@@ -28,7 +28,9 @@ async def list_changes(services: Services, req: Request, resp: Response) -> None
         return
     (since, until), limit = get_numbers(req, "since", "to")
     page = await log.find(since=since, until=until, limit=limit, types=_get_types(req))
-    answer_json(resp, _describe_page(page))
+    await answer_page(
+        services, resp, describe=lambda: _describe_page(page), length=len(page.changes)
+    )
 
 
 def _get_types(req: Request) -> list[ChangeType]:

@@ -24,10 +24,16 @@ _decode = msgspec.json.Decoder().decode
 
 async def delete_many(services: Services, req: Request, resp: Response) -> None:
     """Orthanc REST: POST /tools/bulk-delete."""
-    entries = [_parse_entry(entry) for entry in _parse_resources(await read_body(req))]
-    known = [entry for entry in entries if _PUBLIC_ID.fullmatch(entry[1])]
-    await services.archive.deleter.delete_many(known)
+    body = await read_body(req)
+    named = await services.archive.workers.run(_parse_body, body)
+    await services.archive.deleter.delete_many(named)
     answer_nothing(resp)
+
+
+def _parse_body(body: bytes) -> list[tuple[Level | None, str]]:
+    """Read which resources are named, those left out that cannot exist."""
+    entries = [_parse_entry(entry) for entry in _parse_resources(body)]
+    return [entry for entry in entries if _PUBLIC_ID.fullmatch(entry[1])]
 
 
 def _parse_resources(body: bytes) -> list[Any]:

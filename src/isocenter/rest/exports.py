@@ -8,7 +8,7 @@ from isocenter.clock import format_timestamp
 from isocenter.http.answers import answer_json, answer_nothing
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Argument, Permission, Route
-from isocenter.rest.log_arguments import get_numbers
+from isocenter.rest.log_pages import answer_page, get_numbers
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "clear_exports", "list_exports"]
@@ -21,7 +21,10 @@ async def list_exports(services: Services, req: Request, resp: Response) -> None
         answer_json(resp, _describe_page(await log.find_last()))
         return
     (since,), limit = get_numbers(req, "since")
-    answer_json(resp, _describe_page(await log.find(since=since or 0, limit=limit)))
+    page = await log.find(since=since or 0, limit=limit)
+    await answer_page(
+        services, resp, describe=lambda: _describe_page(page), length=len(page.entries)
+    )
 
 
 async def clear_exports(services: Services, _: Request, resp: Response) -> None:
