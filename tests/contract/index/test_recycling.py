@@ -1,5 +1,7 @@
 """The limits of storage: what is recycled, what is refused, what stays."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from tests.support.recycling_model import Model, ModelInstance
 from isocenter.dicom.levels import Level
 from isocenter.errors import FullStorageError
 from isocenter.index.deletion import Named, delete_resource, delete_resources
+from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import find_removals, get_statistics, list_public_ids
 from isocenter.index.records import Attachment, NewInstance, Overwrite, Quota, Rules, StoreResult
@@ -316,6 +319,36 @@ def test_many_victims_take_few_statements(database: Database) -> None:
         store(database, rules, build(f"p{number}/t{number}/r{number}/i{number}", 10))
 
     assert count_statements(database, rules, build("b/tb/rb/ib", 630)) <= 26
+
+
+def test_parallel_writers_keep_to_the_limit(index: IndexCase) -> None:
+    rules = Rules(Quota(maximum_disk_size=2000, maximum_patients=7))
+    # Several servers, where the database allows it.
+    others = [index.open() for _ in range(2)] if index.name == "postgresql" else []
+    commits = [GroupCommit(database, rules) for database in [index.database, *others]]
+
+    def send(number: int) -> list[bool]:
+        kept = []
+        for count in range(12):
+            name = f"p{number}-{count // 3}"
+            new = build(f"{name}/t{name}/r{name}/i{name}-{count}", 90 + number)
+            commits[number % len(commits)].store(new)
+            statistics = index.database.read(get_statistics)
+            kept.append(statistics.disk_size <= 2000 and statistics.patients <= 7)
+        return kept
+
+    try:
+        with ThreadPoolExecutor(6) as senders:
+            answers = list(senders.map(send, range(6)))
+    finally:
+        for database in others:
+            database.close()
+
+    assert answers == [[True] * 12] * 6
+    index.assert_consistent()
+    statistics = index.database.read(get_statistics)
+    removals = index.database.read(lambda tx: find_removals(tx, 1000))
+    assert statistics.instances + len(removals) == 72
 
 
 # Attachments, and the start.
