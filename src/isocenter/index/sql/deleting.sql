@@ -19,11 +19,15 @@ WITH RECURSIVE below (root, internal_id, level) AS (
     UNION ALL
     SELECT b.root, r.internal_id, r.level FROM below b JOIN resources r ON r.parent_id = b.internal_id
 )
-SELECT b.root, b.level, COUNT(DISTINCT b.internal_id),
-       COALESCE(SUM(a.compressed_size), 0), COALESCE(SUM(a.uncompressed_size), 0)
-FROM below b LEFT JOIN attachments a ON a.resource_id = b.internal_id
-GROUP BY b.root, b.level;
+SELECT b.root, b.level, COUNT(*),
+       COALESCE(SUM((SELECT SUM(a.compressed_size) FROM attachments a
+                     WHERE a.resource_id = b.internal_id)), 0),
+       COALESCE(SUM((SELECT SUM(a.uncompressed_size) FROM attachments a
+                     WHERE a.resource_id = b.internal_id)), 0)
+FROM below b GROUP BY b.root, b.level;
 
+-- The attachments are looked up one by one: neither database can tell how few they are, and both would
+-- read the whole table. The same holds for the sums above.
 -- name: insert_removals_below
 INSERT INTO removals (attachment_uuid)
 WITH RECURSIVE below (internal_id) AS (
@@ -31,7 +35,8 @@ WITH RECURSIVE below (internal_id) AS (
     UNION ALL
     SELECT r.internal_id FROM below b JOIN resources r ON r.parent_id = b.internal_id
 )
-SELECT a.attachment_uuid FROM below b JOIN attachments a ON a.resource_id = b.internal_id;
+SELECT a.attachment_uuid FROM below b CROSS JOIN $attachments_of_b a
+WHERE a.resource_id = b.internal_id;
 
 -- Children before their parents, as they would be deleted one by one.
 -- name: insert_deletions_below

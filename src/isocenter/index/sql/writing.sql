@@ -11,7 +11,7 @@ WHERE r.level = 3 AND r.public_id IN :public_ids[text];
 -- name: find_parents
 SELECT level, public_id, internal_id, last_update, is_stable, expected_instances,
        recycling_order
-FROM resources WHERE level < 3 AND public_id IN :public_ids[text];
+FROM resources WHERE level IN (0, 1, 2) AND public_id IN :public_ids[text];
 
 -- name: insert_resource
 INSERT INTO resources (internal_id, level, public_id, parent_id, identifier, main_tags, patient_tags,
