@@ -8,14 +8,17 @@ from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.exporting import Exporter
 from isocenter.archive.exports import ExportLog
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.protection import Protection
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
+from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.read_only import ReadOnlyDatabase
 from isocenter.index.records import Overwrite, Quota, Rules
@@ -61,6 +64,8 @@ class Archive:
     workers: Workers
     stability: Stability
     storage: Storage
+    exporter: Exporter
+    job_outputs: JobOutputs
     is_read_only: bool
 
     async def start(self) -> None:
@@ -78,9 +83,11 @@ class Archive:
         await self.workers.run(self.deleter.recycle_excess)
         self.deleter.start()
         self.stability.start()
+        self.job_outputs.start()
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
@@ -128,6 +135,8 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        exporter=Exporter(workers, storage),
+        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=is_read_only,
     )
 
@@ -156,6 +165,14 @@ def _get_ingest_options(
         rules=rules,
         keeps_files=configuration.boolean("StoreDicom"),
         is_read_only=configuration.boolean("ReadOnly"),
+    )
+
+
+def _get_output_limits(configuration: Configuration) -> OutputLimits:
+    return OutputLimits(
+        count=configuration.integer("MediaArchiveSize"),
+        size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
+        age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
     )
 
 

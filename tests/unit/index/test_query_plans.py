@@ -19,9 +19,8 @@ def explain(folder: Path, name: str, **given: int) -> list[str]:
     SQLiteDatabase(folder / "index", is_durable=False).close()
     names = set(re.findall(r":([a-z][a-z0-9_]*)", TEXTS[name]))
     keys = {key: "[]" if key in LISTS else given.get(key, 1) for key in names}
-    with apsw.Connection(str(folder / "index")) as connection:
-        steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {TEXTS[name]}", keys)]
-    return steps
+    connection = apsw.Connection(str(folder / "index"))
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {TEXTS[name]}", keys)]
 
 
 @pytest.mark.parametrize("direction", ["", "_backwards"])
