@@ -9,8 +9,11 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.metadata_names import MetadataNames
+from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
+from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
@@ -48,10 +51,12 @@ class Archive:
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
+    metadata_names: MetadataNames
     server_identifier: str
     workers: Workers
     stability: Stability
     storage: Storage
+    warnings: WarningLog
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -87,8 +92,14 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         default_encoding=default_encoding,
     )
     ingest = Ingest(workers, database, storage, ingest_options)
+    warnings = WarningLog(configuration.mapping("Warnings"))
+    requested_options = RequestedTagOptions(
+        main_tags=main_tags,
+        may_open_files=configuration.text("StorageAccessOnFind") != "Never",
+        default_encoding=default_encoding,
+    )
     return Archive(
-        browse=Browse(workers),
+        browse=Browse(workers, RequestedTagReader(workers, storage, requested_options, warnings)),
         changes=ChangeLog(workers),
         content=ContentReader(
             workers,
@@ -100,10 +111,12 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        metadata_names=MetadataNames(configuration.mapping("UserMetadata")),
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        warnings=warnings,
     )
 
 

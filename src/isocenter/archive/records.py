@@ -5,9 +5,11 @@ from isocenter.index.records import (
     ChangeType,
     Deletion,
     MetadataCode,
+    Part,
     ResourceRow,
     ResourceSize,
     Statistics,
+    StoredAttachment,
 )
 
 __all__ = [
@@ -15,7 +17,9 @@ __all__ = [
     "ChangeType",
     "Deletion",
     "MetadataCode",
+    "Part",
     "ResourceRow",
     "ResourceSize",
     "Statistics",
+    "StoredAttachment",
 ]

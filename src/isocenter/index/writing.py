@@ -181,6 +181,7 @@ class _Storing:
                 "is_stable": int(level is Level.INSTANCE),
                 "index_in_series": row.index_in_series,
                 "expected_instances": row.expected_instances,
+                "recycling_order": internal_id if level is Level.PATIENT else None,
             }
         )
         self.batch.search.extend(
