@@ -139,6 +139,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             arguments=(EXPAND, *PAGE, RESPONSE_CONTENT, *REQUESTED_TAGS, *SHAPES),
             statuses=(200, 400),
             is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "GET",
@@ -149,6 +150,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             arguments=(*REQUESTED_TAGS, *SHAPES),
             statuses=(200, 400, 404),
             is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "DELETE",
@@ -195,6 +197,7 @@ def _build_relatives(level: Level, path: str) -> list[Route]:
             arguments=(*REQUESTED_TAGS, *SHAPES),
             statuses=(200, 400, 404),
             is_immediate=True,
+            is_lasting=True,
         )
         for higher in Level
         if higher < level
