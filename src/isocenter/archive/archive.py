@@ -9,7 +9,7 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.ingest import Ingest, IngestOptions
-from isocenter.archive.metadata_names import MetadataNames
+from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
@@ -40,6 +40,8 @@ class Archive:
 
     Attributes
     ----------
+    registry
+        Names of metadata and attachments.
     server_identifier
         Names this server in a database shared by several.
     """
@@ -51,7 +53,7 @@ class Archive:
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
-    metadata_names: MetadataNames
+    registry: Registry
     server_identifier: str
     workers: Workers
     stability: Stability
@@ -111,7 +113,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
-        metadata_names=MetadataNames(configuration.mapping("UserMetadata")),
+        registry=build_registry(configuration),
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),

@@ -316,5 +316,5 @@ def _describe_all(
 
 def _describe(services: Services, found: Described, expansion: Expansion) -> dict[str, Any]:
     return describe_resource(
-        found, services.archive.metadata_names, expansion.parts, shape=expansion.shape
+        found, services.archive.registry.metadata, expansion.parts, shape=expansion.shape
     )

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from isocenter.archive.browse import Described
-from isocenter.archive.metadata_names import MetadataNames
 from isocenter.archive.records import (
     MetadataCode,
     Part,
@@ -20,6 +19,7 @@ from isocenter.archive.records import (
     ResourceSize,
     StoredAttachment,
 )
+from isocenter.archive.registry import NameRegistry
 from isocenter.clock import format_timestamp
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
@@ -69,7 +69,7 @@ def get_series_status(expected: int | None, indexes: list[int]) -> SeriesStatus:
 
 def describe_resource(
     described: Described,
-    names: MetadataNames,
+    names: NameRegistry,
     parts: Part = Part.CLASSIC,
     *,
     shape: Shape = Shape.HUMAN,
@@ -145,7 +145,7 @@ def _mentions_source(metadata: str) -> bool:
     return f'"{_ANONYMIZED_FROM}":' in metadata or f'"{_MODIFIED_FROM}":' in metadata
 
 
-def _describe_metadata(row: ResourceRow, names: MetadataNames) -> dict[str, str]:
+def _describe_metadata(row: ResourceRow, names: NameRegistry) -> dict[str, str]:
     """Name the metadata: what was written later goes before what was set at storing."""
     metadata = {int(code): value for code, value in _decode(row.metadata).items()}
     if row.level is not Level.INSTANCE:

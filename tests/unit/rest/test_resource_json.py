@@ -7,8 +7,9 @@ import pytest
 from tests.support.instances import NOON
 
 from isocenter.archive.browse import Described
-from isocenter.archive.metadata_names import MetadataNames
 from isocenter.archive.records import Part, ResourceRow, ResourceSize, StoredAttachment
+from isocenter.archive.registry import NameRegistry
+from isocenter.config.codes import SYSTEM_METADATA
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
 from isocenter.http.answers import format_json
@@ -50,7 +51,7 @@ def build_row(level: Level, **changes: object) -> ResourceRow:
 def describe(row: ResourceRow, parts: Part = Part.CLASSIC, **options: Any) -> Any:
     """Build the object of a row, as a client reads it."""
     requested = options.pop("requested", None)
-    names = MetadataNames({"MyState": 1024})
+    names = NameRegistry(SYSTEM_METADATA, {"MyState": 1024})
     described = describe_resource(Described(row, requested), names, parts, **options)
     return msgspec.json.decode(format_json(described))
 
