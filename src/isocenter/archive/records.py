@@ -1,6 +1,7 @@
 """The index's records that doors may see; they do not import ``index`` themselves."""
 
 from isocenter.index.records import (
+    AttachmentRow,
     Change,
     ChangeType,
     Deletion,
@@ -9,10 +10,10 @@ from isocenter.index.records import (
     ResourceRow,
     ResourceSize,
     Statistics,
-    StoredAttachment,
 )
 
 __all__ = [
+    "AttachmentRow",
     "Change",
     "ChangeType",
     "Deletion",
@@ -21,5 +22,4 @@ __all__ = [
     "ResourceRow",
     "ResourceSize",
     "Statistics",
-    "StoredAttachment",
 ]

@@ -13,6 +13,7 @@ from isocenter.errors import UnknownResourceError
 from isocenter.index.port import Transaction
 from isocenter.index.records import (
     Attachment,
+    AttachmentRow,
     Change,
     ChangeType,
     DicomAttachment,
@@ -21,7 +22,6 @@ from isocenter.index.records import (
     ResourceRow,
     ResourceSize,
     Statistics,
-    StoredAttachment,
 )
 
 __all__ = [
@@ -167,10 +167,10 @@ def _add_lists(tx: Transaction, rows: list[ResourceRow], parts: Part) -> list[Re
     if Part.METADATA in parts:
         for internal_id, code, value in tx.rows("list_written_metadata", keys):
             metadata[internal_id][code] = value
-    attachments: dict[int, list[StoredAttachment]] = defaultdict(list)
+    attachments: dict[int, list[AttachmentRow]] = defaultdict(list)
     if Part.ATTACHMENTS in parts:
         for internal_id, *values in tx.rows("list_attachments_of", keys):
-            attachments[internal_id].append(StoredAttachment(*values))
+            attachments[internal_id].append(AttachmentRow(*values))
     return [
         replace(
             row,

@@ -14,6 +14,7 @@ from isocenter.dicom.levels import Level
 
 __all__ = [
     "Attachment",
+    "AttachmentRow",
     "Change",
     "ChangeType",
     "Deletion",
@@ -27,7 +28,6 @@ __all__ = [
     "ResourceSize",
     "Statistics",
     "StoreResult",
-    "StoredAttachment",
 ]
 
 
@@ -232,7 +232,7 @@ class Part(Flag):
     )
 
 
-class StoredAttachment(msgspec.Struct, frozen=True):
+class AttachmentRow(msgspec.Struct, frozen=True):
     """An attachment of a resource, as the index describes it."""
 
     content_type: int
@@ -282,7 +282,7 @@ class ResourceRow(msgspec.Struct, frozen=True):
     modified_from: str | None = None
     anonymized_from: str | None = None
     written_metadata: dict[int, str] = {}
-    attachments: list[StoredAttachment] = []
+    attachments: list[AttachmentRow] = []
 
 
 class Statistics(msgspec.Struct, frozen=True):

@@ -13,11 +13,11 @@ import msgspec
 
 from isocenter.archive.browse import Described
 from isocenter.archive.records import (
+    AttachmentRow,
     MetadataCode,
     Part,
     ResourceRow,
     ResourceSize,
-    StoredAttachment,
 )
 from isocenter.archive.registry import NameRegistry
 from isocenter.clock import format_timestamp
@@ -154,7 +154,7 @@ def _describe_metadata(row: ResourceRow, names: NameRegistry) -> dict[str, str]:
     return {names.get_name(code): value for code, value in metadata.items()}
 
 
-def _describe_attachment(attachment: StoredAttachment) -> dict[str, Any]:
+def _describe_attachment(attachment: AttachmentRow) -> dict[str, Any]:
     return {
         "Uuid": attachment.attachment_uuid,
         "ContentType": attachment.content_type,

@@ -7,7 +7,7 @@ import pytest
 from tests.support.instances import NOON
 
 from isocenter.archive.browse import Described
-from isocenter.archive.records import Part, ResourceRow, ResourceSize, StoredAttachment
+from isocenter.archive.records import AttachmentRow, Part, ResourceRow, ResourceSize
 from isocenter.archive.registry import NameRegistry
 from isocenter.config.codes import SYSTEM_METADATA
 from isocenter.dicom.json_forms import Shape
@@ -210,7 +210,7 @@ def test_source_written_later_goes_before_that_of_storing() -> None:
 
 
 def test_attachments_are_described_in_full() -> None:
-    row = build_row(Level.STUDY, attachments=[StoredAttachment(1025, "u", 7, 9, "c", "m")])
+    row = build_row(Level.STUDY, attachments=[AttachmentRow(1025, "u", 7, 9, "c", "m")])
     assert describe(row, Part.ATTACHMENTS)["Attachments"] == [
         {
             "CompressedMD5": "c",
