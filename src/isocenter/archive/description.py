@@ -47,7 +47,7 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 # The main tags are few; their names are looked up once.
 _get_key = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.get_key)
 
-# Rows are read by the hundred; a longer value is no main tag, and is read from the file if asked for.
+# Rows are read by the hundred; a longer value is no main tag and is read from the file, if at all.
 _LARGEST_TAG_BYTES = 64 * 1024
 
 

@@ -1,6 +1,8 @@
 """The index's records that doors may see; they do not import ``index`` themselves."""
 
+from isocenter.index.annotations import Address
 from isocenter.index.records import (
+    Attachment,
     AttachmentRow,
     Change,
     ChangeType,
@@ -10,9 +12,12 @@ from isocenter.index.records import (
     ResourceRow,
     ResourceSize,
     Statistics,
+    StoredAttachment,
 )
 
 __all__ = [
+    "Address",
+    "Attachment",
     "AttachmentRow",
     "Change",
     "ChangeType",
@@ -22,4 +27,5 @@ __all__ = [
     "ResourceRow",
     "ResourceSize",
     "Statistics",
+    "StoredAttachment",
 ]
