@@ -25,6 +25,7 @@ from isocenter.rest.services import Services
 
 __all__ = [
     "Expansion",
+    "answer_public_ids",
     "answer_resource",
     "answer_resources",
     "get_expansion",
@@ -210,6 +211,15 @@ def _get_texts(body: Mapping[str, Any], name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise BadRequestError(f"'{name}' must be an array of texts")
     return value
+
+
+async def answer_public_ids(services: Services, resp: Response, public_ids: list[str]) -> None:
+    """Answer an array of identifiers; a long one is written in a worker thread."""
+    resp.content_type = JSON
+    if len(public_ids) <= _FEW_CHILDREN:
+        resp.data = format_json(public_ids)
+    else:
+        resp.data = await services.archive.workers.run(format_json, public_ids)
 
 
 async def answer_resource(
