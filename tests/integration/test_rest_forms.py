@@ -3,10 +3,12 @@
 import io
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from tests.support.dicom_files import encode_element
+from tests.support.postgresql import new_schema
 from tests.support.server import SyntheticFile, TestServer, build_synthetic, run_server
 
 pytestmark = pytest.mark.xdist_group("rest forms")
@@ -20,10 +22,12 @@ def server(
 ) -> Iterator[TestServer]:
     """Run a server without the level of patients, filled with more studies than fit on a page."""
     options: dict[str, Any] = {"PatientLevelEnabled": False, "StorageCompression": True}
-    if request.param == "postgresql":
-        uri = request.getfixturevalue("postgresql_uri")
-        options["PostgreSQL"] = {"EnableIndex": True, "ConnectionUri": uri, "Schema": "forms"}
-    with run_server(tmp_path_factory.mktemp("forms"), options) as opened:
+    with ExitStack() as stack:
+        if request.param == "postgresql":
+            uri = request.getfixturevalue("postgresql_uri")
+            schema = stack.enter_context(new_schema(uri))
+            options["PostgreSQL"] = {"EnableIndex": True, "ConnectionUri": uri, "Schema": schema}
+        opened = stack.enter_context(run_server(tmp_path_factory.mktemp("forms"), options))
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
             for number in range(COUNT):
@@ -84,9 +88,8 @@ def test_server_without_patients_lacks_their_routes_only(server: TestServer) -> 
     parent = server.get(f"/studies/{file.study}/patient")
     assert (parent.status, parent.json()["ID"]) == (200, file.patient)
     assert server.get("/system").json()["PatientLevelEnabled"] is False
-    assert not any(
-        path.startswith("/patients") for path in server.get("/openapi.json").json()["paths"]
-    )
+    paths = server.get("/openapi.json").json()["paths"]
+    assert not any(path.startswith("/patients") for path in paths)
 
 
 def test_archive_is_rebuilt_as_it_was(server: TestServer) -> None:
