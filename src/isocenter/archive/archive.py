@@ -12,8 +12,10 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.exporting import Exporter
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
@@ -23,6 +25,7 @@ from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags
+from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.records import Overwrite
 from isocenter.storage.port import Storage
@@ -68,6 +71,8 @@ class Archive:
     stability: Stability
     storage: Storage
     warnings: WarningLog
+    exporter: Exporter
+    job_outputs: JobOutputs
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -81,9 +86,11 @@ class Archive:
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
         self.deleter.start()
         self.stability.start()
+        self.job_outputs.start()
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
@@ -147,6 +154,16 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=warnings,
+        exporter=Exporter(workers, storage),
+        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+    )
+
+
+def _get_output_limits(configuration: Configuration) -> OutputLimits:
+    return OutputLimits(
+        count=configuration.integer("MediaArchiveSize"),
+        size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
+        age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
     )
 
 

@@ -2,6 +2,7 @@
 
 from isocenter.http.routes import Route
 from isocenter.rest import (
+    archives,
     attachments,
     bulk,
     changes,
@@ -35,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     *bulk.ROUTES,
     *reconstruction.ROUTES,
     *jobs.ROUTES,
+    *archives.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 
