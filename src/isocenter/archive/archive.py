@@ -15,6 +15,7 @@ from isocenter.archive.deletion import Deleter
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.registry import Registry, build_registry
@@ -73,6 +74,7 @@ class Archive:
     warnings: WarningLog
     exporter: Exporter
     job_outputs: JobOutputs
+    editor: InstanceEditor
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -155,6 +157,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         storage=storage,
         warnings=warnings,
         exporter=Exporter(workers, storage),
+        editor=InstanceEditor(workers, storage, default_encoding),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
     )
 

@@ -258,6 +258,7 @@ _INDEX = Group(
             "DefaultPrivateCreator",
             TEXT,
             default="",
+            effect=Effect.FULL,
             meaning="Private creator of the private tags that this server writes.",
         ),
         Option(

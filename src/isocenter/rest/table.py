@@ -11,6 +11,7 @@ from isocenter.rest import (
     jobs,
     labels,
     metadata,
+    modification,
     reconstruction,
     resources,
     system,
@@ -37,6 +38,7 @@ ROUTES: tuple[Route, ...] = (
     *reconstruction.ROUTES,
     *jobs.ROUTES,
     *archives.ROUTES,
+    *modification.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -22,7 +22,8 @@ HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR
 # Arguments without which a route has nothing to answer.
 NEEDED = {"/tools/generate-uid": "?level=study", "/tools/create-archive": "?resources="}
 # Last parts of the addresses of questions that are asked with POST.
-READING_POSTS = {"lookup", "archive", "create-archive", "verify-md5", "bulk-content"}
+READING_POSTS = {"lookup", "archive", "create-archive", "modify", "anonymize", "verify-md5"}
+READING_POSTS |= {"bulk-content"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
