@@ -30,7 +30,7 @@ from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
 from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
-from isocenter.rest.table import ROUTES
+from isocenter.rest.table import select_routes
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage, finish_journal
@@ -164,8 +164,9 @@ class Server:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        routes = select_routes(has_patient_level=configuration.boolean("PatientLevelEnabled"))
         is_read_only = configuration.boolean("ReadOnly")
-        self._routes = build_read_only_routes(ROUTES) if is_read_only else ROUTES
+        self._routes = build_read_only_routes(routes) if is_read_only else routes
         self._end: asyncio.Future[None] | None = None
         self._outcome = End.RESTART
 

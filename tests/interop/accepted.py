@@ -10,6 +10,7 @@ from tests.interop.comparing import ABSENT, Accepted
 
 __all__ = [
     "ANNOTATIONS",
+    "BULK",
     "CHANGES",
     "EXPORTS",
     "NEGOTIATION",
@@ -281,3 +282,13 @@ NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.6.2": "XML",
 }
 """Transfer syntaxes that Orthanc 1.10 does not know; 1.13 does."""
+
+BULK = (
+    Accepted(
+        "POST /tools/bulk-content",
+        f"{_ITEM}/Metadata/(MainDicomTagsSignature|MainDicomSequences|PixelDataOffset)",
+        "newer metadata",
+        theirs=ABSENT,
+    ),
+)
+"""Of bulk content and reconstruction, besides those of routes that only read."""

@@ -18,7 +18,7 @@ ANY = object()
 
 # Values that no two servers share: only their types are compared.
 _VOLATILE = frozenset({"DatabaseServerIdentifier", "DicomPort", "FileUuid", "HttpPort", "Uuid"})
-_TIMES = frozenset({"Date", "LastUpdate"})
+_TIMES = frozenset({"Date", "LastUpdate", "ReceptionDate"})
 # Sentences of an error, which each server words itself (behaviour manual §2.3).
 _WORDING = frozenset({"Details", "Message", "OrthancError"})
 _COMPARED_HEADERS = ("content-disposition", "location", "allow", "content-encoding")

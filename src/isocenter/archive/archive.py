@@ -3,11 +3,13 @@
 import hashlib
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from isocenter.archive.annotations import Annotations
 from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
+from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.exporting import Exporter
@@ -17,12 +19,15 @@ from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.protection import Protection
+from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.registry import Registry, build_registry
+from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
+from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
-from isocenter.dicom.main_tags import MainTags, build_main_tags
+from isocenter.dicom.main_tags import MainTags
 from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.read_only import ReadOnlyDatabase
@@ -69,11 +74,13 @@ class Archive:
     protection: Protection
     uploads: Uploads
     main_tags: MainTags
+    reconstruction: Reconstruction
     registry: Registry
     server_identifier: str
     workers: Workers
     stability: Stability
     storage: Storage
+    warnings: WarningLog
     exporter: Exporter
     job_outputs: JobOutputs
     editor: InstanceEditor
@@ -117,7 +124,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         database = ReadOnlyDatabase(database)
     rules = _get_rules(configuration)
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
-    main_tags = build_main_tags()
+    main_tags = build_configured_main_tags(configuration)
     default_encoding = configuration.text("DefaultEncoding")
     deleter = Deleter(workers, database, storage, rules)
     ingest = Ingest(
@@ -130,6 +137,8 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     registry = build_registry(configuration)
     writes = GroupWrites(workers, database)
     has_checked_revisions = configuration.boolean("CheckRevisions")
+    warnings = WarningLog(configuration.mapping("Warnings"))
+    requested_options = _get_requested_tag_options(configuration, main_tags)
     return Archive(
         annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
         attachments=Attachments(
@@ -142,7 +151,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             on_removal=deleter.wake,
             has_checked_revisions=has_checked_revisions,
         ),
-        browse=Browse(workers),
+        browse=Browse(workers, RequestedTagReader(workers, storage, requested_options, warnings)),
         changes=ChangeLog(workers, has_deletions=rules.logs_deletions),
         content=ContentReader(
             workers,
@@ -156,11 +165,20 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         protection=Protection(workers),
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        reconstruction=Reconstruction(
+            workers,
+            database,
+            storage,
+            blobs=ingest.blobs,
+            options=_get_reconstruction_options(configuration, storage, main_tags),
+            on_removal=deleter.wake,
+        ),
         registry=registry,
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        warnings=warnings,
         exporter=Exporter(workers, storage),
         editor=InstanceEditor(workers, storage, default_encoding),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
@@ -203,10 +221,34 @@ def _get_output_limits(configuration: Configuration) -> OutputLimits:
     )
 
 
+def _get_spool_folder(configuration: Configuration, storage: Storage) -> Path:
+    return storage.spool_folder or configuration.path("TemporaryDirectory")
+
+
+def _get_requested_tag_options(
+    configuration: Configuration, main_tags: MainTags
+) -> RequestedTagOptions:
+    return RequestedTagOptions(
+        main_tags=main_tags,
+        may_open_files=configuration.text("StorageAccessOnFind") != "Never",
+        default_encoding=configuration.text("DefaultEncoding"),
+    )
+
+
+def _get_reconstruction_options(
+    configuration: Configuration, storage: Storage, main_tags: MainTags
+) -> ReconstructionOptions:
+    return ReconstructionOptions(
+        main_tags=main_tags,
+        default_encoding=configuration.text("DefaultEncoding"),
+        is_compressed=configuration.boolean("StorageCompression"),
+        folder=_get_spool_folder(configuration, storage),
+    )
+
+
 def _get_upload_options(configuration: Configuration, storage: Storage) -> UploadOptions:
-    folder = storage.spool_folder or configuration.path("TemporaryDirectory")
     return UploadOptions(
-        spool_folder=folder,
+        spool_folder=_get_spool_folder(configuration, storage),
         spool_threshold=configuration.integer("Isocenter.SpoolThresholdKB") * _KIB,
         largest_body=configuration.integer("MaximumRequestBodySizeMB") * _MIB,
         largest_entry=configuration.integer("MaximumFileSizeInArchiveMB") * _MIB,

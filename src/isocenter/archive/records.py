@@ -3,11 +3,13 @@
 from isocenter.index.annotations import Address
 from isocenter.index.records import (
     Attachment,
+    AttachmentRow,
     Change,
     ChangeType,
     Deletion,
     ExportEntry,
     MetadataCode,
+    Part,
     ResourceRow,
     ResourceSize,
     Statistics,
@@ -17,11 +19,13 @@ from isocenter.index.records import (
 __all__ = [
     "Address",
     "Attachment",
+    "AttachmentRow",
     "Change",
     "ChangeType",
     "Deletion",
     "ExportEntry",
     "MetadataCode",
+    "Part",
     "ResourceRow",
     "ResourceSize",
     "Statistics",

@@ -143,6 +143,7 @@ _GENERAL = Group(
             "PatientLevelEnabled",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Offer the patient level and check patients when studies are modified. "
             "Needed for limits of storage, which recycle by patient.",
         ),
@@ -199,6 +200,7 @@ _INDEX = Group(
             "ExtraMainDicomTags",
             EXTRA_MAIN_DICOM_TAGS,
             default={},
+            effect=_FULL,
             meaning='More tags kept in the index, as names or numbers per level: `{"Study": '
             '["StudyID"]}`. They are shown and searched without opening files.',
         ),
@@ -206,6 +208,7 @@ _INDEX = Group(
             "StorageAccessOnFind",
             ChoiceKind(("Always", "Answers", "Never")),
             default="Always",
+            effect=_FULL,
             meaning="Whether searches may open files for tags that the index lacks: `Always`, "
             "for `Answers` only, or `Never`.",
         ),
@@ -283,6 +286,7 @@ _INDEX = Group(
             "Warnings",
             WARNINGS,
             default=dict.fromkeys(WARNING_CODES, True),
+            effect=_FULL,
             meaning="Switches of the warnings in the log: W001 tags read from files, W002 "
             "inconsistent tags in the index, W003 pixel data cannot be decoded, W004 no "
             "signature of main tags, W005 tag of a lower level asked, W006 tag of the "

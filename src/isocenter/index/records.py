@@ -6,7 +6,7 @@ times as fast as frozen dataclasses.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Flag, IntEnum, auto
 
 import msgspec
 
@@ -14,6 +14,7 @@ from isocenter.dicom.levels import Level
 
 __all__ = [
     "Attachment",
+    "AttachmentRow",
     "Change",
     "ChangeType",
     "Deletion",
@@ -23,6 +24,7 @@ __all__ = [
     "NewInstance",
     "NewResource",
     "Overwrite",
+    "Part",
     "Quota",
     "ResourceRow",
     "ResourceSize",
@@ -338,24 +340,78 @@ class StoreResult:
         return self.has_replaced or self.recycled_patients > 0
 
 
-class ResourceRow(msgspec.Struct, frozen=True):
-    """A resource as the index knows it."""
+class Part(Flag):
+    """What can be read of a resource besides its identifier; only what is asked is fetched."""
 
+    MAIN_TAGS = auto()
+    METADATA = auto()
+    STATUS = auto()
+    PARENT = auto()
+    CHILDREN = auto()
+    LABELS = auto()
+    ATTACHMENTS = auto()
+    IS_STABLE = auto()
+    IS_PROTECTED = auto()
+    # The name and the size of the DICOM file of an instance.
+    FILE = auto()
+    # Which resource this one was made of.
+    SOURCES = auto()
+    CLASSIC = (
+        MAIN_TAGS | STATUS | PARENT | CHILDREN | LABELS | IS_STABLE | IS_PROTECTED | FILE | SOURCES
+    )
+
+
+class AttachmentRow(msgspec.Struct, frozen=True):
+    """An attachment of a resource, as the index describes it."""
+
+    content_type: int
+    attachment_uuid: str
+    compressed_size: int
+    uncompressed_size: int
+    compressed_md5: str
+    uncompressed_md5: str
+
+
+class ResourceRow(msgspec.Struct, frozen=True):
+    """A resource as the index knows it; parts that were not asked for are empty or ``None``.
+
+    Attributes
+    ----------
+    parent_id
+        Row of the parent.
+    main_tags, patient_tags, metadata
+        JSON objects as text; the metadata are those set at storing, empty if not asked for.
+    has_more_children
+        True if the children were too many for this reading, and none are listed.
+    modified_from, anonymized_from
+        As written after storing; what was set at storing is in ``metadata``.
+    written_metadata
+        By their codes: metadata written after storing, which go before those of ``metadata``.
+    """
+
+    internal_id: int
     level: Level
     public_id: str
+    parent_id: int | None
     main_tags: str
     patient_tags: str | None
     metadata: str
     last_update: int
     is_stable: bool
+    is_protected: bool
     index_in_series: int | None
     expected_instances: int | None
-    parent: str | None
-    children: list[str]
-    labels: list[str]
-    indexes_in_series: list[int]
-    attachment_uuid: str | None
-    file_size: int | None
+    parent: str | None = None
+    children: list[str] = []
+    has_more_children: bool = False
+    labels: list[str] = []
+    indexes_in_series: list[int] = []
+    attachment_uuid: str | None = None
+    file_size: int | None = None
+    modified_from: str | None = None
+    anonymized_from: str | None = None
+    written_metadata: dict[int, str] = {}
+    attachments: list[AttachmentRow] = []
 
 
 class Statistics(msgspec.Struct, frozen=True):

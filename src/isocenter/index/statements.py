@@ -37,6 +37,7 @@ SQLITE = Dialect(
         "for_update": "",
         # SQLite never changes the order of a CROSS JOIN, so it goes along the index.
         "attachments_of_b": "attachments",
+        "as_json": "",
         "skip_locked": "",
     },
     parameter=":{}",
@@ -52,6 +53,7 @@ POSTGRESQL = Dialect(
         # OFFSET keeps the subquery apart, so it is run for each row of the table before it.
         "attachments_of_b": "LATERAL (SELECT * FROM attachments x"
         " WHERE x.resource_id = b.internal_id OFFSET 0)",
+        "as_json": "::json",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
     },
     parameter="%({})s",

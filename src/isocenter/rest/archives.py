@@ -256,6 +256,7 @@ ROUTES = (
         "Free what a job has made",
         "jobs",
         permission=Permission.WRITE,
+        is_writing=False,
         answer="text/plain",
         statuses=(200, 404),
     ),

@@ -49,7 +49,7 @@ async def get_system(services: Services, _: Request, resp: Response) -> None:
             "MaximumStorageSize": configuration.integer("MaximumStorageSize"),
             "MaximumStorageMode": configuration.text("MaximumStorageMode"),
             "MaximumPatientCount": configuration.integer("MaximumPatientCount"),
-            "PatientLevelEnabled": True,
+            "PatientLevelEnabled": configuration.boolean("PatientLevelEnabled"),
             "ReadOnly": configuration.boolean("ReadOnly"),
             "MainDicomTags": {
                 level.title: services.archive.main_tags.build_signature(level) for level in Level

@@ -4,6 +4,7 @@ from isocenter.http.routes import Route
 from isocenter.rest import (
     archives,
     attachments,
+    bulk,
     changes,
     deletion,
     documentation,
@@ -14,13 +15,16 @@ from isocenter.rest import (
     metadata,
     modification,
     protection,
+    reconstruction,
     resources,
     system,
     tools,
     uploads,
 )
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "select_routes"]
+
+_PATIENTS = "/patients"
 
 ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
@@ -36,8 +40,31 @@ ROUTES: tuple[Route, ...] = (
     *documentation.ROUTES,
     *tools.ROUTES,
     *deletion.ROUTES,
+    *bulk.ROUTES,
+    *reconstruction.ROUTES,
     *jobs.ROUTES,
     *archives.ROUTES,
     *modification.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
+
+
+def select_routes(*, has_patient_level: bool) -> tuple[Route, ...]:
+    """Select the routes that the configuration leaves.
+
+    Parameters
+    ----------
+    has_patient_level
+        False to leave out ``/patients`` and all below.
+
+    References
+    ----------
+    Orthanc configuration: ``PatientLevelEnabled`` (behaviour manual §2.7)
+    """
+    if has_patient_level:
+        return ROUTES
+    return tuple(
+        route
+        for route in ROUTES
+        if route.path != _PATIENTS and not route.path.startswith(f"{_PATIENTS}/")
+    )

@@ -20,7 +20,13 @@ from isocenter.index.group_commit import GroupCommit
 from isocenter.index.metadata import lookup_metadata, write_metadata
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase
-from isocenter.index.reading import find_removals, get_statistics, list_public_ids, read_page
+from isocenter.index.reading import (
+    find_removals,
+    get_statistics,
+    list_internal_ids,
+    list_public_ids,
+    lookup_resources,
+)
 from isocenter.index.records import Attachment, NewInstance, NewResource, Overwrite
 
 T = TypeVar("T")
@@ -87,7 +93,9 @@ def test_group_commit_same_instance_many_threads_has_one_winner(
 
     winners = [i for i, result in zip(instances, results, strict=True) if result.is_stored]
     assert len(winners) == 1
-    [row] = index.database.read(lambda tx: read_page(tx, Level.INSTANCE, since=0, limit=None))
+    [row] = index.database.read(
+        lambda tx: lookup_resources(tx, list_internal_ids(tx, Level.INSTANCE))
+    )
     assert row.attachment_uuid == winners[0].attachments[0].attachment_uuid
     index.assert_consistent()
 

@@ -33,11 +33,11 @@ from isocenter.index.reading import (
     find_existing_attachments,
     find_identifier,
     get_statistics,
+    list_internal_ids,
     list_public_ids,
     lookup_resource,
     lookup_resources,
     measure_resource,
-    read_page,
 )
 from isocenter.index.records import Attachment, NewResource, Overwrite
 from isocenter.index.writing import settle, store_instances
@@ -147,7 +147,7 @@ def test_settle_any_number_uses_as_many_statements(database: Database) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        lambda tx, n: read_page(tx, Level.STUDY, since=0, limit=n),
+        lambda tx, n: list_internal_ids(tx, Level.STUDY, limit=n),
         lambda tx, n: list_public_ids(tx, Level.STUDY, limit=n),
         lambda tx, n: lookup_resources(tx, list(range(1, n))),
         lambda tx, n: find_changes(tx, since=0, until=None, limit=n),

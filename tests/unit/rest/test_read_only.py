@@ -19,6 +19,7 @@ HARMLESS = {
     ("POST", "/tools/shutdown"),
 }
 HARMLESS_ENDS = ("/archive", "/create-archive", "/verify-md5", "/modify", "/anonymize")
+HARMLESS_ENDS += ("/bulk-content", "/find", "/count-resources")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")

@@ -10,7 +10,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.http.openapi import build_openapi
 from isocenter.http.routes import Route
-from isocenter.rest.table import ROUTES
+from isocenter.rest.table import ROUTES, select_routes
 
 UNKNOWN = "-".join(["11111111"] * 5)
 EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
@@ -24,8 +24,8 @@ HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR
 # Arguments without which a route has nothing to answer.
 NEEDED = {"/tools/generate-uid": "?level=study", "/tools/create-archive": "?resources="}
 # Last parts of the addresses of questions that are asked with POST.
-READING_POSTS = {"lookup", "archive", "create-archive", "modify", "anonymize"}
-READING_POSTS |= {"verify-md5"}
+READING_POSTS = {"lookup", "archive", "create-archive", "modify", "anonymize", "verify-md5"}
+READING_POSTS |= {"bulk-content"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
@@ -206,3 +206,12 @@ async def test_route_that_changes_something_needs_a_permission(route: Route) -> 
 async def test_no_route_is_listed_twice() -> None:
     keys = [(route.method, route.path) for route in ROUTES]
     assert len(set(keys)) == len(keys)
+
+
+async def test_routes_without_the_level_of_patients_still_lead_to_the_patient() -> None:
+    assert select_routes(has_patient_level=True) == ROUTES
+    left = {route.path for route in select_routes(has_patient_level=False)}
+    gone = {route.path for route in ROUTES} - left
+    assert {path.split("/")[1] for path in gone} == {"patients"}
+    assert not any(path.split("/")[1] == "patients" for path in left)
+    assert "/studies/{public_id}/patient" in left
