@@ -4,15 +4,20 @@ import hashlib
 import socket
 from dataclasses import dataclass
 
+from isocenter.archive.annotations import Annotations
+from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.exports import ExportLog
+from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.protection import Protection
+from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
@@ -45,12 +50,16 @@ class Archive:
 
     Attributes
     ----------
+    registry
+        Names of metadata and attachments.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
         Nothing of it may change.
     """
 
+    annotations: Annotations
+    attachments: Attachments
     browse: Browse
     changes: ChangeLog
     content: ContentReader
@@ -60,12 +69,14 @@ class Archive:
     protection: Protection
     uploads: Uploads
     main_tags: MainTags
+    registry: Registry
     server_identifier: str
     workers: Workers
     stability: Stability
     storage: Storage
     exporter: Exporter
     job_outputs: JobOutputs
+    editor: InstanceEditor
     is_read_only: bool
 
     async def start(self) -> None:
@@ -116,7 +127,21 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         _get_ingest_options(configuration, main_tags, rules),
         on_removals=deleter.wake_from_thread,
     )
+    registry = build_registry(configuration)
+    writes = GroupWrites(workers, database, rules)
+    has_checked_revisions = configuration.boolean("CheckRevisions")
     return Archive(
+        annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
+        attachments=Attachments(
+            workers,
+            database,
+            storage,
+            blobs=ingest.blobs,
+            writes=writes,
+            content_types=registry.content_types,
+            on_removal=deleter.wake,
+            has_checked_revisions=has_checked_revisions,
+        ),
         browse=Browse(workers),
         changes=ChangeLog(workers, has_deletions=rules.logs_deletions),
         content=ContentReader(
@@ -131,11 +156,13 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         protection=Protection(workers),
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        registry=registry,
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         exporter=Exporter(workers, storage),
+        editor=InstanceEditor(workers, storage, default_encoding),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=is_read_only,
     )

@@ -1,15 +1,14 @@
 """The one pipeline by which instances enter, whatever the door."""
 
 import asyncio
-import hashlib
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
 from isocenter.archive.workers import Workers
@@ -27,8 +26,14 @@ from isocenter.errors import (
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import lookup_dicom_attachment
-from isocenter.index.records import Attachment, NewInstance, Overwrite, Rules, StoreResult
-from isocenter.storage.compression import iter_compressed
+from isocenter.index.records import (
+    NO_RULES,
+    Attachment,
+    NewInstance,
+    Overwrite,
+    Rules,
+    StoreResult,
+)
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -42,11 +47,8 @@ Check = Callable[[FileSummary], None]
 _BATCHES = 2
 _LARGEST_BATCH = 16
 _LARGEST_IN_BATCH = 128 * 1024
-_DIGEST_THREADS = 2
 _DICOM = 1
 _AS_IS = 0
-_ZLIB = 1
-_NO_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class IngestOptions:
     has_md5: bool = True
     is_compressed: bool = False
     default_encoding: str = "Latin1"
-    rules: Rules = _NO_RULES
+    rules: Rules = NO_RULES
     keeps_files: bool = True
     is_read_only: bool = False
 
@@ -126,6 +128,11 @@ class Ingest:
     on_removals
         Called, on any thread, when files of others are to be removed from the storage area.
 
+    Attributes
+    ----------
+    blobs
+        How files are written.
+
     References
     ----------
     Orthanc REST: POST /instances, pipeline (behaviour manual §8.2)
@@ -143,9 +150,9 @@ class Ingest:
         self._database = database
         self._index = GroupCommit(database, options.rules, on_removals)
         self._storage = storage
+        self.blobs = Blobs(storage, has_md5=options.has_md5, is_compressed=options.is_compressed)
         self._options = options
         self._wanted = options.main_tags.wanted
-        self._digests = ThreadPoolExecutor(_DIGEST_THREADS, thread_name_prefix="digest")
         # Touched on the event loop only.
         self._queue: deque[_Reception] = deque()
         self._batches = 0
@@ -153,7 +160,7 @@ class Ingest:
 
     def close(self) -> None:
         """Release the threads; nothing is stored afterwards."""
-        self._digests.shutdown(wait=True)
+        self.blobs.close()
 
     async def store(
         self, content: Content, origin: Origin, *, check: Check | None = None
@@ -243,7 +250,7 @@ class Ingest:
         if not self._options.keeps_files:
             return
         for reception in batch:
-            size, md5 = len(reception.content), self._md5((reception.content,))
+            size, md5 = len(reception.content), self.blobs.md5((reception.content,))
             name = str(uuid.uuid4())
             reception.attachment = Attachment(_DICOM, name, _AS_IS, size, size, md5, md5)
         blobs = [(r.attachment.attachment_uuid, r.content) for r in batch if r.attachment]
@@ -251,7 +258,7 @@ class Ingest:
             self._storage.write_many(blobs)
         except Exception:
             for name, _ in blobs:
-                self._discard(name)
+                self.blobs.discard(name)
             raise
 
     def _write_rows(self, batch: Sequence[_Reception]) -> None:
@@ -301,7 +308,7 @@ class Ingest:
         public_ids = prepared.identity.public_ids
         if self._is_settled(public_ids.instance):
             return StoreOutcome(StoreStatus.ALREADY_STORED, public_ids)
-        attachment = self._write_file(content) if self._options.keeps_files else None
+        attachment = self.blobs.write(content, _DICOM) if self._options.keeps_files else None
         new = self._build_row(prepared, attachment)
         try:
             result = self._index.store(new)
@@ -321,52 +328,6 @@ class Ingest:
             return False
         return self._database.read(lambda tx: lookup_dicom_attachment(tx, public_id) is not None)
 
-    def _write_file(self, content: Content) -> Attachment:
-        """Write the file durably under a fresh name."""
-        attachment_uuid = str(uuid.uuid4())
-        if self._options.is_compressed:
-            return self._write_compressed(content, attachment_uuid)
-        if isinstance(content, SpooledContent):
-            size, md5 = content.size_bytes, self._md5(content.iter_chunks())
-            content.move_to(self._storage, attachment_uuid)
-        else:
-            size = len(content)
-            # The sum is computed while the disk works.
-            digest = self._digests.submit(self._md5, (content,))
-            self._storage.write(attachment_uuid, content)
-            md5 = digest.result()
-        return Attachment(_DICOM, attachment_uuid, _AS_IS, size, size, md5, md5)
-
-    def _write_compressed(self, content: Content, attachment_uuid: str) -> Attachment:
-        size = content.size_bytes if isinstance(content, SpooledContent) else len(content)
-        uncompressed_md5 = self._md5(_iter_chunks(content))
-        compressed_md5 = hashlib.md5(usedforsecurity=False)
-        compressed_size = 0
-        with self._storage.open_writer(attachment_uuid) as writer:
-            for chunk in iter_compressed(_iter_chunks(content), size):
-                compressed_size += len(chunk)
-                if self._options.has_md5:
-                    compressed_md5.update(chunk)
-                writer.write(chunk)
-            writer.commit()
-        return Attachment(
-            _DICOM,
-            attachment_uuid,
-            _ZLIB,
-            compressed_size,
-            size,
-            compressed_md5.hexdigest() if self._options.has_md5 else "",
-            uncompressed_md5,
-        )
-
-    def _md5(self, chunks: Iterable[Buffer]) -> str:
-        if not self._options.has_md5:
-            return ""
-        digest = hashlib.md5(usedforsecurity=False)
-        for chunk in chunks:
-            digest.update(chunk)
-        return digest.hexdigest()
-
     def _discard_unused(self, new: NewInstance, result: StoreResult | Exception) -> None:
         """Remove the file of an instance that was not stored, where that is certain.
 
@@ -384,14 +345,7 @@ class Ingest:
             _log.warning("cannot tell whether a file is used", exc_info=True)
             return
         if found is None or found.attachment.attachment_uuid != name:
-            self._discard(name)
-
-    def _discard(self, attachment_uuid: str) -> None:
-        """Remove a file that no row will name; a failure leaves it to reconciliation."""
-        try:
-            self._storage.remove(attachment_uuid)
-        except ServerError:
-            _log.warning("cannot remove an unused file", exc_info=True)
+            self.blobs.discard(name)
 
 
 @contextmanager
@@ -401,10 +355,6 @@ def _open_buffer(content: Content) -> Iterator[Buffer]:
             yield buffer
     else:
         yield content
-
-
-def _iter_chunks(content: Content) -> Iterable[Buffer]:
-    return content.iter_chunks() if isinstance(content, SpooledContent) else (content,)
 
 
 def _build_outcome(result: StoreResult, public_ids: PublicIds) -> StoreOutcome:

@@ -13,6 +13,7 @@ import msgspec
 from isocenter.dicom.levels import Level
 
 __all__ = [
+    "NO_RULES",
     "Attachment",
     "Change",
     "ChangeType",
@@ -29,6 +30,8 @@ __all__ = [
     "Rules",
     "Statistics",
     "StoreResult",
+    "StoredAttachment",
+    "format_tag",
 ]
 
 
@@ -147,6 +150,10 @@ class Rules:
     keeps_replaced: bool = False
 
 
+NO_RULES = Rules()
+"""No limits; everything as in Orthanc."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewResource:
     """A row to create at one level.
@@ -191,6 +198,39 @@ class Attachment:
     uncompressed_size: int
     compressed_md5: str
     uncompressed_md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttachment:
+    """An attachment that is in the index.
+
+    Attributes
+    ----------
+    revision
+        How often it was replaced.
+    """
+
+    attachment: Attachment
+    revision: int
+
+    @property
+    def tag(self) -> str:
+        """The entity tag of the content, without quotes.
+
+        Without an MD5 sum it holds the name of the blob, which changes as well.
+        """
+        md5 = self.attachment.uncompressed_md5
+        return format_tag(self.revision, md5 or self.attachment.attachment_uuid)
+
+
+def format_tag(revision: int, md5: str) -> str:
+    """Write an entity tag, without quotes.
+
+    References
+    ----------
+    Orthanc REST: revisions (behaviour manual §13)
+    """
+    return f"{revision}-{md5}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,16 @@
 from isocenter.http.routes import Route
 from isocenter.rest import (
     archives,
+    attachments,
     changes,
     deletion,
     documentation,
     exports,
     instances,
     jobs,
+    labels,
+    metadata,
+    modification,
     protection,
     resources,
     system,
@@ -23,6 +27,9 @@ ROUTES: tuple[Route, ...] = (
     *protection.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
+    *metadata.ROUTES,
+    *attachments.ROUTES,
+    *labels.ROUTES,
     *changes.ROUTES,
     *exports.ROUTES,
     *system.ROUTES,
@@ -31,5 +38,6 @@ ROUTES: tuple[Route, ...] = (
     *deletion.ROUTES,
     *jobs.ROUTES,
     *archives.ROUTES,
+    *modification.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
