@@ -138,6 +138,27 @@ CHANGES = (
 )
 """Of the log of changes, and of deletion."""
 
+RECYCLING = (
+    _ALLOW,
+    _FIRST,
+    Accepted("full", "status", "newer: a full storage is 507", 507, 500),
+    Accepted("POST /tools/bulk-delete {}", "body/OrthancStatus", "newer: nothing is named", 8, 15),
+    Accepted(
+        "POST /tools/bulk-delete .*Level",
+        "status",
+        "newer: a resource may be named with its level",
+        200,
+        400,
+    ),
+)
+"""Of protection, recycling and bulk deletion."""
+
+EXPORTS = (
+    Accepted(".*", "body/First", "newer: First is given, as in the log of changes", theirs=ABSENT),
+    Accepted("GET /exports[?]limit=-1", "body.*", "an unreadable limit is the default"),
+)
+"""Of the log of exports."""
+
 _RESOURCE = "/(patients|studies|series|instances)/[0-9a-f-]{44}"
 _NO_REVISIONS = "the index of Orthanc 1.10 keeps no revisions: all it answers but PUT is revision 0"
 _LIST_OF_TAGS = (
@@ -185,26 +206,6 @@ ANNOTATIONS = (
     ),
 )
 """Of metadata and attachments."""
-RECYCLING = (
-    _ALLOW,
-    _FIRST,
-    Accepted("full", "status", "newer: a full storage is 507", 507, 500),
-    Accepted("POST /tools/bulk-delete {}", "body/OrthancStatus", "newer: nothing is named", 8, 15),
-    Accepted(
-        "POST /tools/bulk-delete .*Level",
-        "status",
-        "newer: a resource may be named with its level",
-        200,
-        400,
-    ),
-)
-"""Of protection, recycling and bulk deletion."""
-
-EXPORTS = (
-    Accepted(".*", "body/First", "newer: First is given, as in the log of changes", theirs=ABSENT),
-    Accepted("GET /exports[?]limit=-1", "body.*", "an unreadable limit is the default"),
-)
-"""Of the log of exports."""
 
 UPLOADS = (
     Accepted("multipart", "body", "the stored instances are named (quirk 47)", theirs=b""),

@@ -135,7 +135,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         on_removals=deleter.wake_from_thread,
     )
     registry = build_registry(configuration)
-    writes = GroupWrites(workers, database)
+    writes = GroupWrites(workers, database, rules)
     has_checked_revisions = configuration.boolean("CheckRevisions")
     warnings = WarningLog(configuration.mapping("Warnings"))
     requested_options = _get_requested_tag_options(configuration, main_tags)

@@ -12,7 +12,7 @@ from isocenter.errors import ServerError
 from isocenter.index.deletion import Named, delete_resource, delete_resources, forget_removals
 from isocenter.index.port import Database
 from isocenter.index.reading import find_removals
-from isocenter.index.records import Deletion, Rules
+from isocenter.index.records import NO_RULES, Deletion, Rules
 from isocenter.index.recycling import recycle_excess
 from isocenter.storage.port import Storage
 
@@ -24,7 +24,6 @@ _REMOVALS_AT_ONCE = 500
 # Resources of a bulk deletion that go in one transaction.
 _DELETIONS_AT_ONCE = 500
 _INTERVAL_S = 60.0
-_NO_RULES = Rules()
 
 
 class Deleter:
@@ -39,7 +38,7 @@ class Deleter:
     """
 
     def __init__(
-        self, workers: Workers, database: Database, storage: Storage, rules: Rules = _NO_RULES
+        self, workers: Workers, database: Database, storage: Storage, rules: Rules = NO_RULES
     ) -> None:
         self._workers = workers
         self._database = database
@@ -85,7 +84,7 @@ class Deleter:
                 level,
                 public_id,
                 deleted_at=now(),
-                logs_deletions=self._rules.logs_deletions,
+                rules=self._rules,
             )
         )
         if deletion is not None:
@@ -106,7 +105,7 @@ class Deleter:
             some = named[start : start + _DELETIONS_AT_ONCE]
             deletions = await self._workers.write(
                 lambda tx, some=some: delete_resources(  # type: ignore[misc]
-                    tx, some, deleted_at=now(), logs_deletions=self._rules.logs_deletions
+                    tx, some, deleted_at=now(), rules=self._rules
                 )
             )
             if deletions:

@@ -11,6 +11,7 @@ from isocenter.errors import DatabaseUnavailableError
 from isocenter.index.annotations import run_changes
 from isocenter.index.batch import Batch
 from isocenter.index.port import Database
+from isocenter.index.records import NO_RULES, Rules
 
 __all__ = ["GroupWrites"]
 
@@ -41,12 +42,18 @@ class GroupWrites:
     A change raises what is wrong with it before it writes anything, and then fails alone. It is
     durable when `run` returns.
 
+    Parameters
+    ----------
+    rules
+        Limits of storage, and what else holds for all of them.
+
     References
     ----------
     Decision 0004
     """
 
-    def __init__(self, workers: Workers, database: Database) -> None:
+    def __init__(self, workers: Workers, database: Database, rules: Rules = NO_RULES) -> None:
+        self._rules = rules
         self._workers = workers
         self._database = database
         # Touched on the event loop only.
@@ -96,7 +103,7 @@ class GroupWrites:
             What each change returned, or an exception.
         """
         try:
-            return self._database.write(lambda tx: run_changes(tx, changes))
+            return self._database.write(lambda tx: run_changes(tx, changes, self._rules))
         except Exception as error:  # noqa: BLE001 - told to those who wait
             # The commit may have succeeded, and trying again would keep everybody waiting.
             if len(changes) == 1 or isinstance(error, DatabaseUnavailableError):

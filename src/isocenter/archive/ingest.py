@@ -26,7 +26,14 @@ from isocenter.errors import (
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import lookup_dicom_attachment
-from isocenter.index.records import Attachment, NewInstance, Overwrite, Rules, StoreResult
+from isocenter.index.records import (
+    NO_RULES,
+    Attachment,
+    NewInstance,
+    Overwrite,
+    Rules,
+    StoreResult,
+)
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -42,7 +49,6 @@ _LARGEST_BATCH = 16
 _LARGEST_IN_BATCH = 128 * 1024
 _DICOM = 1
 _AS_IS = 0
-_NO_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class IngestOptions:
     has_md5: bool = True
     is_compressed: bool = False
     default_encoding: str = "Latin1"
-    rules: Rules = _NO_RULES
+    rules: Rules = NO_RULES
     keeps_files: bool = True
     is_read_only: bool = False
 

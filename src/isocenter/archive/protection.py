@@ -26,6 +26,7 @@ class Protection:
         BadParameterError
             If there is no such patient, as in Orthanc.
         """
+        _check(public_id)
         is_protected = await self._workers.read(lambda tx: lookup_protection(tx, public_id))
         if is_protected is None:
             raise _unknown()
@@ -39,11 +40,18 @@ class Protection:
         BadParameterError
             If there is no such patient, as in Orthanc.
         """
+        _check(public_id)
         is_known = await self._workers.write(
             lambda tx: set_protection(tx, public_id, is_protected=is_protected)
         )
         if not is_known:
             raise _unknown()
+
+
+def _check(public_id: str) -> None:
+    if "\0" in public_id:
+        # PostgreSQL takes no NUL as text.
+        raise _unknown()
 
 
 def _unknown() -> BadParameterError:

@@ -17,6 +17,7 @@ from isocenter.errors import (
 )
 from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
+from isocenter.index.records import NO_RULES, Rules
 
 __all__ = ["Address", "Condition", "find_values", "get_row", "run_changes"]
 
@@ -97,7 +98,9 @@ class Condition:
             raise RevisionConflictError
 
 
-def run_changes(tx: Transaction, changes: Sequence[Callable[[Batch], T]]) -> list[T | ServerError]:
+def run_changes(
+    tx: Transaction, changes: Sequence[Callable[[Batch], T]], rules: Rules = NO_RULES
+) -> list[T | ServerError]:
     """Make several changes in one transaction.
 
     Returns
@@ -110,7 +113,7 @@ def run_changes(tx: Transaction, changes: Sequence[Callable[[Batch], T]]) -> lis
     BackendError
         If the database fails; nothing of all is changed then.
     """
-    batch = Batch(tx)
+    batch = Batch(tx, rules)
     results: list[T | ServerError] = []
     for change in changes:
         try:

@@ -11,6 +11,7 @@ from isocenter.index.annotations import Address, Condition, find_values, get_row
 from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
 from isocenter.index.records import Attachment, ChangeType, StoredAttachment
+from isocenter.index.recycling import make_room
 
 __all__ = [
     "delete_attachment",
@@ -63,6 +64,8 @@ def write_attachment(
         If there is no such resource.
     RevisionConflictError
         If the condition does not hold.
+    FullStorageError
+        If the limits of storage leave no room for it.
     """
     resource_id, present = _find_attachment(batch, address, attachment.content_type)
     if present is not None:
@@ -86,6 +89,8 @@ def replace_attachment(
         If there is no such resource.
     RevisionConflictError
         If the blob is not the present one any more.
+    FullStorageError
+        If it is longer, and the limits of storage leave no room for it.
     """
     resource_id, present = _find_attachment(batch, address, attachment.content_type)
     if present is None or present.attachment.attachment_uuid != replaced:
@@ -132,6 +137,8 @@ def _write_attachment(
     present: StoredAttachment | None,
     now: int,
 ) -> StoredAttachment:
+    freed = 0 if present is None else present.attachment.compressed_size
+    make_room(batch, resource_id, disk_size=attachment.compressed_size - freed, made_at=now)
     revision = 0 if present is None else present.revision + 1
     batch.tx.run(
         "write_attachment",

@@ -6,7 +6,7 @@ from typing import Any
 
 from isocenter.dicom.levels import Level
 from isocenter.index.port import Transaction
-from isocenter.index.records import ChangeType, ResourceSize
+from isocenter.index.records import NO_RULES, ChangeType, ResourceSize, Rules
 
 __all__ = ["COUNTERS", "Batch", "delete_trees", "measure_trees"]
 
@@ -23,16 +23,21 @@ class Batch:
     Parameters
     ----------
     tx
-        A writing transaction.
-    logs_deletions
-        Note what is deleted in the log of changes.
+        A writing transaction, which must do nothing else before.
+    rules
+        Limits of storage, and what else holds for whatever is written.
+
+    Attributes
+    ----------
+    counts
+        What to add to the counters of the archive.
     """
 
-    def __init__(self, tx: Transaction, *, logs_deletions: bool = False) -> None:
+    def __init__(self, tx: Transaction, rules: Rules = NO_RULES) -> None:
         row = tx.row("lock_archive")
         assert row is not None, "the row of the table archive is never deleted"  # noqa: S101
         self.tx = tx
-        self.logs_deletions = logs_deletions
+        self.rules = rules
         self.last_internal_id: int = row[0]
         self.last_change: int = row[1]
         self.last_recycling: int = row[2]
@@ -140,7 +145,7 @@ def delete_trees(batch: Batch, sizes: Mapping[int, ResourceSize], *, deleted_at:
     keys: dict[str, Any] = {"roots": list(sizes)}
     batch.tx.run("insert_removals_below", keys)
     rows = sum(sum(size.counts.values()) for size in sizes.values())
-    if batch.logs_deletions:
+    if batch.rules.logs_deletions:
         numbers = {"last_change": batch.last_change, "deleted_at": deleted_at}
         batch.tx.run("insert_deletions_below", keys | numbers)
         batch.last_change += rows

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from isocenter.dicom.levels import Level
 from isocenter.index.batch import Batch, delete_trees, measure_trees
 from isocenter.index.port import Transaction
-from isocenter.index.records import Deletion
+from isocenter.index.records import NO_RULES, Deletion, Rules
 
 __all__ = ["Named", "delete_resource", "delete_resources", "forget_removals"]
 
@@ -27,7 +27,8 @@ _Chain: TypeAlias = tuple[_Node, ...]
 
 
 def _find_chains(tx: Transaction, named: Sequence[Named]) -> list[_Chain]:
-    public_ids = list({public_id for _, public_id in named})
+    # PostgreSQL takes no NUL as text, and no resource has one in its name.
+    public_ids = list({public_id for _, public_id in named if "\0" not in public_id})
     wanted = set(named)
     chains = []
     for row in tx.rows("list_lineages", {"public_ids": public_ids}):
@@ -71,7 +72,7 @@ def _find_topmost(tx: Transaction, chains: Sequence[_Chain]) -> dict[int, _Chain
 
 
 def delete_resources(
-    tx: Transaction, named: Sequence[Named], *, deleted_at: int, logs_deletions: bool = False
+    tx: Transaction, named: Sequence[Named], *, deleted_at: int, rules: Rules = NO_RULES
 ) -> list[Deletion]:
     """Delete some resources, all below them, and the ancestors that are left without a child.
 
@@ -91,7 +92,7 @@ def delete_resources(
     ----------
     Orthanc REST: POST /tools/bulk-delete (behaviour manual §9.1)
     """
-    batch = Batch(tx, logs_deletions=logs_deletions)
+    batch = Batch(tx, rules)
     chains = _drop_nested(_find_chains(tx, named))
     if not chains:
         return []
@@ -120,7 +121,7 @@ def delete_resource(
     public_id: str,
     *,
     deleted_at: int,
-    logs_deletions: bool = False,
+    rules: Rules = NO_RULES,
 ) -> Deletion | None:
     """Delete a resource, all below it, and the ancestors that are left without a child.
 
@@ -133,9 +134,7 @@ def delete_resource(
     ----------
     Orthanc REST: DELETE /{level}/{id} (behaviour manual §9.1)
     """
-    deletions = delete_resources(
-        tx, [(level, public_id)], deleted_at=deleted_at, logs_deletions=logs_deletions
-    )
+    deletions = delete_resources(tx, [(level, public_id)], deleted_at=deleted_at, rules=rules)
     return deletions[0] if deletions else None
 
 

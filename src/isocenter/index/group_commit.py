@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from isocenter.errors import DatabaseUnavailableError, FullStorageError
 from isocenter.index.port import Database
-from isocenter.index.records import NewInstance, Rules, StoreResult
+from isocenter.index.records import NO_RULES, NewInstance, Rules, StoreResult
 from isocenter.index.writing import store_instances
 
 __all__ = ["GroupCommit"]
@@ -16,7 +16,6 @@ __all__ = ["GroupCommit"]
 _log = logging.getLogger(__name__)
 
 _LARGEST_GROUP = 64
-_NO_RULES = Rules()
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +43,7 @@ class GroupCommit:
     def __init__(
         self,
         database: Database,
-        rules: Rules = _NO_RULES,
+        rules: Rules = NO_RULES,
         on_removals: Callable[[], None] | None = None,
     ) -> None:
         self._database = database

@@ -13,6 +13,7 @@ import msgspec
 from isocenter.dicom.levels import Level
 
 __all__ = [
+    "NO_RULES",
     "Attachment",
     "AttachmentRow",
     "Change",
@@ -149,6 +150,10 @@ class Rules:
     quota: Quota = Quota()
     logs_deletions: bool = False
     keeps_replaced: bool = False
+
+
+NO_RULES = Rules()
+"""No limits; everything as in Orthanc."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 from isocenter.errors import FullStorageError
 from isocenter.index.batch import Batch, delete_trees, measure_trees
 from isocenter.index.port import Transaction
-from isocenter.index.records import Quota, ResourceSize, Rules
+from isocenter.index.records import ResourceSize, Rules
 
 __all__ = [
     "Victims",
@@ -55,9 +55,7 @@ class Victims:
         self.missing_bytes -= size.disk_size
 
 
-def find_victims(
-    batch: Batch, quota: Quota, *, disk_size: int, patients: int, kept: int = 0
-) -> Victims | None:
+def find_victims(batch: Batch, *, disk_size: int, patients: int, kept: int = 0) -> Victims | None:
     """Choose the patients that must go before something can be stored.
 
     Nothing is deleted yet, so that what cannot be stored anyhow costs nobody their data.
@@ -80,11 +78,8 @@ def find_victims(
     ----------
     Orthanc REST: MaximumStorageSize, MaximumPatientCount (behaviour manual §9.2)
     """
-    victims = Victims(0, 0)
-    if quota.maximum_patients and patients > 0:
-        victims.missing_patients = batch.patients + patients - quota.maximum_patients
-    if quota.maximum_disk_size and disk_size > 0:
-        victims.missing_bytes = batch.disk_size + disk_size - quota.maximum_disk_size
+    quota = batch.rules.quota
+    victims = _find_shortage(batch, disk_size=disk_size, patients=patients)
     if victims.are_enough:
         return victims
     is_too_large = 0 < quota.maximum_disk_size < disk_size
@@ -92,6 +87,16 @@ def find_victims(
         return None
     batch.flush()
     return victims if _choose(batch.tx, victims, kept) else None
+
+
+def _find_shortage(batch: Batch, *, disk_size: int, patients: int) -> Victims:
+    """Compare what is there, and what is to come, with the limits; what does not grow is free."""
+    quota, victims = batch.rules.quota, Victims(0, 0)
+    if quota.maximum_patients and patients > 0:
+        victims.missing_patients = batch.patients + patients - quota.maximum_patients
+    if quota.maximum_disk_size and disk_size > 0:
+        victims.missing_bytes = batch.disk_size + disk_size - quota.maximum_disk_size
+    return victims
 
 
 def _choose(tx: Transaction, victims: Victims, kept: int) -> bool:
@@ -121,17 +126,15 @@ def _read_page(
     return page, rows[-1][2]
 
 
-def make_room(
-    tx: Transaction, rules: Rules, *, disk_size: int, patient_public_id: str, made_at: int
-) -> int:
-    """Make room for files that the same transaction is about to add below a stored patient.
+def make_room(batch: Batch, resource_id: int, *, disk_size: int, made_at: int) -> int:
+    """Make room for a file that is about to be added to a stored resource.
 
     Parameters
     ----------
-    tx
-        A writing transaction; other writers are locked out from here to its end.
+    resource_id
+        The row of the resource; its patient stays in any case.
     disk_size
-        Bytes that the files will take, less those that they replace.
+        Bytes that the file will take, less those that it replaces.
     made_at
         Seconds since 1970, UTC.
 
@@ -143,23 +146,20 @@ def make_room(
     Raises
     ------
     FullStorageError
-        If no room can be made; nothing was changed.
+        If no room can be made; nothing was deleted.
 
     References
     ----------
     Orthanc REST: MaximumStorageSize counts all attachments (behaviour manual §9.2)
     """
-    if not rules.quota.maximum_disk_size:
+    if _find_shortage(batch, disk_size=disk_size, patients=0).are_enough:
         return 0
-    batch = Batch(tx, logs_deletions=rules.logs_deletions)
-    row = tx.row("lookup_recycling_order", {"public_id": patient_public_id})
+    row = batch.tx.row("lookup_patient", {"internal_id": resource_id})
     kept = 0 if row is None else int(row[0])
-    victims = find_victims(batch, rules.quota, disk_size=disk_size, patients=0, kept=kept)
+    victims = find_victims(batch, disk_size=disk_size, patients=0, kept=kept)
     if victims is None:
-        raise FullStorageError("no room can be made for the attachment")
-    if victims.sizes:
-        delete_trees(batch, victims.sizes, deleted_at=made_at)
-        batch.finish()
+        raise FullStorageError("the limits of storage leave no room for the attachment")
+    delete_trees(batch, victims.sizes, deleted_at=made_at)
     return len(victims.sizes)
 
 
@@ -176,7 +176,7 @@ def recycle_excess(tx: Transaction, rules: Rules, *, recycled_at: int) -> int:
     quota = rules.quota
     if quota.is_unlimited or not quota.is_recycling:
         return 0
-    batch = Batch(tx, logs_deletions=rules.logs_deletions)
+    batch = Batch(tx, rules)
     excess = Victims(0, 0)
     if quota.maximum_patients:
         excess.missing_patients = batch.patients - quota.maximum_patients

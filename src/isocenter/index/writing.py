@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from isocenter.config.codes import FIRST_USER_CODE, LAST_USER_CODE
 from isocenter.dicom.levels import Level
 from isocenter.index.batch import COUNTERS, Batch, delete_trees, measure_trees
 from isocenter.index.port import Transaction
 from isocenter.index.records import (
     NEW_CHANGES,
+    NO_RULES,
     STABLE_CHANGES,
     Change,
     ChangeType,
@@ -27,13 +29,9 @@ from isocenter.index.recycling import find_victims
 
 __all__ = ["settle", "store_instances"]
 
-_NO_RULES = Rules()
 _STORED = StoreResult(is_stored=True)
 _REFUSED = StoreResult(is_stored=False)
 _FULL = StoreResult(is_stored=False, is_full=True)
-# Attachments from here on are the users' own (Orthanc REST: attachments).
-_FIRST_USER_TYPE = 1024
-_NO_TYPE = 65536
 
 
 class _Ancestor:
@@ -86,7 +84,7 @@ class _Storing:
         self.tx = tx
         self.rules = rules
         self.is_limited = not rules.quota.is_unlimited
-        self.batch = Batch(tx, logs_deletions=rules.logs_deletions)
+        self.batch = Batch(tx, rules)
         self.instances = instances
         self.known = {
             public_id: _Known(internal_id, md5 or "", attachment_uuid, int(disk_size))
@@ -94,7 +92,7 @@ class _Storing:
                 "find_instances",
                 {
                     "public_ids": [i.public_ids[3] for i in instances],
-                    "first_kept": _FIRST_USER_TYPE if rules.keeps_replaced else _NO_TYPE,
+                    "first_kept": FIRST_USER_CODE if rules.keeps_replaced else LAST_USER_CODE + 1,
                 },
             )
         }
@@ -139,7 +137,6 @@ class _Storing:
         patient = self.ancestors.get((Level.PATIENT, instance.public_ids[0]))
         victims = find_victims(
             self.batch,
-            self.rules.quota,
             disk_size=instance.disk_size - (existing.disk_size if existing else 0),
             patients=int(patient is None),
             kept=patient.internal_id if patient else 0,
@@ -362,7 +359,7 @@ class _Storing:
 
 
 def store_instances(
-    tx: Transaction, instances: Sequence[NewInstance], rules: Rules = _NO_RULES
+    tx: Transaction, instances: Sequence[NewInstance], rules: Rules = NO_RULES
 ) -> list[StoreResult]:
     """Create the rows of a group of instances, with missing ancestors and changes.
 

@@ -80,6 +80,6 @@ ROUTES = (
         answer="text/plain",
         statuses=(200, 400, 413),
         details="The body is an object whose `Resources` are a list of identifiers, or of objects "
-        "with `Level` (such as `Study`) and `ID`. Unknown resources are skipped.",
+        "with `Level` and `ID`. Unknown resources are skipped.",
     ),
 )

@@ -25,7 +25,9 @@ def delete(
     database: Database, *named: Named, deleted_at: int = NOON, logs_deletions: bool = False
 ) -> list[Deletion]:
     return database.write(
-        lambda tx: delete_resources(tx, named, deleted_at=deleted_at, logs_deletions=logs_deletions)
+        lambda tx: delete_resources(
+            tx, named, deleted_at=deleted_at, rules=Rules(logs_deletions=logs_deletions)
+        )
     )
 
 
@@ -48,6 +50,7 @@ def list_changes(database: Database, **query: object) -> list[tuple[int, ChangeT
     [
         ([], ""),
         (["x", "y"], ""),
+        (["\0", "i\0001", '"', "%"], ""),
         (["i1"], "i1"),
         (["i1", "i1", "x"], "i1"),
         (["i1", "i2"], "i1 i2 r1"),
@@ -201,7 +204,7 @@ def test_deleted_resource_that_comes_back_is_new_again(filled: IndexCase) -> Non
     def write(public_id: str) -> None:
         filled.database.write(
             lambda tx: delete_resource(
-                tx, Level.PATIENT, public_id, deleted_at=NOON, logs_deletions=True
+                tx, Level.PATIENT, public_id, deleted_at=NOON, rules=Rules(logs_deletions=True)
             )
         )
 

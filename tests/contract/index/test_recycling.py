@@ -1,6 +1,8 @@
 """The limits of storage: what is recycled, what is refused, what stays."""
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,15 +11,25 @@ from tests.support.instances import NOON, CountingTransaction, IndexCase, build_
 from tests.support.recycling_model import Model, ModelInstance
 
 from isocenter.dicom.levels import Level
-from isocenter.errors import FullStorageError
+from isocenter.errors import FullStorageError, ServerError
+from isocenter.index.annotations import Address, Condition, run_changes
+from isocenter.index.attachments import write_attachment
+from isocenter.index.batch import Batch
 from isocenter.index.deletion import Named, delete_resource, delete_resources
 from isocenter.index.group_commit import GroupCommit
-from isocenter.index.port import Database
+from isocenter.index.port import Database, Transaction
 from isocenter.index.reading import find_removals, get_statistics, list_public_ids
-from isocenter.index.records import Attachment, NewInstance, Overwrite, Quota, Rules, StoreResult
+from isocenter.index.records import (
+    Attachment,
+    NewInstance,
+    Overwrite,
+    Quota,
+    Rules,
+    StoredAttachment,
+    StoreResult,
+)
 from isocenter.index.recycling import (
     lookup_protection,
-    make_room,
     recycle_excess,
     set_protection,
 )
@@ -60,12 +72,12 @@ def list_patients(index: IndexCase) -> str:
 
 
 def count_statements(database: Database, rules: Rules, *instances: NewInstance) -> int:
-    def run(tx: CountingTransaction) -> int:
+    def run(tx: Transaction) -> int:
         counting = CountingTransaction(tx)
         store_instances(counting, instances, rules)
         return counting.count
 
-    return database.write(run)  # type: ignore[arg-type]
+    return database.write(run)
 
 
 # The order of the list.
@@ -354,38 +366,75 @@ def test_parallel_writers_keep_to_the_limit(index: IndexCase) -> None:
 # Attachments, and the start.
 
 
-def test_make_room_keeps_the_patient_and_deletes_others(index: IndexCase) -> None:
+def attach(
+    database: Database, rules: Rules, address: Address, *sizes: int
+) -> list[StoredAttachment | ServerError]:
+    """Write an attachment several times in one transaction, each time with another size."""
+
+    def write(batch: Batch, size: int) -> StoredAttachment:
+        attachment = Attachment(1024, str(uuid.uuid4()), 0, size, size, "", "")
+        return write_attachment(batch, address, attachment, condition=Condition(), now=NOON)
+
+    changes = [partial(write, size=size) for size in sizes]
+    return database.write(lambda tx: run_changes(tx, changes, rules))
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_attachment_keeps_its_patient_and_recycles_others(index: IndexCase, level: Level) -> None:
     store_patients(index.database, BYTES, "abc", 300)
+    name = ("a", "ta", "ra", "ia")[level]
 
-    count = index.database.write(
-        lambda tx: make_room(tx, BYTES, disk_size=400, patient_public_id="a", made_at=NOON)
-    )
+    attach(index.database, BYTES, Address(level, name), 400)
 
-    assert count == 1
     assert list_patients(index) == "ac"
     index.assert_consistent()
 
 
+def test_attachment_counts_only_what_it_adds(index: IndexCase) -> None:
+    store_patients(index.database, BYTES, "ab", 300)
+    address = Address(Level.STUDY, "ta")
+
+    results = attach(index.database, BYTES, address, 400, 399, 400)
+
+    assert not [result for result in results if isinstance(result, ServerError)]
+    assert list_patients(index) == "ab"
+    index.assert_consistent()
+
+
 @pytest.mark.parametrize("rules", [BYTES, REJECTING])
-def test_make_room_raises_where_none_can_be_made(index: IndexCase, rules: Rules) -> None:
-    store_patients(index.database, BYTES, "ab", 500)
+def test_attachment_without_room_fails_alone(index: IndexCase, rules: Rules) -> None:
+    store_patients(index.database, BYTES, "ab", 450)
     protect(index.database, "b")
 
-    with pytest.raises(FullStorageError):
-        index.database.write(
-            lambda tx: make_room(tx, rules, disk_size=400, patient_public_id="a", made_at=NOON)
-        )
+    results = attach(index.database, rules, Address(Level.PATIENT, "a"), 101, 100, 101)
 
+    assert [type(result) for result in results] == [
+        FullStorageError,
+        StoredAttachment,
+        FullStorageError,
+    ]
     assert list_patients(index) == "a[b]"
+    index.assert_consistent()
 
 
-def test_make_room_without_a_limit_does_nothing(database: Database) -> None:
-    def run(tx: CountingTransaction) -> int:
-        counting = CountingTransaction(tx)
-        make_room(counting, TWO_PATIENTS, disk_size=10, patient_public_id="a", made_at=NOON)
-        return counting.count
+def test_attachment_within_the_limit_takes_no_statement_more(database: Database) -> None:
+    store_patients(database, Rules(), "a")
+    counts = []
+    for rules in (Rules(), BYTES):
 
-    assert database.write(run) == 0  # type: ignore[arg-type]
+        def run(tx: Transaction, rules: Rules = rules) -> int:
+            counting = CountingTransaction(tx)
+            batch = Batch(counting, rules)
+            attachment = Attachment(1024, str(uuid.uuid4()), 0, 5, 5, "", "")
+            address = Address(Level.PATIENT, "a")
+            write_attachment(batch, address, attachment, condition=Condition(), now=NOON)
+            batch.finish()
+            return counting.count
+
+        counts.append(database.write(run))
+
+    # The second one replaces the first: one statement more for its blob.
+    assert counts[1] == counts[0] + 1
 
 
 @pytest.mark.parametrize(

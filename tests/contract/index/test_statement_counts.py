@@ -39,7 +39,7 @@ from isocenter.index.reading import (
     lookup_resources,
     measure_resource,
 )
-from isocenter.index.records import Attachment, NewResource, Overwrite
+from isocenter.index.records import Attachment, NewResource, Overwrite, Rules
 from isocenter.index.writing import settle, store_instances
 
 STUDY = Address(Level.STUDY, "t")
@@ -128,7 +128,9 @@ def test_delete_many_uses_as_many_statements(database: Database) -> None:
         resources = [(None, public_id) for public_id in named]
         return count_written(
             database,
-            lambda tx: delete_resources(tx, resources, deleted_at=NOON, logs_deletions=True),
+            lambda tx: delete_resources(
+                tx, resources, deleted_at=NOON, rules=Rules(logs_deletions=True)
+            ),
         )
 
     few = delete("i0p", "r1p")

@@ -9,3 +9,9 @@ UPDATE resources SET recycling_order = :recycling_order WHERE internal_id = :int
 
 -- name: lookup_recycling_order
 SELECT internal_id, recycling_order FROM resources WHERE level = 0 AND public_id = :public_id;
+
+-- name: lookup_patient
+SELECT COALESCE(g.parent_id, p.parent_id, r.parent_id, r.internal_id) FROM resources r
+LEFT JOIN resources p ON p.internal_id = r.parent_id
+LEFT JOIN resources g ON g.internal_id = p.parent_id
+WHERE r.internal_id = :internal_id;
