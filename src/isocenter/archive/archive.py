@@ -9,6 +9,7 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
@@ -37,6 +38,8 @@ class Archive:
 
     Attributes
     ----------
+    registry
+        Names of metadata and attachments.
     server_identifier
         Names this server in a database shared by several.
     """
@@ -48,6 +51,7 @@ class Archive:
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
+    registry: Registry
     server_identifier: str
     workers: Workers
     stability: Stability
@@ -100,6 +104,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        registry=build_registry(configuration),
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
