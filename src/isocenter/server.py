@@ -39,7 +39,6 @@ __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
 
 Endpoint: TypeAlias = tuple[str, int]
 
-_REPEATED_ANSWERS_BYTES = 128 * 1024 * 1024
 _BACKLOG = 2048
 _MIB = 1024 * 1024
 _STOP_DEADLINE_S = 10.0
@@ -264,7 +263,7 @@ class Server:
             middleware=middleware,
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
         )
-        repeated = RepeatedAnswers(archive.workers.get_generation, _REPEATED_ANSWERS_BYTES)
+        repeated = RepeatedAnswers(archive.workers.get_generation)
         direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware, repeated)
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(

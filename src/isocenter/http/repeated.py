@@ -17,6 +17,10 @@ LARGEST_REQUEST_BYTES = 2048
 """Longest request that is compared as a whole."""
 
 _LARGEST_ANSWER_BYTES = 64 * 1024
+_MOST_BYTES = 32 * 1024 * 1024
+_MOST_FILE_BYTES = 128 * 1024 * 1024
+# What the objects of an entry take beside its bytes.
+_OVERHEAD_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +49,23 @@ class RepeatedAnswers:
     get_generation
         Tells a number that grows with each transaction of the index, before the one who made it
         learns of its success.
-    capacity_bytes
-        Room for requests and answers; when it is full, all are forgotten.
-
-    Notes
-    -----
-    Files count by their length, as they stay open and their pages mapped.
+    most_bytes, most_file_bytes
+        Room for requests and answers, and for files, which stay open and mapped; when one of them
+        is full, all are forgotten.
     """
 
-    def __init__(self, get_generation: Callable[[], int], capacity_bytes: int) -> None:
+    def __init__(
+        self,
+        get_generation: Callable[[], int],
+        *,
+        most_bytes: int = _MOST_BYTES,
+        most_file_bytes: int = _MOST_FILE_BYTES,
+    ) -> None:
         self._get_generation = get_generation
-        self._capacity_bytes = capacity_bytes
+        self._most_bytes = most_bytes
+        self._most_file_bytes = most_file_bytes
         self._size_bytes = 0
+        self._file_bytes = 0
         self._generation = -1
         self._answers: dict[tuple[str, bytes], Repeatable] = {}
 
@@ -91,17 +100,25 @@ class RepeatedAnswers:
             What `begin` told before the answer was made; if a transaction has ended since, the
             answer may be the older one and is not kept.
         """
-        size = len(request) + len(answer.answer) + len(answer.file or b"")
-        is_long = len(answer.answer) > _LARGEST_ANSWER_BYTES or size > self._capacity_bytes
+        size = len(request) + len(answer.answer) + _OVERHEAD_BYTES
+        file_size = len(answer.file or b"")
+        is_long = len(answer.answer) > _LARGEST_ANSWER_BYTES or file_size > self._most_file_bytes
         if is_long or generation != self._get_generation():
             return
-        if generation != self._generation or self._size_bytes + size > self._capacity_bytes:
+        if generation != self._generation or self._is_full(size, file_size):
             self._forget()
             self._generation = generation
         self._answers[client, request] = answer
         self._size_bytes += size
+        self._file_bytes += file_size
+
+    def _is_full(self, size: int, file_size: int) -> bool:
+        return (
+            self._size_bytes + size > self._most_bytes
+            or self._file_bytes + file_size > self._most_file_bytes
+        )
 
     def _forget(self) -> None:
         """Let go of all answers, and so of files that may have been deleted."""
         self._answers.clear()
-        self._size_bytes = 0
+        self._size_bytes = self._file_bytes = 0

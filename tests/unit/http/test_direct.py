@@ -83,9 +83,7 @@ _ROUTES = (
 
 
 def _answers(*middleware: Any) -> DirectAnswers:
-    return DirectAnswers(
-        ImmediateRoutes(_ROUTES, None), middleware, RepeatedAnswers(lambda: 0, 1 << 20)
-    )
+    return DirectAnswers(ImmediateRoutes(_ROUTES, None), middleware, RepeatedAnswers(lambda: 0))
 
 
 def _build(target: str, *middleware: Any, headers: Mapping[bytes, bytes] = {}) -> bytes | None:

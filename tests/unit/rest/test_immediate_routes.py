@@ -29,7 +29,7 @@ async def build_directly(api: Api, target: str) -> bytes | None:
         openapi=b"{}",
     )
     answers = DirectAnswers(
-        ImmediateRoutes(ROUTES, services), [services.metrics], RepeatedAnswers(lambda: 0, 1 << 20)
+        ImmediateRoutes(ROUTES, services), [services.metrics], RepeatedAnswers(lambda: 0)
     )
     loop = asyncio.get_running_loop()
     built: asyncio.Future[bytes | None] = loop.create_future()
