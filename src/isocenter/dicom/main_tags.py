@@ -17,11 +17,11 @@ from isocenter.dicom.tags import format_tag
 
 __all__ = [
     "DEFAULT_MAIN_TAGS",
-    "IDENTIFYING_TAGS",
     "MAXIMUM_INDEXED_BYTES",
     "MainTags",
     "build_index_value",
     "build_main_tags",
+    "fold_text",
     "normalize_for_search",
 ]
 
@@ -100,26 +100,6 @@ DEFAULT_MAIN_TAGS: Mapping[Level, frozenset[int]] = MappingProxyType(
 )
 """The tags that every server keeps, for each level (behaviour manual §4.1)."""
 
-IDENTIFYING_TAGS: Mapping[Level, frozenset[int]] = MappingProxyType(
-    {
-        Level.PATIENT: frozenset({_PATIENT_ID, _PATIENT_NAME, _PATIENT_BIRTH_DATE}),
-        Level.STUDY: frozenset(
-            {
-                _PATIENT_ID,
-                _PATIENT_NAME,
-                _PATIENT_BIRTH_DATE,
-                0x0020000D,  # StudyInstanceUID
-                0x00080050,  # AccessionNumber
-                0x00081030,  # StudyDescription
-                0x00080020,  # StudyDate
-            }
-        ),
-        Level.SERIES: frozenset({0x0020000E}),
-        Level.INSTANCE: frozenset({0x00080018}),
-    }
-)
-"""The tags that searches look up by a normalized copy (behaviour manual §4.3)."""
-
 MAXIMUM_INDEXED_BYTES = 256
 """How much of a normalized value the index compares (behaviour manual §4.1, quirk 46)."""
 
@@ -193,11 +173,16 @@ def normalize_for_search(text: str) -> str:
     ----------
     Orthanc REST: search index (behaviour manual §4.3, quirk 28), Unicode Standard Annex #15
     """
+    return fold_text(text).strip(" \0")
+
+
+def fold_text(text: str) -> str:
+    """Fold case, accents and width forms, and keep the blanks at both ends."""
     if text.isascii():
-        return text.lower().strip(" \0")
+        return text.lower()
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     bare = _ACCENTS.sub("", folded).casefold()
-    return unicodedata.normalize("NFKC", bare).strip(" \0")
+    return unicodedata.normalize("NFKC", bare)
 
 
 def build_index_value(text: str) -> str:

@@ -30,12 +30,20 @@ from isocenter.dicom.elements import (
 from isocenter.dicom.file_meta import FileMeta, choose_layout, read_file_meta
 from isocenter.dicom.identifiers import PublicIds, build_public_ids
 from isocenter.dicom.json_forms import build_items_json
-from isocenter.dicom.tags import DEFAULT_DICTIONARY, format_tag
+from isocenter.dicom.tags import DEFAULT_DICTIONARY, format_tag, is_private
 from isocenter.dicom.transfer_syntaxes import is_encapsulated, lookup_transfer_syntax
 from isocenter.dicom.values import NUMBER_VRS, TEXT_VRS, format_numbers, format_text, format_unknown
 from isocenter.errors import BadFileFormatError, MissingTagError
 
-__all__ = ["FileSummary", "Identity", "build_identity", "read_summary"]
+__all__ = [
+    "MAXIMUM_VALUE_BYTES",
+    "FileSummary",
+    "FileValues",
+    "Identity",
+    "build_identity",
+    "read_summary",
+    "read_values",
+]
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _SOP_CLASS_UID = 0x00080016
@@ -43,6 +51,13 @@ _SOP_INSTANCE_UID = 0x00080018
 _PATIENT_ID = 0x00100020
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
+
+_IDENTIFIERS = frozenset(
+    {_SOP_INSTANCE_UID, _PATIENT_ID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID}
+)
+
+MAXIMUM_VALUE_BYTES = 1024 * 1024
+"""A longer value is passed over, as if it were binary; identifiers are read however long."""
 
 _ALWAYS_READ = frozenset(
     {
@@ -92,6 +107,13 @@ class FileSummary:
     pixel_data_vr: str | None
     has_meta_header: bool
     specific_character_set: str | None
+
+
+class FileValues(NamedTuple):
+    """The wanted elements of a header: text by tag, and the items of sequences by tag."""
+
+    values: Mapping[int, str]
+    sequences: Mapping[int, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +181,40 @@ def read_summary(
     return _summarize(buffer, meta.data_set_offset, meta, (wanted, default_encoding))
 
 
+def read_values(
+    buffer: Buffer, *, wanted: frozenset[int], default_encoding: str = "Latin1"
+) -> FileValues:
+    """Read some elements of a file.
+
+    Parameters
+    ----------
+    buffer
+        A DICOM file, or its beginning up to and including the header of the pixel data.
+    wanted
+        Tags of the elements to read; more may come back. Those behind the pixel data are not found.
+    default_encoding
+        Character set of a file that names none.
+
+    Raises
+    ------
+    BadFileFormatError
+        If the buffer is no DICOM file or ends inside an element before the pixel data.
+
+    References
+    ----------
+    Orthanc REST: requested tags (behaviour manual §4.4)
+    """
+    meta = read_file_meta(buffer)
+
+    def read(data: Buffer, start: int) -> FileValues:
+        scan = _scan(data, start, meta.layout, wanted)
+        return _read_hits(data, scan.hits, meta.layout, default_encoding)
+
+    if meta.is_deflated:
+        return read_inflated(buffer, meta.data_set_offset, lambda data: read(data, 0))
+    return read(buffer, meta.data_set_offset)
+
+
 def build_identity(summary: FileSummary) -> Identity:
     """Take the identifiers of an instance and compute its public identifiers.
 
@@ -212,27 +268,9 @@ def _summarize(
     buffer: Buffer, start: int, meta: FileMeta, question: tuple[frozenset[int], str]
 ) -> FileSummary:
     wanted, default_encoding = question
-    layout = meta.layout
-    keys = _build_keys(wanted, layout)
-    if layout.is_explicit:
-        scan = _scan_explicit(buffer, start, layout, keys)
-    else:
-        scan = _scan_implicit(buffer, start, layout, keys)
+    scan = _scan(buffer, start, meta.layout, wanted)
     pixel_data, pixel_data_vr = _check_pixel_data(buffer, scan.pixel_data, meta)
-    values: dict[int, str] = {}
-    sequences: dict[int, list[dict[str, Any]]] = {}
-    character_set = _find_character_set(buffer, scan.hits, default_encoding)
-    for tag, vr, value, stop in scan.hits:
-        if tag in values or tag in sequences:
-            continue  # Of equal tags the first one counts.
-        if vr == "SQ" or (vr is None and DEFAULT_DICTIONARY.lookup_vr(tag) == "SQ"):
-            sequences[tag] = build_items_json(
-                buffer, value, stop, layout=layout, character_set=character_set
-            )
-            continue
-        text = _read_text(tag, vr, bytes(buffer[value:stop]), layout, character_set)
-        if text is not None:
-            values[tag] = text
+    values, sequences = _read_hits(buffer, scan.hits, meta.layout, default_encoding)
     return FileSummary(
         transfer_syntax_uid=meta.transfer_syntax_uid,
         sop_class_uid=values.get(_SOP_CLASS_UID),
@@ -245,10 +283,54 @@ def _summarize(
     )
 
 
+def _scan(buffer: Buffer, start: int, layout: Layout, wanted: frozenset[int]) -> _Scan:
+    keys = _build_keys(wanted, layout)
+    if layout.is_explicit:
+        return _scan_explicit(buffer, start, layout, keys)
+    return _scan_implicit(buffer, start, layout, keys)
+
+
+def _read_hits(
+    buffer: Buffer, hits: list[_Hit], layout: Layout, default_encoding: str
+) -> FileValues:
+    """Turn the elements that were found into text and JSON; binary ones are left out."""
+    values: dict[int, str] = {}
+    sequences: dict[int, list[dict[str, Any]]] = {}
+    character_set = _find_character_set(buffer, hits, default_encoding)
+    for tag, vr, value, stop in hits:
+        if tag in values or tag in sequences:
+            continue  # Of equal tags the first one counts.
+        if stop - value > MAXIMUM_VALUE_BYTES and tag not in _IDENTIFIERS:
+            continue
+        known_vr = _lookup_vr(tag, values) if vr is None or vr == "UN" else vr
+        if vr == "SQ" or (vr is None and known_vr == "SQ"):
+            sequences[tag] = build_items_json(
+                buffer, value, stop, layout=layout, character_set=character_set
+            )
+            continue
+        data = bytes(buffer[value:stop])
+        text = _read_text(vr or known_vr, data, known_vr, layout, character_set)
+        if text is not None:
+            values[tag] = text
+    return FileValues(values, sequences)
+
+
+def _lookup_vr(tag: int, values: Mapping[int, str]) -> str:
+    """Find the VR of an element in the dictionary; private creators stand before their blocks."""
+    creator = values.get(_build_creator(tag)) if is_private(tag) else None
+    return DEFAULT_DICTIONARY.lookup_vr(tag, creator)
+
+
+def _build_creator(tag: int) -> int:
+    """Build the tag of the private creator that reserves the block of an element."""
+    return tag & 0xFFFF0000 | tag >> 8 & 0xFF
+
+
 @lru_cache(maxsize=64)
 def _build_keys(wanted: frozenset[int], layout: Layout) -> dict[int, int]:
     """Map the raw keys of the elements to read to their tags."""
-    return {layout.encode_key(tag): tag for tag in wanted | _ALWAYS_READ}
+    creators = {_build_creator(tag) for tag in wanted if is_private(tag)}
+    return {layout.encode_key(tag): tag for tag in wanted | creators | _ALWAYS_READ}
 
 
 def _scan_explicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, int]) -> _Scan:
@@ -341,15 +423,21 @@ def _find_character_set(buffer: Buffer, hits: list[_Hit], default_encoding: str)
 
 
 def _read_text(
-    tag: int, vr: str | None, data: bytes, layout: Layout, character_set: CharacterSet
+    vr: str, data: bytes, known_vr: str, layout: Layout, character_set: CharacterSet
 ) -> str | None:
-    """Turn a value into text, or into ``None`` if it is binary."""
-    if vr is None:
-        vr = DEFAULT_DICTIONARY.lookup_vr(tag)
+    """Turn a value into text, or into ``None`` if it is binary.
+
+    Parameters
+    ----------
+    vr
+        As found, or what the dictionary says in implicit encoding.
+    known_vr
+        What the dictionary says of an element that is ``UN``.
+    """
     if vr in TEXT_VRS:
         return format_text(data, vr, character_set)
     if vr in NUMBER_VRS:
         return format_numbers(data, vr, layout.byte_order)
-    if vr == "UN" and (vr := DEFAULT_DICTIONARY.lookup_vr(tag)) in TEXT_VRS:
-        return format_unknown(data, vr, character_set)
+    if vr == "UN" and known_vr in TEXT_VRS:
+        return format_unknown(data, known_vr, character_set)
     return None

@@ -19,6 +19,7 @@ from isocenter.index.records import (
 )
 
 __all__ = [
+    "build_dicom_attachment",
     "find_changes",
     "find_descendants",
     "find_existing_attachments",
@@ -143,8 +144,11 @@ def measure_resource(tx: Transaction, level: Level, public_id: str) -> ResourceS
 def lookup_dicom_attachment(tx: Transaction, public_id: str) -> DicomAttachment | None:
     """Find the DICOM file of an instance, or ``None``."""
     row = tx.row("lookup_dicom_attachment", {"public_id": public_id})
-    if row is None:
-        return None
+    return None if row is None else build_dicom_attachment(row)
+
+
+def build_dicom_attachment(row: tuple[Any, ...]) -> DicomAttachment:
+    """Build the record of a DICOM file of the columns of its attachment and the metadata."""
     offset = _PIXEL_DATA_OFFSET.search(row[7])
     return DicomAttachment(
         Attachment(1, *row[:6]), row[6], None if offset is None else int(offset[1])

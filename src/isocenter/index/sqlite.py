@@ -3,13 +3,15 @@
 import fcntl
 import logging
 import os
+import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
+import msgspec
 
 from isocenter.errors import (
     BackendError,
@@ -19,7 +21,13 @@ from isocenter.errors import (
     ServerError,
 )
 from isocenter.index.port import Parameters, Transaction
-from isocenter.index.statements import SQLITE, load_migrations, load_statements
+from isocenter.index.statements import (
+    INTEGER_TEXT,
+    REAL_TEXT,
+    SQLITE,
+    load_migrations,
+    load_statements,
+)
 
 __all__ = ["SQLiteDatabase"]
 
@@ -39,11 +47,17 @@ _LOG_BYTES = 64 * 1024 * 1024
 _ZEROS = bytes(1 << 20)
 _READERS = 4
 
+_INTEGER = re.compile(INTEGER_TEXT.replace("$", r"\Z"))
+_REAL = re.compile(REAL_TEXT.replace("$", r"\Z"))
+_encode = msgspec.json.Encoder().encode
+
 
 class _Statements:
     """A transaction on one connection."""
 
     __slots__ = ("_execute", "_execute_many", "_texts")
+
+    dialect = SQLITE
 
     def __init__(self, connection: apsw.Connection, texts: dict[str, str]) -> None:
         self._execute = connection.execute
@@ -62,6 +76,13 @@ class _Statements:
     def run(self, statement: str, parameters: Parameters = {}) -> None:  # noqa: B006
         self._execute(self._texts[statement], _bound(parameters))
 
+    def iter_built(self, text: str, parameters: Parameters) -> Generator[tuple[Any, ...]]:
+        cursor = self._execute(text, _bound(parameters))
+        try:
+            yield from cursor
+        finally:
+            cursor.close(force=True)
+
     def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
         self._execute_many(self._texts[statement], list(parameter_sets))
 
@@ -78,10 +99,21 @@ def _bound(parameters: Parameters) -> Parameters:
 
 
 def _json_list(values: list[Any]) -> str:
-    if values and isinstance(values[0], str):
-        # Only identifiers come here: hexadecimal digits and hyphens, nothing to escape.
-        return '["' + '","'.join(values) + '"]'
-    return "[" + ",".join(map(str, values)) + "]"
+    return _encode(values).decode()
+
+
+def _read_integer(*values: Any) -> int | float | None:
+    """Take a text for a whole number as PostgreSQL's dialect does."""
+    (text,) = values
+    if isinstance(text, str) and _INTEGER.match(text):
+        return int(text)
+    number = _read_real(text)
+    return None if number is None else float(int(number))
+
+
+def _read_real(*values: Any) -> float | None:
+    (text,) = values
+    return float(text) if isinstance(text, str) and _REAL.match(text) else None
 
 
 class SQLiteDatabase:
@@ -147,6 +179,8 @@ class SQLiteDatabase:
         connection.pragma("foreign_keys", value=True)
         connection.pragma("cache_size", -cache_kib)
         connection.pragma("temp_store", "MEMORY")
+        for name, function in (("integer", _read_integer), ("real", _read_real)):
+            connection.create_scalar_function(f"text_to_{name}", function, 1, deterministic=True)
         return connection
 
     def _migrate(self) -> None:

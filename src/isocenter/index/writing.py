@@ -23,6 +23,7 @@ from isocenter.index.records import (
     Overwrite,
     ResourceSize,
     StoreResult,
+    build_search_key,
 )
 
 __all__ = ["delete_resource", "forget_changes", "forget_removals", "settle", "store_instances"]
@@ -184,7 +185,8 @@ class _Storing:
             }
         )
         self.batch.search.extend(
-            {"resource_id": internal_id, "tag": tag, "value": value} for tag, value in row.search
+            {"resource_id": internal_id, "tag": build_search_key(level, tag), "value": value}
+            for tag, value in row.search
         )
         self.batch.counts[_COUNTERS[level]] += 1
         return internal_id, row

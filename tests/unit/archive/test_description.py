@@ -138,23 +138,48 @@ def test_build_missing_patient_id_is_empty() -> None:
     assert row.identifier == ""
 
 
-def test_build_search_holds_identifying_tags() -> None:
+def test_build_search_holds_main_tags_of_patients_studies_and_series() -> None:
     data = build_instance(EVERYTHING)
-
-    assert dict(describe(data, Level.PATIENT).search) == {
-        0x00100010: "doe^jane",
-        0x00100030: "19700101",
-    }
-    assert dict(describe(data, Level.STUDY).search) == {
+    patient = {
         0x00100010: "doe^jane",
         0x00100020: "p-1",
         0x00100030: "19700101",
+        0x00100040: "f",
+    }
+
+    assert dict(describe(data, Level.PATIENT).search) == patient
+    assert dict(describe(data, Level.STUDY).search) == patient | {
         0x00080020: "20240229",
         0x00080050: "acc-1",
         0x00081030: "head",
+        0x0020000D: "1.2.3.1",
     }
-    assert describe(data, Level.SERIES).search == ()
+    assert dict(describe(data, Level.SERIES).search) == {
+        0x00080060: "ct",
+        0x00200011: "4",
+        0x0020000E: "1.2.3.1.1",
+    }
     assert describe(data, Level.INSTANCE).search == ()
+
+
+def test_build_search_has_each_value_and_each_group_of_a_name_once() -> None:
+    names = "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce=\u3084\u307e\u3060^\u305f\u308d\u3046"
+    data = build_instance(
+        {
+            0x00080005: ("CS", "ISO_IR 192"),
+            0x00100010: ("PN", names.encode()),
+            0x00101000: ("LO", "One\\Two\\one"),
+        }
+    )
+
+    search = describe(data, Level.PATIENT).search
+
+    assert [value for tag, value in search if tag == 0x00100010] == [
+        names.lower(),
+        *names.lower().split("="),
+    ]
+    values = [value for tag, value in search if tag == 0x00101000]
+    assert values == ["one\\two\\one", "one", "two"]
 
 
 def test_build_instance_of_rest_client_has_its_metadata() -> None:

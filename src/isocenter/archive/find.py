@@ -1,0 +1,258 @@
+"""Searching what is stored: the index first, then the files for what it does not hold.
+
+References
+----------
+Orthanc REST: POST /tools/find, POST /tools/count-resources (behaviour manual §15.1, §15.2)
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from isocenter.archive.file_headers import open_header
+from isocenter.archive.workers import Workers
+from isocenter.dicom.levels import Level
+from isocenter.dicom.main_tags import MainTags
+from isocenter.dicom.matching import build_matcher
+from isocenter.dicom.query import Criterion, Query, Wildcards
+from isocenter.dicom.reader import read_values
+from isocenter.errors import BadRequestError, DeadlineExceededError, ServerError
+from isocenter.index.port import Transaction
+from isocenter.index.reading import get_statistics
+from isocenter.index.records import DicomAttachment
+from isocenter.index.relatives import find_samples
+from isocenter.index.searching import (
+    count_resources,
+    find_public_ids,
+    find_rows,
+    list_public_ids_of,
+)
+from isocenter.index.sql_builder import list_file_criteria
+from isocenter.storage.port import Storage
+
+__all__ = ["FindOptions", "Finder"]
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# A search that takes longer, in seconds, is given up.
+_DEADLINE_S = 300.0
+# A simple search of so few resources runs on the event loop, in less than 5 ms.
+_FEW_RESOURCES = 500
+_FEW_TESTS = 4
+# The files of so many resources are looked up at once: few at first, as few may be wanted.
+_FIRST_PAGE = 64
+_LARGEST_PAGE = 1024
+# The files of a page are read in hops of so many, so many hops at a time.
+_FILES_OF_A_HOP = 64
+_HOPS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FindOptions:
+    """What the configuration says about searches.
+
+    Attributes
+    ----------
+    main_tags
+        The tags that the index holds.
+    may_open_files
+        Whether files are read for criteria on other tags (option ``StorageAccessOnFind``).
+    default_encoding
+        Character set of files that name none.
+    most_results, most_instances
+        Most patients, studies or series that a search finds, and most instances; 0 for no limit.
+    """
+
+    main_tags: MainTags
+    may_open_files: bool
+    default_encoding: str
+    most_results: int = 0
+    most_instances: int = 0
+
+    def limit(self, query: Query) -> Query:
+        """Cap the number of resources that are asked for."""
+        most = self.most_instances if query.level is Level.INSTANCE else self.most_results
+        if not most or (query.limit is not None and query.limit <= most):
+            return query
+        return replace(query, limit=most)
+
+
+class Finder:
+    """Runs searches.
+
+    One statement selects the resources; what it cannot decide is tested while its rows come. If a
+    criterion needs files, the resources that are left are taken page by page, with one statement
+    for each page.
+    """
+
+    def __init__(self, workers: Workers, storage: Storage, options: FindOptions) -> None:
+        self._workers = workers
+        self._storage = storage
+        self._options = options
+
+    async def find_rows(self, query: Query) -> Sequence[int]:
+        """Find the rows of the resources, in the order that is asked for.
+
+        Raises
+        ------
+        BadRequestError
+            If the search needs files and these may not be opened, or if it also skips results; or
+            if the order follows a tag that the index does not hold.
+        DeadlineExceededError
+            If it takes too long.
+        """
+        query = self._options.limit(query)
+        deadline = _Deadline()
+        wanted = self._list_file_criteria(query)
+        if wanted:
+            return await self._search_files(query, wanted, deadline)
+        main_tags = self._options.main_tags
+        return await self._read(
+            query, lambda tx: find_rows(tx, query, main_tags, check=deadline.check)
+        )
+
+    async def find_public_ids(self, query: Query) -> list[str]:
+        """Find the public identifiers of the resources, otherwise as `find_rows`."""
+        if self._list_file_criteria(query):
+            rows = await self.find_rows(query)
+            return await self._workers.read_long(lambda tx: list_public_ids_of(tx, rows))
+        query = self._options.limit(query)
+        deadline, main_tags = _Deadline(), self._options.main_tags
+        return await self._read(
+            query, lambda tx: find_public_ids(tx, query, main_tags, check=deadline.check)
+        )
+
+    async def count(self, query: Query) -> int:
+        """Count what a search finds, whatever the limits are.
+
+        Raises
+        ------
+        BadRequestError
+            If the search needs files.
+        DeadlineExceededError
+            If it takes too long.
+        """
+        if list_file_criteria(query, self._options.main_tags):
+            message = "resources cannot be counted by tags that are not in the index"
+            raise BadRequestError(message)
+        deadline, main_tags = _Deadline(), self._options.main_tags
+        return await self._read(
+            query, lambda tx: count_resources(tx, query, main_tags, check=deadline.check)
+        )
+
+    def _list_file_criteria(self, query: Query) -> tuple[Criterion, ...]:
+        wanted = list_file_criteria(query, self._options.main_tags)
+        if wanted and not self._options.may_open_files:
+            message = "StorageAccessOnFind forbids to search by tags that are not in the index"
+            raise BadRequestError(message)
+        if wanted and query.since:
+            message = "no results can be skipped in a search by tags that are not in the index"
+            raise BadRequestError(message)
+        return wanted
+
+    async def _read(self, query: Query, operation: Callable[[Transaction], T]) -> T:
+        if await self._is_short(query):
+            return await self._workers.read(operation)
+        return await self._workers.read_long(operation)
+
+    async def _is_short(self, query: Query) -> bool:
+        """Tell whether a search may run on the event loop."""
+        if not self._workers.reads_inline:
+            return False
+        tests = len(query.metadata) + len(query.order)
+        for criterion in query.criteria:
+            patterns = criterion.test.patterns if isinstance(criterion.test, Wildcards) else ()
+            tests += max(1, len(patterns))
+        if tests > _FEW_TESTS:
+            return False
+        statistics = await self._workers.read(get_statistics)
+        ancestors = statistics.patients + statistics.studies + statistics.series
+        return ancestors + statistics.instances <= _FEW_RESOURCES
+
+    # Files
+
+    async def _search_files(
+        self, query: Query, wanted: Sequence[Criterion], deadline: "_Deadline"
+    ) -> list[int]:
+        main_tags = self._options.main_tags
+        everything = replace(query, limit=None)
+        rows = await self._workers.read_long(
+            lambda tx: find_rows(tx, everything, main_tags, check=deadline.check)
+        )
+        reader = _FileTester(self._storage, wanted, self._options.default_encoding)
+        found: list[int] = []
+        for page in _iter_pages(rows):
+            deadline.check()
+            found += await self._test_page(query.level, page, reader)
+            if query.limit is not None and len(found) >= query.limit:
+                return found[: query.limit]
+        return found
+
+    async def _test_page(
+        self, level: Level, page: Sequence[int], reader: "_FileTester"
+    ) -> list[int]:
+        samples = await self._workers.read_long(lambda tx: find_samples(tx, level, page))
+        hops = [page[i : i + _FILES_OF_A_HOP] for i in range(0, len(page), _FILES_OF_A_HOP)]
+        found: list[int] = []
+        for start in range(0, len(hops), _HOPS_AT_ONCE):
+            for kept in await asyncio.gather(
+                *(
+                    self._workers.run(reader.select, hop, samples)
+                    for hop in hops[start : start + _HOPS_AT_ONCE]
+                )
+            ):
+                found += kept
+        return found
+
+
+class _Deadline:
+    """Ends a search that takes too long."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + _DEADLINE_S
+
+    def check(self) -> None:
+        """Raise if there is no time left."""
+        if time.monotonic() > self._end:
+            raise DeadlineExceededError(f"the search took more than {_DEADLINE_S:.0f} s")
+
+
+class _FileTester:
+    """Tests criteria on files; for worker threads."""
+
+    def __init__(
+        self, storage: Storage, criteria: Sequence[Criterion], default_encoding: str
+    ) -> None:
+        self._storage = storage
+        self._default_encoding = default_encoding
+        self._tags = frozenset(criterion.tag for criterion in criteria)
+        self._matchers = [(criterion.tag, build_matcher(criterion)) for criterion in criteria]
+
+    def select(self, rows: Sequence[int], samples: Mapping[int, DicomAttachment]) -> list[int]:
+        """Keep the rows whose file fulfils all criteria; the samples are one file for each."""
+        return [row for row in rows if row in samples and self._test(samples[row])]
+
+    def _test(self, found: DicomAttachment) -> bool:
+        try:
+            with open_header(self._storage, found) as header:
+                values = read_values(
+                    header, wanted=self._tags, default_encoding=self._default_encoding
+                ).values
+        except ServerError:
+            uuid = found.attachment.attachment_uuid
+            _log.warning("a file cannot be searched", exc_info=True, extra={"attachment": uuid})
+            return False
+        return all(matches(values.get(tag)) for tag, matches in self._matchers)
+
+
+def _iter_pages(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    start, size = 0, _FIRST_PAGE
+    while start < len(rows):
+        yield rows[start : start + size]
+        start += size
+        size = min(2 * size, _LARGEST_PAGE)
