@@ -4,14 +4,19 @@ import hashlib
 import socket
 from dataclasses import dataclass
 
+from isocenter.archive.annotations import Annotations
+from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.registry import Registry, build_registry
+from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
+from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
@@ -44,6 +49,8 @@ class Archive:
         Names this server in a database shared by several.
     """
 
+    annotations: Annotations
+    attachments: Attachments
     browse: Browse
     changes: ChangeLog
     content: ContentReader
@@ -56,6 +63,7 @@ class Archive:
     workers: Workers
     stability: Stability
     storage: Storage
+    warnings: WarningLog
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -91,8 +99,29 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         default_encoding=default_encoding,
     )
     ingest = Ingest(workers, database, storage, ingest_options)
+    deleter = Deleter(workers, database, storage)
+    registry = build_registry(configuration)
+    writes = GroupWrites(workers, database)
+    has_checked_revisions = configuration.boolean("CheckRevisions")
+    warnings = WarningLog(configuration.mapping("Warnings"))
+    requested_options = RequestedTagOptions(
+        main_tags=main_tags,
+        may_open_files=configuration.text("StorageAccessOnFind") != "Never",
+        default_encoding=default_encoding,
+    )
     return Archive(
-        browse=Browse(workers),
+        annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
+        attachments=Attachments(
+            workers,
+            database,
+            storage,
+            blobs=ingest.blobs,
+            writes=writes,
+            content_types=registry.content_types,
+            on_removal=deleter.wake,
+            has_checked_revisions=has_checked_revisions,
+        ),
+        browse=Browse(workers, RequestedTagReader(workers, storage, requested_options, warnings)),
         changes=ChangeLog(workers),
         content=ContentReader(
             workers,
@@ -100,15 +129,16 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             default_encoding=default_encoding,
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
-        deleter=Deleter(workers, database, storage),
+        deleter=deleter,
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
-        registry=build_registry(configuration),
+        registry=registry,
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        warnings=warnings,
     )
 
 

@@ -46,8 +46,11 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 # The main tags are few; their names are looked up once.
-_get_name = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.get_name)
 _get_vr = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.lookup_vr)
+_get_key = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.get_key)
+
+# Rows are read by the hundred; a longer value is no main tag and is read from the file, if at all.
+_LARGEST_TAG_BYTES = 64 * 1024
 
 
 class FileDescription:
@@ -92,12 +95,20 @@ class FileDescription:
 
     def _format_tags(self, level: Level) -> str:
         tags: dict[str, Any] = {
-            _get_name(tag): value
+            _get_key(tag): value
             for tag, value in self._main_tags.select(self._summary.values, level).items()
+            if len(value) <= _LARGEST_TAG_BYTES // 4 or len(value.encode()) <= _LARGEST_TAG_BYTES
         }
-        for tag, items in self._main_tags.select(self._summary.sequences, level).items():
-            tags[_get_name(tag)] = items
-        return _encode(tags).decode()
+        return _encode(tags | self._get_sequences(level)).decode()
+
+    def _get_sequences(self, level: Level) -> dict[str, Any]:
+        """Take the sequences of a level out of the file, those of a sensible size."""
+        sequences = self._main_tags.select(self._summary.sequences, level)
+        return {
+            _get_key(tag): items
+            for tag, items in sequences.items()
+            if len(_encode(items)) <= _LARGEST_TAG_BYTES
+        }
 
     def _search(self, level: Level) -> tuple[tuple[int, str], ...]:
         """List the texts by which a resource is found, see `dicom.matching`."""
@@ -111,12 +122,16 @@ class FileDescription:
         return tuple(found)
 
     def _metadata(self, level: Level) -> dict[MetadataCode, str]:
-        signature = {MetadataCode.MAIN_DICOM_TAGS_SIGNATURE: self._main_tags.build_signature(level)}
+        metadata = {MetadataCode.MAIN_DICOM_TAGS_SIGNATURE: self._main_tags.build_signature(level)}
+        sequences = self._get_sequences(level)
+        if sequences:
+            document = _encode({"Version": 1, "Sequences": sequences}).decode()
+            metadata[MetadataCode.MAIN_DICOM_SEQUENCES] = document
         if level is Level.INSTANCE:
-            return signature | self._instance_metadata() | self._origin_metadata()
+            return metadata | self._instance_metadata() | self._origin_metadata()
         if level is Level.SERIES:
-            return signature | self._series_metadata()
-        return signature
+            return metadata | self._series_metadata()
+        return metadata
 
     def _series_metadata(self) -> dict[MetadataCode, str]:
         metadata = {}
@@ -125,11 +140,6 @@ class FileDescription:
         expected = count_expected_instances(self._summary.values)
         if expected is not None:
             metadata[MetadataCode.EXPECTED_NUMBER_OF_INSTANCES] = str(expected)
-        sequences = self._main_tags.select(self._summary.sequences, Level.SERIES)
-        if sequences:
-            named = {_get_name(tag): items for tag, items in sequences.items()}
-            document = _encode({"Version": 1, "Sequences": named}).decode()
-            metadata[MetadataCode.MAIN_DICOM_SEQUENCES] = document
         return metadata
 
     def _instance_metadata(self) -> dict[MetadataCode, str]:

@@ -145,6 +145,7 @@ _GENERAL = Group(
             "CheckRevisions",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Demand the present revision (`If-Match`) for changes of metadata and "
             "attachments, so that two writers cannot undo each other.",
         ),
@@ -260,6 +261,7 @@ _INDEX = Group(
             "UserMetadata",
             USER_METADATA,
             default={},
+            effect=_FULL,
             meaning='Names of your own metadata and their codes from 1024 to 65535: `{"MyState": '
             "1024}`. Never give a used code another meaning.",
         ),
@@ -267,6 +269,7 @@ _INDEX = Group(
             "UserContentType",
             USER_CONTENT_TYPE,
             default={},
+            effect=_FULL,
             meaning="Names of your own attachments, with codes from 1024 to 65535 and, if "
             'wanted, media types: `{"report": [1025, "application/pdf"]}`.',
         ),

@@ -131,6 +131,14 @@ class Identity:
 _Hit = tuple[int, str | None, int, int]
 
 
+class _Question(NamedTuple):
+    """What is to be read of a file."""
+
+    wanted: frozenset[int]
+    default_encoding: str
+    is_whole: bool
+
+
 class _Scan(NamedTuple):
     """What one walk over a data set found; ``pixel_data`` is the offset of that element."""
 
@@ -144,6 +152,7 @@ def read_summary(
     wanted: frozenset[int],
     default_encoding: str = "Latin1",
     transfer_syntax_uid: str | None = None,
+    is_whole: bool = True,
 ) -> FileSummary:
     """Read what storing an instance needs, in one pass up to the pixel data.
 
@@ -157,6 +166,8 @@ def read_summary(
         Character set of a file that names none, see ``character_sets.DEFAULT_ENCODINGS``.
     transfer_syntax_uid
         Given for a bare data set whose encoding is known, as in C-STORE.
+    is_whole
+        False if the buffer ends with the header of the pixel data; these are then not checked.
 
     Raises
     ------
@@ -172,13 +183,14 @@ def read_summary(
         meta = read_file_meta(buffer)
     else:
         meta = _describe_bare_data_set(transfer_syntax_uid)
+    question = _Question(wanted, default_encoding, is_whole)
     if meta.is_deflated:
         return read_inflated(
             buffer,
             meta.data_set_offset,
-            lambda data: _summarize(data, 0, meta, (wanted, default_encoding)),
+            lambda data: _summarize(data, 0, meta, question),
         )
-    return _summarize(buffer, meta.data_set_offset, meta, (wanted, default_encoding))
+    return _summarize(buffer, meta.data_set_offset, meta, question)
 
 
 def read_values(
@@ -264,13 +276,12 @@ def _describe_bare_data_set(transfer_syntax_uid: str) -> FileMeta:
     )
 
 
-def _summarize(
-    buffer: Buffer, start: int, meta: FileMeta, question: tuple[frozenset[int], str]
-) -> FileSummary:
-    wanted, default_encoding = question
-    scan = _scan(buffer, start, meta.layout, wanted)
-    pixel_data, pixel_data_vr = _check_pixel_data(buffer, scan.pixel_data, meta)
-    values, sequences = _read_hits(buffer, scan.hits, meta.layout, default_encoding)
+def _summarize(buffer: Buffer, start: int, meta: FileMeta, question: _Question) -> FileSummary:
+    scan = _scan(buffer, start, meta.layout, question.wanted)
+    pixel_data, pixel_data_vr = _check_pixel_data(
+        buffer, scan.pixel_data, meta, is_whole=question.is_whole
+    )
+    values, sequences = _read_hits(buffer, scan.hits, meta.layout, question.default_encoding)
     return FileSummary(
         transfer_syntax_uid=meta.transfer_syntax_uid,
         sop_class_uid=values.get(_SOP_CLASS_UID),
@@ -392,7 +403,7 @@ def _find_end(buffer: Buffer, value: int, length: int, vr: str, layout: Layout) 
 
 
 def _check_pixel_data(
-    buffer: Buffer, position: int | None, meta: FileMeta
+    buffer: Buffer, position: int | None, meta: FileMeta, *, is_whole: bool
 ) -> tuple[int | None, str | None]:
     """Find the VR of the pixel data and check that they are complete.
 
@@ -405,6 +416,8 @@ def _check_pixel_data(
     _, vr, value, length = read_element_header(buffer, position, end, meta.layout)
     if meta.is_deflated:
         return None, vr or "OW"
+    if not is_whole:
+        return position, vr or "OW"
     if length == UNDEFINED_LENGTH:
         measure_fragments(buffer, value, end)
     elif value + length > end:

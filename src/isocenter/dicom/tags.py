@@ -136,6 +136,16 @@ class TagDictionary:
         definition = self.lookup(tag, creator)
         return definition.name if definition else UNKNOWN_NAME
 
+    def get_key(self, tag: int) -> str:
+        """Name an element so that the name leads back to it; else give its number.
+
+        Names of private elements and of repeating groups do not, so two of them would collide.
+        """
+        definition = self.lookup(tag)
+        if definition is not None and self.lookup_tag(definition.name) == tag:
+            return definition.name
+        return format_tag(tag)
+
     def lookup_vr(self, tag: int, creator: str | None = None) -> str:
         """Find the value representation of an element in implicit encoding."""
         return choose_vr(self.lookup(tag, creator))

@@ -86,4 +86,4 @@ def _build_place(tag: int, home: Level, main_tags: MainTags, *, anchor: Level) -
     column = "main_tags"
     if home is Level.STUDY and tag not in main_tags.by_level[Level.STUDY]:
         column = "patient_tags"
-    return Place(home, anchor, tag, column, DEFAULT_DICTIONARY.get_name(tag))
+    return Place(home, anchor, tag, column, DEFAULT_DICTIONARY.get_key(tag))

@@ -1,18 +1,24 @@
 """Queries of the index, each with a constant number of statements."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
+
+from msgspec.structs import replace
 
 from isocenter.dicom.levels import Level
 from isocenter.errors import UnknownResourceError
 from isocenter.index.port import Transaction
 from isocenter.index.records import (
     Attachment,
+    AttachmentRow,
     Change,
     ChangeType,
     DicomAttachment,
     MetadataCode,
+    Part,
     ResourceRow,
     ResourceSize,
     Statistics,
@@ -28,13 +34,14 @@ __all__ = [
     "find_removals",
     "get_public_id",
     "get_statistics",
+    "list_internal_ids",
     "list_public_ids",
     "lookup_dicom_attachment",
     "lookup_resource",
     "lookup_resources",
+    "lookup_row",
     "measure_resource",
     "read_attachments",
-    "read_page",
 ]
 
 _LAST = 2**63 - 1
@@ -43,6 +50,11 @@ _LEVELS = tuple(Level)
 _CHANGE_TYPES = {int(change_type): change_type for change_type in ChangeType}
 # One value out of a JSON object that our own encoder wrote, without parsing the rest.
 _PIXEL_DATA_OFFSET = re.compile(rf'"{int(MetadataCode.PIXEL_DATA_OFFSET)}":"(\d{{1,18}})"')
+# The parts for which the row itself does not suffice.
+_LOOKED_UP = (
+    *(Part.MAIN_TAGS, Part.METADATA, Part.SOURCES, Part.PARENT, Part.CHILDREN, Part.LABELS),
+    *(Part.STATUS, Part.FILE),
+)
 _DESCENDANTS = {1: "list_children", 2: "list_grandchildren", 3: "list_great_grandchildren"}
 
 
@@ -61,55 +73,123 @@ def list_public_ids(
     return [row[0] for row in tx.rows("list_public_ids", keys)]
 
 
-def lookup_resource(tx: Transaction, level: Level, public_id: str) -> ResourceRow | None:
-    """Read one resource with its children and labels: one statement."""
-    row = tx.row("describe_one", {"level": int(level), "public_id": public_id})
-    return None if row is None else _resource(row)
-
-
-def read_page(tx: Transaction, level: Level, *, since: int, limit: int | None) -> list[ResourceRow]:
-    """Read a page of the resources of a level, ordered by identifier: one statement."""
+def list_internal_ids(
+    tx: Transaction, level: Level, *, since: int = 0, limit: int | None = None
+) -> list[int]:
+    """List the rows of a level in the order of their identifiers; ``limit=None`` means all."""
     keys = {"level": int(level), "since": since, "limit": _LAST if limit is None else limit}
-    return [_resource(row) for row in tx.rows("describe_page", keys)]
+    return [row[0] for row in tx.rows("list_internal_ids", keys)]
 
 
-def lookup_resources(tx: Transaction, internal_ids: Sequence[int]) -> list[ResourceRow]:
-    """Read resources by their rows' keys, ordered by identifier: one statement."""
-    rows = tx.rows("describe_many", {"internal_ids": list(internal_ids)})
-    return [_resource(row) for row in rows]
+def lookup_row(tx: Transaction, level: Level, public_id: str) -> int | None:
+    """Find the row of a resource, or ``None``."""
+    row = tx.row("lookup_internal_id", {"level": int(level), "public_id": public_id})
+    return None if row is None else int(row[0])
+
+
+def lookup_resource(
+    tx: Transaction,
+    level: Level,
+    public_id: str,
+    parts: Part = Part.CLASSIC,
+    *,
+    most_children: int | None = None,
+) -> ResourceRow | None:
+    """Read one resource: one statement, and one more for metadata and for attachments.
+
+    Parameters
+    ----------
+    most_children
+        A resource that has more says so and lists none; ``None`` to list any number.
+    """
+    keys = _build_keys(parts, most_children) | {"level": int(level), "public_id": public_id}
+    row = tx.row("describe_one", keys)
+    return None if row is None else _add_lists(tx, [_resource(row)], parts)[0]
+
+
+def lookup_resources(
+    tx: Transaction, internal_ids: Sequence[int], parts: Part = Part.CLASSIC
+) -> list[ResourceRow]:
+    """Read resources by their rows' keys, in the order of these; those that are gone are left out.
+
+    One statement, and one more for metadata and for attachments.
+    """
+    keys = _build_keys(parts, None) | {"internal_ids": list(internal_ids)}
+    rows = {row[0]: _resource(row) for row in tx.rows("describe_many", keys)}
+    found = [rows[internal_id] for internal_id in internal_ids if internal_id in rows]
+    return _add_lists(tx, found, parts)
+
+
+@cache
+def _build_flags(parts: Part) -> dict[str, bool]:
+    return {str(part.name).lower(): part in parts for part in _LOOKED_UP}
+
+
+def _build_keys(parts: Part, most_children: int | None) -> dict[str, Any]:
+    is_short = most_children is not None
+    most = most_children if is_short else 0
+    return {**_build_flags(parts), "is_short": is_short, "most_children": most}
 
 
 def _resource(row: tuple[Any, ...]) -> ResourceRow:
     return ResourceRow(
-        level=_LEVELS[row[0]],
-        public_id=row[1],
-        main_tags=row[2],
-        patient_tags=row[3],
-        metadata=row[4],
-        last_update=row[5],
-        is_stable=row[6] == 1,
-        index_in_series=row[7],
-        expected_instances=row[8],
-        parent=row[9],
+        internal_id=row[0],
+        level=_LEVELS[row[1]],
+        public_id=row[2],
+        parent_id=row[3],
+        main_tags=row[4],
+        patient_tags=row[5],
+        metadata=row[6],
+        last_update=row[7],
+        is_stable=row[8] == 1,
+        is_protected=row[9] is None and row[1] == 0,
+        index_in_series=row[10],
+        expected_instances=row[11],
+        parent=row[12],
+        has_more_children=row[13] is not None,
         # Sorting here costs nothing where the index gave the order; in SQL it would build a table.
-        children=sorted(row[10].split(",")) if row[10] else [],
-        labels=sorted(row[11].split(",")) if row[11] else [],
-        indexes_in_series=[int(text) for text in row[12].split(",")] if row[12] else [],
-        attachment_uuid=row[13],
-        file_size=row[14],
+        children=sorted(row[14].split(",")) if row[14] else [],
+        labels=sorted(row[15].split(",")) if row[15] else [],
+        indexes_in_series=[int(text) for text in row[16].split(",")] if row[16] else [],
+        attachment_uuid=row[17],
+        file_size=row[18],
+        modified_from=row[19],
+        anonymized_from=row[20],
     )
+
+
+def _add_lists(tx: Transaction, rows: list[ResourceRow], parts: Part) -> list[ResourceRow]:
+    """Add the parts of which a resource has several."""
+    if not parts & (Part.METADATA | Part.ATTACHMENTS):
+        return rows
+    keys = {"internal_ids": [row.internal_id for row in rows]}
+    metadata: dict[int, dict[int, str]] = defaultdict(dict)
+    if Part.METADATA in parts:
+        for internal_id, code, value in tx.rows("list_written_metadata", keys):
+            metadata[internal_id][code] = value
+    attachments: dict[int, list[AttachmentRow]] = defaultdict(list)
+    if Part.ATTACHMENTS in parts:
+        for internal_id, *values in tx.rows("list_attachments_of", keys):
+            attachments[internal_id].append(AttachmentRow(*values))
+    return [
+        replace(
+            row,
+            written_metadata=metadata[row.internal_id],
+            attachments=attachments[row.internal_id],
+        )
+        for row in rows
+    ]
 
 
 def find_descendants(
     tx: Transaction, ancestor: tuple[Level, str], level: Level
 ) -> list[tuple[int, str]]:
     """List (internal_id, public_id) of what lies below a resource at a deeper level."""
-    keys = {"level": int(ancestor[0]), "public_id": ancestor[1]}
-    row = tx.row("lookup_internal_id", keys)
-    if row is None:
+    internal_id = lookup_row(tx, *ancestor)
+    if internal_id is None:
         return []
     statement = _DESCENDANTS[level - ancestor[0]]
-    return [(key, text) for key, text in tx.rows(statement, {"internal_id": row[0]})]
+    return [(key, text) for key, text in tx.rows(statement, {"internal_id": internal_id})]
 
 
 def find_lineage(tx: Transaction, level: Level, public_id: str) -> dict[Level, str]:

@@ -6,7 +6,7 @@ times as fast as frozen dataclasses.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Flag, IntEnum, auto
 
 import msgspec
 
@@ -14,6 +14,7 @@ from isocenter.dicom.levels import Level
 
 __all__ = [
     "Attachment",
+    "AttachmentRow",
     "Change",
     "ChangeType",
     "Deletion",
@@ -22,11 +23,14 @@ __all__ = [
     "NewInstance",
     "NewResource",
     "Overwrite",
+    "Part",
     "ResourceRow",
     "ResourceSize",
     "Statistics",
     "StoreResult",
+    "StoredAttachment",
     "build_search_key",
+    "format_tag",
 ]
 
 
@@ -155,6 +159,39 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredAttachment:
+    """An attachment that is in the index.
+
+    Attributes
+    ----------
+    revision
+        How often it was replaced.
+    """
+
+    attachment: Attachment
+    revision: int
+
+    @property
+    def tag(self) -> str:
+        """The entity tag of the content, without quotes.
+
+        Without an MD5 sum it holds the name of the blob, which changes as well.
+        """
+        md5 = self.attachment.uncompressed_md5
+        return format_tag(self.revision, md5 or self.attachment.attachment_uuid)
+
+
+def format_tag(revision: int, md5: str) -> str:
+    """Write an entity tag, without quotes.
+
+    References
+    ----------
+    Orthanc REST: revisions (behaviour manual §13)
+    """
+    return f"{revision}-{md5}"
+
+
+@dataclass(frozen=True, slots=True)
 class DicomAttachment:
     """The DICOM file of an instance, as the index knows it.
 
@@ -218,24 +255,78 @@ class StoreResult:
     has_replaced: bool = False
 
 
-class ResourceRow(msgspec.Struct, frozen=True):
-    """A resource as the index knows it."""
+class Part(Flag):
+    """What can be read of a resource besides its identifier; only what is asked is fetched."""
 
+    MAIN_TAGS = auto()
+    METADATA = auto()
+    STATUS = auto()
+    PARENT = auto()
+    CHILDREN = auto()
+    LABELS = auto()
+    ATTACHMENTS = auto()
+    IS_STABLE = auto()
+    IS_PROTECTED = auto()
+    # The name and the size of the DICOM file of an instance.
+    FILE = auto()
+    # Which resource this one was made of.
+    SOURCES = auto()
+    CLASSIC = (
+        MAIN_TAGS | STATUS | PARENT | CHILDREN | LABELS | IS_STABLE | IS_PROTECTED | FILE | SOURCES
+    )
+
+
+class AttachmentRow(msgspec.Struct, frozen=True):
+    """An attachment of a resource, as the index describes it."""
+
+    content_type: int
+    attachment_uuid: str
+    compressed_size: int
+    uncompressed_size: int
+    compressed_md5: str
+    uncompressed_md5: str
+
+
+class ResourceRow(msgspec.Struct, frozen=True):
+    """A resource as the index knows it; parts that were not asked for are empty or ``None``.
+
+    Attributes
+    ----------
+    parent_id
+        Row of the parent.
+    main_tags, patient_tags, metadata
+        JSON objects as text; the metadata are those set at storing, empty if not asked for.
+    has_more_children
+        True if the children were too many for this reading, and none are listed.
+    modified_from, anonymized_from
+        As written after storing; what was set at storing is in ``metadata``.
+    written_metadata
+        By their codes: metadata written after storing, which go before those of ``metadata``.
+    """
+
+    internal_id: int
     level: Level
     public_id: str
+    parent_id: int | None
     main_tags: str
     patient_tags: str | None
     metadata: str
     last_update: int
     is_stable: bool
+    is_protected: bool
     index_in_series: int | None
     expected_instances: int | None
-    parent: str | None
-    children: list[str]
-    labels: list[str]
-    indexes_in_series: list[int]
-    attachment_uuid: str | None
-    file_size: int | None
+    parent: str | None = None
+    children: list[str] = []
+    has_more_children: bool = False
+    labels: list[str] = []
+    indexes_in_series: list[int] = []
+    attachment_uuid: str | None = None
+    file_size: int | None = None
+    modified_from: str | None = None
+    anonymized_from: str | None = None
+    written_metadata: dict[int, str] = {}
+    attachments: list[AttachmentRow] = []
 
 
 class Statistics(msgspec.Struct, frozen=True):

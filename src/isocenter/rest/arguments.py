@@ -1,8 +1,20 @@
 """Query arguments that several subjects share."""
 
+from isocenter.dicom.json_forms import Shape
+from isocenter.http.arguments import get_flag
+from isocenter.http.exchange import Request
 from isocenter.http.routes import Argument
 
-__all__ = ["EXPAND", "IGNORE_LENGTH", "PAGE", "SHAPES", "WHOLE"]
+__all__ = [
+    "EXPAND",
+    "IGNORE_LENGTH",
+    "PAGE",
+    "REQUESTED_TAGS",
+    "RESPONSE_CONTENT",
+    "SHAPES",
+    "WHOLE",
+    "get_shape",
+]
 
 SHAPES = (
     Argument("simplify", "flag", "Name the tags instead of numbering them."),
@@ -14,7 +26,30 @@ PAGE = (
     Argument("limit", "integer", "Answer that many resources at most, 0 for all; needs `since`."),
 )
 EXPAND = Argument("expand", "flag", "Answer objects instead of identifiers.")
+REQUESTED_TAGS = (
+    Argument("requested-tags", "text", "Tags, separated by semicolons, to add as `RequestedTags`."),
+    Argument("requestedTags", "text", "Older spelling of `requested-tags`."),
+)
+RESPONSE_CONTENT = Argument(
+    "response-content",
+    "text",
+    "Parts of the objects, separated by semicolons: `MainDicomTags`, `RequestedTags`, `Metadata`, "
+    "`Status`, `Parent`, `Children`, `Labels`, `Attachments`, `IsStable`, `IsProtected`.",
+)
 IGNORE_LENGTH = Argument(
     "ignore-length", "text", "Tags, separated by commas, whose values are never cut."
 )
 WHOLE = Argument("whole", "flag", "Go on after the pixel data.")
+
+
+def get_shape(req: Request, default: Shape = Shape.HUMAN) -> Shape:
+    """Read the arguments ``simplify``, ``short`` and ``full``; the first of them wins.
+
+    References
+    ----------
+    Orthanc REST: three shapes (behaviour manual §5.1)
+    """
+    for name, shape in (("simplify", Shape.HUMAN), ("short", Shape.SHORT), ("full", Shape.FULL)):
+        if name in req.params and get_flag(req, name):
+            return shape
+    return default

@@ -5,12 +5,21 @@ References
 Orthanc REST: JSON of resources (behaviour manual §3)
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 import msgspec
 
-from isocenter.archive.records import MetadataCode, ResourceRow, ResourceSize
+from isocenter.archive.browse import Described
+from isocenter.archive.records import (
+    AttachmentRow,
+    MetadataCode,
+    Part,
+    ResourceRow,
+    ResourceSize,
+)
+from isocenter.archive.registry import NameRegistry
 from isocenter.clock import format_timestamp
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
@@ -58,47 +67,107 @@ def get_series_status(expected: int | None, indexes: list[int]) -> SeriesStatus:
     return SeriesStatus.COMPLETE if len(distinct) == expected else SeriesStatus.MISSING
 
 
-def describe_resource(row: ResourceRow, shape: Shape = Shape.HUMAN) -> dict[str, Any]:
-    """Build the JSON object of a resource."""
-    described: dict[str, Any] = {
-        "ID": row.public_id,
-        "Type": row.level.title,
-        "MainDicomTags": _tags(row.main_tags, shape),
-        "Labels": row.labels,
-    }
-    if row.parent is not None:
-        described[_PARENT_KEYS[row.level]] = row.parent
-    if row.level is Level.INSTANCE:
-        described["IndexInSeries"] = row.index_in_series
-        described["FileSize"] = row.file_size
-        described["FileUuid"] = row.attachment_uuid
-    else:
-        described[_CHILDREN_KEYS[row.level]] = row.children
-        described["IsStable"] = row.is_stable
-        described["LastUpdate"] = format_timestamp(row.last_update)
-    _add_particulars(described, row, shape)
-    return described
+def describe_resource(
+    described: Described,
+    names: NameRegistry,
+    parts: Part = Part.CLASSIC,
+    *,
+    shape: Shape = Shape.HUMAN,
+) -> dict[str, Any]:
+    """Build the JSON object of a resource.
+
+    Parameters
+    ----------
+    parts
+        What to show; a part that the level lacks is left out. What the classic form alone has
+        (last update, file, sources) comes with `Part.SOURCES`.
+
+    References
+    ----------
+    Orthanc REST: common object, ``response-content`` (behaviour manual §3.2, §3.4), quirk 49
+    """
+    row = described.row
+    shown: dict[str, Any] = {"ID": row.public_id, "Type": row.level.title}
+    if Part.MAIN_TAGS in parts:
+        shown["MainDicomTags"] = _tags(row.main_tags, shape)
+        if row.level is Level.STUDY:
+            shown["PatientMainDicomTags"] = _tags(row.patient_tags or "{}", shape)
+    if Part.PARENT in parts and row.parent is not None:
+        shown[_PARENT_KEYS[row.level]] = row.parent
+    if Part.LABELS in parts:
+        shown["Labels"] = row.labels
+    if row.level is not Level.INSTANCE:
+        _add_state(shown, row, parts)
+    if Part.SOURCES in parts:
+        _add_classic(shown, row)
+    if Part.METADATA in parts:
+        shown["Metadata"] = _describe_metadata(row, names)
+    if Part.ATTACHMENTS in parts:
+        shown["Attachments"] = [_describe_attachment(one) for one in row.attachments]
+    if described.requested is not None:
+        shown["RequestedTags"] = _describe_requested(described.requested, shape)
+    return shown
 
 
-def _add_particulars(described: dict[str, Any], row: ResourceRow, shape: Shape) -> None:
-    """Add what only one level, or only a modified resource, has."""
-    if row.level is Level.SERIES:
+def _add_state(shown: dict[str, Any], row: ResourceRow, parts: Part) -> None:
+    """Add what resources that have children can be asked for."""
+    if Part.CHILDREN in parts:
+        shown[_CHILDREN_KEYS[row.level]] = row.children
+    if Part.IS_STABLE in parts:
+        shown["IsStable"] = row.is_stable
+    if Part.IS_PROTECTED in parts and row.level is Level.PATIENT:
+        shown["IsProtected"] = row.is_protected
+    if Part.STATUS in parts and row.level is Level.SERIES:
         status = get_series_status(row.expected_instances, row.indexes_in_series)
-        described["Status"] = status.value
-        described["ExpectedNumberOfInstances"] = row.expected_instances
-    elif row.level is Level.STUDY:
-        described["PatientMainDicomTags"] = _tags(row.patient_tags or "{}", shape)
-    elif row.level is Level.PATIENT:
-        described["IsProtected"] = False
-    if _mentions_origin(row.metadata):
-        metadata = _decode(row.metadata)
-        for code, key in ((_ANONYMIZED_FROM, "AnonymizedFrom"), (_MODIFIED_FROM, "ModifiedFrom")):
-            if code in metadata:
-                described[key] = metadata[code]
+        shown["Status"] = status.value
 
 
-def _mentions_origin(metadata: str) -> bool:
+def _add_classic(shown: dict[str, Any], row: ResourceRow) -> None:
+    """Add what no part but the classic form has."""
+    if row.level is Level.INSTANCE:
+        shown["IndexInSeries"] = row.index_in_series
+        shown["FileSize"] = row.file_size
+        shown["FileUuid"] = row.attachment_uuid
+    else:
+        shown["LastUpdate"] = format_timestamp(row.last_update)
+    if row.level is Level.SERIES:
+        shown["ExpectedNumberOfInstances"] = row.expected_instances
+    metadata = _decode(row.metadata) if _mentions_source(row.metadata) else {}
+    for code, key, written in (
+        (_ANONYMIZED_FROM, "AnonymizedFrom", row.anonymized_from),
+        (_MODIFIED_FROM, "ModifiedFrom", row.modified_from),
+    ):
+        if written is not None or code in metadata:
+            shown[key] = metadata[code] if written is None else written
+
+
+def _mentions_source(metadata: str) -> bool:
     return f'"{_ANONYMIZED_FROM}":' in metadata or f'"{_MODIFIED_FROM}":' in metadata
+
+
+def _describe_metadata(row: ResourceRow, names: NameRegistry) -> dict[str, str]:
+    """Name the metadata: what was written later goes before what was set at storing."""
+    metadata = {int(code): value for code, value in _decode(row.metadata).items()}
+    if row.level is not Level.INSTANCE:
+        metadata[MetadataCode.LAST_UPDATE] = format_timestamp(row.last_update)
+    metadata |= row.written_metadata
+    return {names.get_name(code): value for code, value in metadata.items()}
+
+
+def _describe_attachment(attachment: AttachmentRow) -> dict[str, Any]:
+    return {
+        "Uuid": attachment.attachment_uuid,
+        "ContentType": attachment.content_type,
+        "UncompressedSize": attachment.uncompressed_size,
+        "CompressedSize": attachment.compressed_size,
+        "UncompressedMD5": attachment.uncompressed_md5,
+        "CompressedMD5": attachment.compressed_md5,
+    }
+
+
+def _describe_requested(requested: Mapping[int, Any], shape: Shape) -> dict[str, Any]:
+    named = {DEFAULT_DICTIONARY.get_key(tag): value for tag, value in requested.items()}
+    return named if shape is Shape.HUMAN else _reshape(named, shape)
 
 
 def _tags(document: str, shape: Shape) -> Any:
@@ -108,19 +177,20 @@ def _tags(document: str, shape: Shape) -> Any:
     return _reshape(_decode(document), shape)
 
 
-def _reshape(tags: dict[str, Any], shape: Shape) -> dict[str, Any]:
+def _reshape(tags: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
     """Write the human shape in another one (behaviour manual §5.1)."""
     reshaped: dict[str, Any] = {}
-    for name, value in tags.items():
-        tag = DEFAULT_DICTIONARY.lookup_tag(name)
-        key = name if tag is None else format_tag(tag)
+    for key, value in tags.items():
+        tag = DEFAULT_DICTIONARY.lookup_tag(key)
+        number = key if tag is None else format_tag(tag)
         is_sequence = isinstance(value, list)
         inner = [_reshape(item, shape) for item in value] if is_sequence else value
         if shape is Shape.SHORT:
-            reshaped[key] = inner
-        else:
-            kind = "Sequence" if is_sequence else "String"
-            reshaped[key] = {"Name": name, "Type": kind, "Value": inner}
+            reshaped[number] = inner
+            continue
+        name = key if tag is None else DEFAULT_DICTIONARY.get_name(tag)
+        kind = "Sequence" if is_sequence else "Null" if value is None else "String"
+        reshaped[number] = {"Name": name, "Type": kind, "Value": inner}
     return reshaped
 
 

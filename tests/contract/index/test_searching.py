@@ -92,9 +92,7 @@ def build(path: str, tags: Mapping[str, str], number: int) -> Any:
 NAMES = {
     public_id: name
     for number, (path, tags) in enumerate(ARCHIVE)
-    for name, public_id in zip(
-        path.split("/"), build(path, tags, number).public_ids, strict=True
-    )
+    for name, public_id in zip(path.split("/"), build(path, tags, number).public_ids, strict=True)
 }
 PUBLIC_IDS = {name: public_id for public_id, name in NAMES.items()}
 
@@ -109,7 +107,8 @@ def filled(index: IndexCase) -> IndexCase:
 def get_row(index: IndexCase, name: str) -> int:
     """Find the row of a resource."""
     public_id = PUBLIC_IDS[name]
-    found = index.sql(f"SELECT internal_id FROM resources WHERE public_id = '{public_id}'")
+    statement = f"SELECT internal_id FROM resources WHERE public_id = '{public_id}'"  # noqa: S608
+    found = index.sql(statement)
     return int(found[0][0])
 
 
@@ -130,9 +129,7 @@ def find(index: IndexCase, query: Query) -> list[str]:
 
 
 def count(index: IndexCase, query: Query) -> int:
-    return index.database.read(
-        lambda tx: count_resources(tx, query, MAIN_TAGS, check=lambda: None)
-    )
+    return index.database.read(lambda tx: count_resources(tx, query, MAIN_TAGS, check=lambda: None))
 
 
 CASES: tuple[tuple[Level, Mapping[str, str], set[str]], ...] = (
@@ -232,7 +229,7 @@ def test_search_that_distinguishes_case_compares_the_text_itself(filled: IndexCa
 def set_labels(index: IndexCase) -> None:
     for name, label in (("t1", "a"), ("t1", "b"), ("t2", "a"), ("r1", "a"), ("t3", "B")):
         row = get_row(index, name)
-        index.sql(f"INSERT INTO labels VALUES ({row}, '{label}')")
+        index.sql(f"INSERT INTO labels VALUES ({row}, '{label}')")  # noqa: S608
 
 
 @pytest.mark.parametrize(
@@ -260,11 +257,9 @@ def test_search_by_labels_follows_the_constraint(
     assert set(find(filled, both)) == expected & {"t1", "t2"}
 
 
-def write_metadata(
-    index: IndexCase, name: str, value: str, *, code: int = USER_METADATA
-) -> None:
+def write_metadata(index: IndexCase, name: str, value: str, *, code: int = USER_METADATA) -> None:
     row = get_row(index, name)
-    index.sql(f"INSERT INTO metadata VALUES ({row}, {code}, '{value}', 0)")
+    index.sql(f"INSERT INTO metadata VALUES ({row}, {code}, '{value}', 0)")  # noqa: S608
 
 
 @pytest.mark.parametrize(
@@ -402,7 +397,11 @@ def test_search_in_the_order_of_what_is_below_is_refused(filled: IndexCase, name
 
 @pytest.mark.parametrize(
     "criteria",
-    [(), (criterion("PatientID", "*"),), (criterion("PatientName", "*e*", is_case_sensitive=True),)],
+    [
+        (),
+        (criterion("PatientID", "*"),),
+        (criterion("PatientName", "*e*", is_case_sensitive=True),),
+    ],
 )
 def test_search_for_a_part_skips_and_limits(
     filled: IndexCase, criteria: tuple[Criterion, ...]
@@ -448,9 +447,7 @@ def test_search_stops_when_there_is_no_time_left(filled: IndexCase) -> None:
         raise DeadlineExceededError
 
     with pytest.raises(DeadlineExceededError):
-        filled.database.read(
-            lambda tx: find_rows(tx, Query(Level.STUDY), MAIN_TAGS, check=fail)
-        )
+        filled.database.read(lambda tx: find_rows(tx, Query(Level.STUDY), MAIN_TAGS, check=fail))
     assert find(filled, Query(Level.PATIENT, (criterion("PatientID", "p1"),))) == ["p1"]
 
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from tests.support.dicom_files import EXPLICIT_LITTLE, Elements, build_instance, encode_element
 
+from isocenter.archive.browse import Browse
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.received import Origin, OriginKind, StoreOutcome
+from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.uploads import UploadOptions, Uploads
+from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import build_main_tags
@@ -57,8 +60,14 @@ class Parts:
 
     def new_ingest(self, *, storage: Storage | None = None, **options: Any) -> Ingest:
         """Build the pipeline; ``options`` are those of `IngestOptions`."""
-        chosen = IngestOptions(main_tags=build_main_tags(), **options)
+        chosen = IngestOptions(**{"main_tags": build_main_tags(), **options})
         return Ingest(self.workers, self.database, storage or self.storage, chosen)
+
+    def new_browse(self, **options: Any) -> Browse:
+        """Build the reader of the index; ``options`` are those of `RequestedTagOptions`."""
+        chosen = RequestedTagOptions(**{"main_tags": build_main_tags(), **options})
+        reader = RequestedTagReader(self.workers, self.storage, chosen, WarningLog({}))
+        return Browse(self.workers, reader)
 
     def new_uploads(self, ingest: Ingest | None = None, **limits: int) -> Uploads:
         """Build the reception of bodies; ``limits`` are those of `UploadOptions`."""

@@ -2,7 +2,7 @@ import pytest
 from tests.support.dicom_files import build_instance
 from tests.unit.archive.parts import Parts, build_numbered
 
-from isocenter.archive.browse import Browse, Page
+from isocenter.archive.browse import Page
 from isocenter.archive.received import StoreOutcome
 from isocenter.dicom.levels import Level
 
@@ -14,29 +14,30 @@ async def store_two_series(parts: Parts) -> list[StoreOutcome]:
 
 async def test_lists_follow_identifiers(parts: Parts) -> None:
     outcomes = await store_two_series(parts)
-    browse = Browse(parts.workers)
+    browse = parts.new_browse()
     expected = sorted(outcome.public_ids.instance for outcome in outcomes)
 
     assert await browse.list_public_ids(Level.INSTANCE, Page()) == expected
     assert await browse.list_public_ids(Level.INSTANCE, Page(1, 3)) == expected[1:4]
-    resources = await browse.list_resources(Level.INSTANCE, Page(2))
-    assert [row.public_id for row in resources] == expected[2:]
+    rows = await browse.list_rows(Level.INSTANCE, Page(2))
+    resources = await browse.describe(Level.INSTANCE, rows)
+    assert [resource.row.public_id for resource in resources] == expected[2:]
 
 
 async def test_lookup_reads_one_resource(parts: Parts) -> None:
     [outcome, *_] = await store_two_series(parts)
-    browse = Browse(parts.workers)
+    browse = parts.new_browse()
 
-    row = await browse.lookup(Level.STUDY, outcome.public_ids.study)
+    found = await browse.lookup(Level.STUDY, outcome.public_ids.study)
 
-    assert row is not None
-    assert len(row.children) == 2
+    assert found is not None
+    assert len(found.row.children) == 2
     assert await browse.lookup(Level.STUDY, outcome.public_ids.series) is None
 
 
 async def test_relatives_are_found_both_ways(parts: Parts) -> None:
     outcomes = await store_two_series(parts)
-    browse = Browse(parts.workers)
+    browse = parts.new_browse()
     ids = outcomes[0].public_ids
     below = sorted(outcome.public_ids.instance for outcome in outcomes[::2])
 
@@ -44,14 +45,13 @@ async def test_relatives_are_found_both_ways(parts: Parts) -> None:
     rows = await browse.find_descendants((Level.PATIENT, ids.patient), Level.SERIES)
     assert len(rows) == 2
     study = await browse.lookup_ancestor((Level.INSTANCE, ids.instance), Level.STUDY)
-    assert study is not None
-    assert study.public_id == ids.study
+    assert study == ids.study
     assert await browse.lookup_ancestor((Level.INSTANCE, "unknown"), Level.STUDY) is None
 
 
 async def test_measures_add_up(parts: Parts) -> None:
     [outcome, *_] = await store_two_series(parts)
-    browse = Browse(parts.workers)
+    browse = parts.new_browse()
 
     size = await browse.measure(Level.PATIENT, outcome.public_ids.patient)
     statistics = await browse.get_statistics()
@@ -68,7 +68,7 @@ async def test_find_identifier_ignores_case_and_accents(parts: Parts, asked: str
     )
     outcome = await parts.store(data)
 
-    found = await Browse(parts.workers).find_identifier(asked)
+    found = await parts.new_browse().find_identifier(asked)
 
     assert found == [(Level.PATIENT, outcome.public_ids.patient)]
 
@@ -77,4 +77,4 @@ async def test_find_identifier_ignores_case_and_accents(parts: Parts, asked: str
 async def test_find_identifier_without_match_is_empty(parts: Parts, asked: str) -> None:
     await parts.store(build_numbered(1))
 
-    assert await Browse(parts.workers).find_identifier(asked) == []
+    assert await parts.new_browse().find_identifier(asked) == []

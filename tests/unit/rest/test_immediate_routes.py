@@ -79,8 +79,8 @@ async def test_expanded_list_is_left_to_the_application_when_it_is_long(api: Api
     for _ in range(51):
         await api.store()
     assert await build_directly(api, "/studies?expand") is None
-    assert await build_directly(api, "/instances?expand&since=2&limit=49") is None
-    assert await build_directly(api, "/instances?expand&since=1&limit=49") is not None
+    assert await build_directly(api, "/instances?expand&since=0&limit=51") is None
+    assert await build_directly(api, "/instances?expand&since=1&limit=50") is not None
     assert await build_directly(api, "/studies") is not None
 
 

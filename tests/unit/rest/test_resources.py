@@ -249,15 +249,6 @@ async def test_main_tags_take_the_asked_shape(
     assert await api.get_json(f"/instances/{file.instance}/study?{query}") == study
 
 
-@pytest.mark.parametrize("argument", ["requested-tags", "requestedTags", "response-content"])
-async def test_argument_of_a_later_version_is_refused_not_ignored(api: Api, argument: str) -> None:
-    file = await api.store()
-    for path in ("/studies", f"/studies/{file.study}"):
-        result = await api.get(f"{path}?{argument}=PatientName")
-        assert result.status_code == 501
-        assert argument in result.json["Details"]
-
-
 async def test_argument_in_the_address_of_a_post_is_ignored(api: Api) -> None:
     file = build_synthetic()
     result = await api.request("POST", "/instances?expand=nonsense", body=file.content)

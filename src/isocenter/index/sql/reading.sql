@@ -4,6 +4,9 @@ SELECT patients, studies, series, instances, disk_size, uncompressed_size, last_
 -- name: list_public_ids
 SELECT public_id FROM resources WHERE level = :level ORDER BY public_id LIMIT :limit OFFSET :since;
 
+-- name: list_internal_ids
+SELECT internal_id FROM resources WHERE level = :level ORDER BY public_id LIMIT :limit OFFSET :since;
+
 -- name: lookup_internal_id
 SELECT internal_id FROM resources WHERE level = :level AND public_id = :public_id;
 
@@ -14,35 +17,6 @@ SELECT a.attachment_uuid, a.compression, a.compressed_size, a.uncompressed_size,
 FROM attachments a
 WHERE a.content_type = 1 AND a.resource_id =
     (SELECT i.internal_id FROM resources i WHERE i.level = 3 AND i.public_id = :public_id);
-
--- Single values come by subqueries: SQLite runs them several times as fast as joins of one row.
--- name: describe
-SELECT r.level, r.public_id, r.main_tags, r.patient_tags, r.metadata, r.last_update, r.is_stable,
-       r.index_in_series, r.expected_instances,
-       (SELECT p.public_id FROM resources p WHERE p.internal_id = r.parent_id),
-       (SELECT string_agg(c.public_id, ',')
-        FROM resources c WHERE c.parent_id = r.internal_id),
-       (SELECT string_agg(l.label, ',')
-        FROM labels l WHERE l.resource_id = r.internal_id),
-       CASE WHEN r.expected_instances IS NOT NULL THEN
-           (SELECT string_agg(CAST(c.index_in_series AS TEXT), ',')
-            FROM resources c WHERE c.parent_id = r.internal_id) END,
-       (SELECT a.attachment_uuid FROM attachments a
-        WHERE a.resource_id = r.internal_id AND a.content_type = 1),
-       (SELECT a.uncompressed_size FROM attachments a
-        WHERE a.resource_id = r.internal_id AND a.content_type = 1)
-FROM resources r
-
--- name: describe_one
-$describe WHERE r.level = :level AND r.public_id = :public_id;
-
--- name: describe_page
-$describe WHERE r.internal_id IN
-    (SELECT internal_id FROM resources WHERE level = :level ORDER BY public_id LIMIT :limit OFFSET :since)
-ORDER BY r.public_id;
-
--- name: describe_many
-$describe WHERE r.internal_id IN :internal_ids[bigint] ORDER BY r.public_id;
 
 -- name: list_children
 SELECT internal_id, public_id FROM resources WHERE parent_id = :internal_id ORDER BY public_id;

@@ -13,9 +13,11 @@ FROM resources WHERE level < 3 AND public_id IN :public_ids[text];
 
 -- name: insert_resource
 INSERT INTO resources (internal_id, level, public_id, parent_id, identifier, main_tags, patient_tags,
-                       metadata, last_update, is_stable, index_in_series, expected_instances)
+                       metadata, last_update, is_stable, index_in_series, expected_instances,
+                       recycling_order)
 VALUES (:internal_id, :level, :public_id, :parent_id, :identifier, :main_tags, :patient_tags,
-        :metadata, :last_update, :is_stable, :index_in_series, :expected_instances);
+        :metadata, :last_update, :is_stable, :index_in_series, :expected_instances,
+        :recycling_order);
 
 -- name: insert_search
 INSERT INTO search (resource_id, tag, value) VALUES (:resource_id, :tag, :value);
