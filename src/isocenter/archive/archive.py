@@ -3,15 +3,18 @@
 import hashlib
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from isocenter.archive.annotations import Annotations
 from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
+from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.stability import Stability
@@ -19,7 +22,7 @@ from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
-from isocenter.dicom.main_tags import MainTags, build_main_tags
+from isocenter.dicom.main_tags import MainTags
 from isocenter.index.port import Database
 from isocenter.index.records import Overwrite
 from isocenter.storage.port import Storage
@@ -58,6 +61,7 @@ class Archive:
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
+    reconstruction: Reconstruction
     registry: Registry
     server_identifier: str
     workers: Workers
@@ -89,7 +93,7 @@ class Archive:
 def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
     """Put the use cases together as the configuration asks."""
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
-    main_tags = build_main_tags()
+    main_tags = build_configured_main_tags(configuration)
     default_encoding = configuration.text("DefaultEncoding")
     ingest_options = IngestOptions(
         main_tags=main_tags,
@@ -133,6 +137,14 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        reconstruction=Reconstruction(
+            workers,
+            database,
+            storage,
+            blobs=ingest.blobs,
+            options=_get_reconstruction_options(configuration, storage, main_tags),
+            on_removal=deleter.wake,
+        ),
         registry=registry,
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
@@ -142,10 +154,24 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     )
 
 
+def _get_spool_folder(configuration: Configuration, storage: Storage) -> Path:
+    return storage.spool_folder or configuration.path("TemporaryDirectory")
+
+
+def _get_reconstruction_options(
+    configuration: Configuration, storage: Storage, main_tags: MainTags
+) -> ReconstructionOptions:
+    return ReconstructionOptions(
+        main_tags=main_tags,
+        default_encoding=configuration.text("DefaultEncoding"),
+        is_compressed=configuration.boolean("StorageCompression"),
+        folder=_get_spool_folder(configuration, storage),
+    )
+
+
 def _get_upload_options(configuration: Configuration, storage: Storage) -> UploadOptions:
-    folder = storage.spool_folder or configuration.path("TemporaryDirectory")
     return UploadOptions(
-        spool_folder=folder,
+        spool_folder=_get_spool_folder(configuration, storage),
         spool_threshold=configuration.integer("Isocenter.SpoolThresholdKB") * _KIB,
         largest_body=configuration.integer("MaximumRequestBodySizeMB") * _MIB,
         largest_entry=configuration.integer("MaximumFileSizeInArchiveMB") * _MIB,

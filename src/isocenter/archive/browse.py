@@ -174,12 +174,14 @@ class Browse:
         return lineage.get(level)
 
     async def find_rows(self, public_ids: Sequence[str]) -> list[tuple[int, Level]]:
-        """Find row and level of resources of any level, in their order; unknown ones are left out.
+        """Find row and level of resources of any level; unknown ones are left out."""
 
-        One that is named twice is found once.
-        """
-        rows = await self._workers.read_long(lambda tx: find_rows(tx, public_ids))
-        return [rows[public_id] for public_id in dict.fromkeys(public_ids) if public_id in rows]
+        def query(tx: Transaction) -> list[tuple[int, Level]]:
+            # PostgreSQL has no text with NUL, nor we an identifier with it.
+            rows = find_rows(tx, {public_id for public_id in public_ids if "\0" not in public_id})
+            return [rows[public_id] for public_id in public_ids if public_id in rows]
+
+        return await self._workers.read_long(query)
 
     async def find_relatives(self, rows: Sequence[tuple[int, Level]], level: Level) -> list[int]:
         """List the rows above and below others at a level, in the order of their identifiers."""

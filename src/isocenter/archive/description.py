@@ -49,9 +49,6 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 _get_vr = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.lookup_vr)
 _get_key = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.get_key)
 
-# Rows are read by the hundred; a longer value is no main tag and is read from the file, if at all.
-_LARGEST_TAG_BYTES = 64 * 1024
-
 
 class FileDescription:
     """Builds the row of each level for one received file.
@@ -97,18 +94,12 @@ class FileDescription:
         tags: dict[str, Any] = {
             _get_key(tag): value
             for tag, value in self._main_tags.select(self._summary.values, level).items()
-            if len(value) <= _LARGEST_TAG_BYTES // 4 or len(value.encode()) <= _LARGEST_TAG_BYTES
         }
         return _encode(tags | self._get_sequences(level)).decode()
 
     def _get_sequences(self, level: Level) -> dict[str, Any]:
-        """Take the sequences of a level out of the file, those of a sensible size."""
         sequences = self._main_tags.select(self._summary.sequences, level)
-        return {
-            _get_key(tag): items
-            for tag, items in sequences.items()
-            if len(_encode(items)) <= _LARGEST_TAG_BYTES
-        }
+        return {_get_key(tag): items for tag, items in sequences.items()}
 
     def _search(self, level: Level) -> tuple[tuple[int, str], ...]:
         """List the texts by which a resource is found, see `dicom.matching`."""

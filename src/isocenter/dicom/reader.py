@@ -56,8 +56,8 @@ _IDENTIFIERS = frozenset(
     {_SOP_INSTANCE_UID, _PATIENT_ID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID}
 )
 
-MAXIMUM_VALUE_BYTES = 1024 * 1024
-"""A longer value is passed over, as if it were binary; identifiers are read however long."""
+MAXIMUM_VALUE_BYTES = 64 * 1024
+"""A longer value is passed over, as if it were absent; identifiers are read however long."""
 
 _ALWAYS_READ = frozenset(
     {

@@ -15,6 +15,7 @@ __all__ = [
     "StoredInstance",
     "find_all_below",
     "find_first_instances",
+    "find_lineage_rows",
     "find_stored_instances",
     "rebuild_resources",
     "replace_files",
@@ -73,6 +74,14 @@ class ReplacedFile(msgspec.Struct, frozen=True):
     internal_id: int
     old: Attachment
     new: Attachment
+
+
+def find_lineage_rows(tx: Transaction, level: Level, public_id: str) -> dict[Level, int]:
+    """Map the levels at and above a resource to the rows; empty if it does not exist."""
+    row = tx.row("list_lineage", {"level": int(level), "public_id": public_id})
+    if row is None:
+        return {}
+    return {_LEVELS[row[at]]: row[at + 1] for at in range(0, 3 * (level + 1), 3)}
 
 
 def find_all_below(tx: Transaction, internal_id: int) -> dict[Level, list[int]]:

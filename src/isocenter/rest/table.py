@@ -3,11 +3,13 @@
 from isocenter.http.routes import Route
 from isocenter.rest import (
     attachments,
+    bulk,
     changes,
     documentation,
     instances,
     labels,
     metadata,
+    reconstruction,
     resources,
     system,
     tools,
@@ -27,5 +29,7 @@ ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
     *documentation.ROUTES,
     *tools.ROUTES,
+    *bulk.ROUTES,
+    *reconstruction.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

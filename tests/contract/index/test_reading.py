@@ -20,7 +20,7 @@ from isocenter.index.reading import (
     measure_resource,
     read_attachments,
 )
-from isocenter.index.records import MetadataCode, NewResource, ResourceSize
+from isocenter.index.records import AttachmentRow, MetadataCode, NewResource, Part, ResourceSize
 
 # Order of bytes: digits, capitals, small letters, whatever the locale of the database.
 NAMES = ["10", "2", "B", "Z", "a", "b"]
@@ -314,3 +314,77 @@ def test_read_attachments_pages_list_each_once(
     files = [instance.attachments[0] for instance in instances]
     expected = [(file.attachment_uuid, file.compressed_size, file.compressed_md5) for file in files]
     assert sorted(found) == sorted(expected + [(f"i{n}", 7, "m") for n in range(5)])
+
+
+@pytest.mark.parametrize("part", list(Part), ids=lambda part: part.name)
+def test_lookup_resource_part_is_that_of_the_whole(index: IndexCase, part: Part) -> None:
+    rows = {
+        Level.SERIES: NewResource("R", '{"A":"1"}', '{"15":"x"}', expected_instances=2),
+        Level.INSTANCE: NewResource("I", "{}", "{}", index_in_series=2),
+    }
+    store(index.database, build_new_instance("p/t/r/i", rows=rows))
+    index.sql("INSERT INTO labels SELECT internal_id, 'l' FROM resources")
+    for code in (5, 6, 1024):
+        index.sql(f"INSERT INTO metadata SELECT internal_id, {code}, 'v', 0 FROM resources")  # noqa: S608
+    everything = Part.CLASSIC | Part.METADATA | Part.ATTACHMENTS
+
+    for level, public_id in zip(Level, "ptri", strict=True):
+        whole, one, none = (
+            index.database.read(
+                lambda tx, parts=parts, at=(level, public_id): lookup_resource(tx, *at, parts)  # type: ignore[misc]
+            )
+            for parts in (everything, part, Part(0))
+        )
+        assert whole is not None
+        assert one is not None
+        assert none is not None
+        for name in whole.__struct_fields__:
+            shown = getattr(one, name)
+            # Each field is that of the whole row, or as if nothing had been asked.
+            assert shown in (getattr(whole, name), getattr(none, name)), name
+
+
+def test_lookup_resource_chosen_parts_fill_their_fields(index: IndexCase) -> None:
+    instance = build_new_instance("p/t/r/i", size=10, md5="m")
+    store(index.database, instance)
+    index.sql("INSERT INTO metadata SELECT internal_id, 1024, 'v', 0 FROM resources")
+    parts = Part.METADATA | Part.ATTACHMENTS
+
+    row = index.database.read(lambda tx: lookup_resource(tx, Level.INSTANCE, "i", parts))
+    patient = index.database.read(lambda tx: lookup_resource(tx, Level.PATIENT, "p", parts))
+
+    assert row is not None
+    assert row.written_metadata == {1024: "v"}
+    file = instance.attachments[0]
+    assert row.attachments == [AttachmentRow(1, file.attachment_uuid, 5, 10, "packed-m", "m")]
+    assert (row.main_tags, row.parent, row.file_size) == ("{}", None, None)
+    assert patient is not None
+    assert (patient.children, patient.attachments, patient.metadata) == ([], [], "{}")
+
+
+def test_lookup_resource_protected_patient_has_no_place_in_the_recycling(index: IndexCase) -> None:
+    store(index.database, build_new_instance("p/t/r/i"))
+
+    def is_protected(level: Level, public_id: str) -> bool:
+        row = index.database.read(lambda tx: lookup_resource(tx, level, public_id))
+        assert row is not None
+        return row.is_protected
+
+    assert not is_protected(Level.PATIENT, "p")
+    index.sql("UPDATE resources SET recycling_order = NULL")
+    assert is_protected(Level.PATIENT, "p")
+    assert not is_protected(Level.STUDY, "t")
+
+
+@pytest.mark.parametrize(("most", "has_more"), [(3, True), (4, False), (None, False)])
+def test_lookup_resource_with_many_children_says_so(
+    index: IndexCase, most: int | None, has_more: bool
+) -> None:
+    rows = {Level.SERIES: NewResource("R", "{}", "{}", expected_instances=2)}
+    store(index.database, *(build_new_instance(f"p/t/r/i{n}", rows=rows) for n in range(4)))
+
+    row = index.database.read(lambda tx: lookup_resource(tx, Level.SERIES, "r", most_children=most))
+
+    assert row is not None
+    assert row.has_more_children is has_more
+    assert len(row.children) == (0 if has_more else 4)

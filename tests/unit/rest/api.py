@@ -61,12 +61,14 @@ class Api:
 
 
 @asynccontextmanager
-async def open_api(folder: Path, options: Mapping[str, object]) -> AsyncIterator[Api]:
-    """Start the API with an empty archive."""
+async def open_api(
+    folder: Path, options: Mapping[str, object], *, storage: MemoryStorage | None = None
+) -> AsyncIterator[Api]:
+    """Start the API with an empty archive, or with that of the same folder and storage."""
     folders = {"TemporaryDirectory": str(folder), "StorageDirectory": str(folder)}
     configuration = Configuration.defaults().with_values(folders | dict(options))
     database = SQLiteDatabase(folder / "index", is_durable=False)
-    archive = build_archive(configuration, database, MemoryStorage())
+    archive = build_archive(configuration, database, storage or MemoryStorage())
     await archive.start()
     ends: list[str] = []
     services = Services(

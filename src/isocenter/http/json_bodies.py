@@ -1,0 +1,46 @@
+"""JSON objects that come as the body of a request."""
+
+from typing import Any
+
+import falcon.asgi
+import msgspec
+
+from isocenter.errors import BadRequestError
+from isocenter.http.arguments import read_body
+
+__all__ = ["read_json_object"]
+
+_decode = msgspec.json.Decoder().decode
+
+
+async def read_json_object(
+    req: falcon.asgi.Request, *, is_optional: bool = False
+) -> dict[str, Any]:
+    """Read a body that must be a JSON object, whatever its media type says.
+
+    Parameters
+    ----------
+    is_optional
+        An empty body is an empty object.
+
+    Raises
+    ------
+    BadRequestError
+        If it is something else.
+    BodyTooLargeError
+        If it has more than 16 MB.
+
+    References
+    ----------
+    Orthanc REST: bodies (behaviour manual §2.2)
+    """
+    body = await read_body(req)
+    if is_optional and not body.strip():
+        return {}
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequestError("the body must be a JSON object") from error
+    if not isinstance(value, dict):
+        raise BadRequestError("the body must be a JSON object")
+    return value
