@@ -12,6 +12,7 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
@@ -58,6 +59,7 @@ class Archive:
     changes: ChangeLog
     content: ContentReader
     deleter: Deleter
+    finder: Finder
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
@@ -108,11 +110,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     writes = GroupWrites(workers, database)
     has_checked_revisions = configuration.boolean("CheckRevisions")
     warnings = WarningLog(configuration.mapping("Warnings"))
-    requested_options = RequestedTagOptions(
-        main_tags=main_tags,
-        may_open_files=configuration.text("StorageAccessOnFind") != "Never",
-        default_encoding=default_encoding,
-    )
+    requested_options = _get_requested_options(configuration, main_tags)
     return Archive(
         annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
         attachments=Attachments(
@@ -134,6 +132,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
         deleter=deleter,
+        finder=Finder(workers, storage, _get_find_options(configuration, main_tags), warnings),
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
@@ -151,6 +150,26 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=warnings,
+    )
+
+
+def _get_requested_options(
+    configuration: Configuration, main_tags: MainTags
+) -> RequestedTagOptions:
+    return RequestedTagOptions(
+        main_tags=main_tags,
+        may_open_files=configuration.text("StorageAccessOnFind") != "Never",
+        default_encoding=configuration.text("DefaultEncoding"),
+    )
+
+
+def _get_find_options(configuration: Configuration, main_tags: MainTags) -> FindOptions:
+    return FindOptions(
+        main_tags=main_tags,
+        may_open_files=configuration.text("StorageAccessOnFind") == "Always",
+        default_encoding=configuration.text("DefaultEncoding"),
+        most_results=configuration.integer("LimitFindResults"),
+        most_instances=configuration.integer("LimitFindInstances"),
     )
 
 

@@ -15,7 +15,7 @@ from isocenter.dicom.matching import split_values
 from isocenter.dicom.reader import FileSummary
 from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.dicom.transfer_syntaxes import is_encapsulated
-from isocenter.index.records import MetadataCode, NewResource
+from isocenter.index.records import MetadataCode, NewResource, build_search_key
 
 __all__ = ["FileDescription", "count_expected_instances", "read_index_in_series"]
 
@@ -105,7 +105,7 @@ class FileDescription:
         """List the texts by which a resource is found, see `dicom.matching`."""
         values = self._summary.values
         found = {
-            (tag, build_index_value(text)): None
+            (build_search_key(level, tag), build_index_value(text)): None
             for tag in self._main_tags.get_stored(level)
             if tag in values
             for text in split_values(values[tag], _get_vr(tag))

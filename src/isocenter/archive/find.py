@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from isocenter.archive.file_headers import open_header
+from isocenter.archive.warning_log import WarningCode, WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
-from isocenter.dicom.main_tags import MainTags
+from isocenter.dicom.main_tags import DEFAULT_MAIN_TAGS, MainTags
 from isocenter.dicom.matching import build_matcher
 from isocenter.dicom.query import Criterion, Query, Wildcards
 from isocenter.dicom.reader import read_values
 from isocenter.errors import BadRequestError, DeadlineExceededError, ServerError
+from isocenter.index.places import lookup_place
 from isocenter.index.port import Transaction
 from isocenter.index.reading import get_statistics
 from isocenter.index.records import DicomAttachment
@@ -28,6 +30,7 @@ from isocenter.index.searching import (
     count_resources,
     find_public_ids,
     find_rows,
+    has_outdated,
     list_public_ids_of,
 )
 from isocenter.index.sql_builder import list_file_criteria
@@ -90,10 +93,15 @@ class Finder:
     for each page.
     """
 
-    def __init__(self, workers: Workers, storage: Storage, options: FindOptions) -> None:
+    def __init__(
+        self, workers: Workers, storage: Storage, options: FindOptions, warnings: WarningLog
+    ) -> None:
         self._workers = workers
         self._storage = storage
         self._options = options
+        self._warnings = warnings
+        # Levels and tags of which all stored resources are known to be up to date.
+        self._current: set[tuple[Level, int]] = set()
 
     async def find_rows(self, query: Query) -> Sequence[int]:
         """Find the rows of the resources, in the order that is asked for.
@@ -106,23 +114,23 @@ class Finder:
         DeadlineExceededError
             If it takes too long.
         """
-        query = self._options.limit(query)
-        deadline = _Deadline()
-        wanted = self._list_file_criteria(query)
+        query, deadline = self._options.limit(query), _Deadline()
+        main_tags = await self._choose_main_tags(query)
+        wanted = self._list_file_criteria(query, main_tags)
         if wanted:
-            return await self._search_files(query, wanted, deadline)
-        main_tags = self._options.main_tags
+            return await self._search_files(query, wanted, main_tags, deadline)
         return await self._read(
             query, lambda tx: find_rows(tx, query, main_tags, check=deadline.check)
         )
 
     async def find_public_ids(self, query: Query) -> list[str]:
         """Find the public identifiers of the resources, otherwise as `find_rows`."""
-        if self._list_file_criteria(query):
-            rows = await self.find_rows(query)
+        query, deadline = self._options.limit(query), _Deadline()
+        main_tags = await self._choose_main_tags(query)
+        wanted = self._list_file_criteria(query, main_tags)
+        if wanted:
+            rows = await self._search_files(query, wanted, main_tags, deadline)
             return await self._workers.read_long(lambda tx: list_public_ids_of(tx, rows))
-        query = self._options.limit(query)
-        deadline, main_tags = _Deadline(), self._options.main_tags
         return await self._read(
             query, lambda tx: find_public_ids(tx, query, main_tags, check=deadline.check)
         )
@@ -137,22 +145,61 @@ class Finder:
         DeadlineExceededError
             If it takes too long.
         """
-        if list_file_criteria(query, self._options.main_tags):
+        deadline = _Deadline()
+        main_tags = await self._choose_main_tags(query)
+        if list_file_criteria(query, main_tags):
             message = "resources cannot be counted by tags that are not in the index"
             raise BadRequestError(message)
-        deadline, main_tags = _Deadline(), self._options.main_tags
         return await self._read(
             query, lambda tx: count_resources(tx, query, main_tags, check=deadline.check)
         )
 
-    def _list_file_criteria(self, query: Query) -> tuple[Criterion, ...]:
-        wanted = list_file_criteria(query, self._options.main_tags)
-        if wanted and not self._options.may_open_files:
+    async def _choose_main_tags(self, query: Query) -> MainTags:
+        """Leave out main tags that resources lack because these were stored before them.
+
+        Such tags are read from the files, until the resources are reconstructed.
+
+        References
+        ----------
+        Orthanc configuration: ``ExtraMainDicomTags`` (behaviour manual §4.2)
+        """
+        main_tags = self._options.main_tags
+        if not self._options.may_open_files or not main_tags.has_extra:
+            return main_tags
+        outdated = set()
+        for criterion in query.criteria:
+            place = lookup_place(criterion.tag, query.level, main_tags)
+            if place is None or place.tag in DEFAULT_MAIN_TAGS[place.home]:
+                continue
+            if place.tag not in self._options.main_tags.by_level[place.home]:
+                continue
+            if await self._is_outdated(place.home, place.tag):
+                outdated.add(place.tag)
+        if not outdated:
+            return main_tags
+        self._warnings.add(WarningCode.INCONSISTENT_TAGS, outdated)
+        return main_tags.without(outdated)
+
+    async def _is_outdated(self, level: Level, tag: int) -> bool:
+        if (level, tag) in self._current:
+            return False
+        is_outdated = await self._workers.read_long(lambda tx: has_outdated(tx, level, tag))
+        if not is_outdated:
+            # What is stored from now on has the tag.
+            self._current.add((level, tag))
+        return is_outdated
+
+    def _list_file_criteria(self, query: Query, main_tags: MainTags) -> tuple[Criterion, ...]:
+        wanted = list_file_criteria(query, main_tags)
+        if not wanted:
+            return ()
+        if not self._options.may_open_files:
             message = "StorageAccessOnFind forbids to search by tags that are not in the index"
             raise BadRequestError(message)
-        if wanted and query.since:
+        if query.since:
             message = "no results can be skipped in a search by tags that are not in the index"
             raise BadRequestError(message)
+        self._warnings.add(WarningCode.TAGS_READ_FROM_FILES, [c.tag for c in wanted])
         return wanted
 
     async def _read(self, query: Query, operation: Callable[[Transaction], T]) -> T:
@@ -177,9 +224,12 @@ class Finder:
     # Files
 
     async def _search_files(
-        self, query: Query, wanted: Sequence[Criterion], deadline: "_Deadline"
+        self,
+        query: Query,
+        wanted: Sequence[Criterion],
+        main_tags: MainTags,
+        deadline: "_Deadline",
     ) -> list[int]:
-        main_tags = self._options.main_tags
         everything = replace(query, limit=None)
         rows = await self._workers.read_long(
             lambda tx: find_rows(tx, everything, main_tags, check=deadline.check)

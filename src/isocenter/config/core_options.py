@@ -201,6 +201,7 @@ _INDEX = Group(
             "StorageAccessOnFind",
             ChoiceKind(("Always", "Answers", "Never")),
             default="Always",
+            effect=_FULL,
             meaning="Whether searches may open files for tags that the index lacks: `Always`, "
             "for `Answers` only, or `Never`.",
         ),
@@ -208,12 +209,14 @@ _INDEX = Group(
             "LimitFindResults",
             COUNT,
             default=0,
+            effect=_FULL,
             meaning="Most patients, studies or series a search answers; 0 means no limit.",
         ),
         Option(
             "LimitFindInstances",
             COUNT,
             default=0,
+            effect=_FULL,
             meaning="Most instances a search answers; 0 means no limit.",
         ),
         Option(

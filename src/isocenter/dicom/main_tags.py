@@ -7,7 +7,7 @@ Orthanc REST: main DICOM tags (behaviour manual §4), quirks 28 and 46
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
@@ -124,6 +124,15 @@ class MainTags:
     def wanted(self) -> frozenset[int]:
         """All tags of all levels: what the reader must find in a file."""
         return frozenset().union(*self.by_level.values())
+
+    @property
+    def has_extra(self) -> bool:
+        """True if there are others than the default ones."""
+        return any(self.by_level[level] != DEFAULT_MAIN_TAGS[level] for level in Level)
+
+    def without(self, tags: Collection[int]) -> "MainTags":
+        """Leave some tags out at all levels."""
+        return MainTags({level: self.by_level[level].difference(tags) for level in Level})
 
     def get_stored(self, level: Level) -> frozenset[int]:
         """Tags kept with a resource of a level: at study level also those of the patient."""

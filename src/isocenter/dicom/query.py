@@ -261,9 +261,9 @@ def parse_test(text: str, *, keeps_whole: bool = False) -> Test:
     BadParameterError
         If there are too many alternatives, or a pattern is too long.
     """
-    text = text.partition("\0")[0]
     if not text:
         return Universal()
+    text = text.partition("\0")[0]
     alternatives = list(dict.fromkeys(text.split("\\")))
     if keeps_whole and len(alternatives) > 1:
         alternatives.append(text)

@@ -115,7 +115,7 @@ class NewResource:
     main_tags, patient_tags, metadata
         JSON objects as text.
     search
-        Pairs of tag number and normalized value, none of them twice.
+        Pairs of search key (`build_search_key`) and normalized value, none of them twice.
     """
 
     identifier: str
@@ -128,7 +128,7 @@ class NewResource:
 
 
 def build_search_key(level: Level, tag: int) -> int:
-    """Number a tag of one level in the table ``search``.
+    """Build the key of a tag of one level in the table ``search``.
 
     The levels lie apart, so that a search of studies does not meet the rows of patients.
     """

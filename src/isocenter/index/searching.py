@@ -6,12 +6,20 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
+from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.query import Query
+from isocenter.dicom.tags import format_tag
 from isocenter.index.port import Transaction
 from isocenter.index.sql_builder import Search, Wanted, build_search
 
-__all__ = ["count_resources", "find_public_ids", "find_rows", "list_public_ids_of"]
+__all__ = [
+    "count_resources",
+    "find_public_ids",
+    "find_rows",
+    "has_outdated",
+    "list_public_ids_of",
+]
 
 Check = Callable[[], None]
 """Called now and then while rows are tested; raises if there is no time left."""
@@ -49,6 +57,12 @@ def count_resources(tx: Transaction, query: Query, main_tags: MainTags, *, check
         if search.is_exact:
             return int(next(rows)[0])
         return sum(1 for _ in _iter_tested(rows, search, check))
+
+
+def has_outdated(tx: Transaction, level: Level, tag: int) -> bool:
+    """Tell whether resources of a level were stored before a tag became one of its main tags."""
+    keys = {"level": int(level), "pattern": f"%{format_tag(tag)}%"}
+    return tx.row("find_outdated", keys) is not None
 
 
 def list_public_ids_of(tx: Transaction, internal_ids: Sequence[int]) -> list[str]:

@@ -23,7 +23,6 @@ from isocenter.index.records import (
     Overwrite,
     ResourceSize,
     StoreResult,
-    build_search_key,
 )
 
 __all__ = [
@@ -209,8 +208,7 @@ class _Storing:
             }
         )
         self.batch.search.extend(
-            {"resource_id": internal_id, "tag": build_search_key(level, tag), "value": value}
-            for tag, value in row.search
+            {"resource_id": internal_id, "tag": tag, "value": value} for tag, value in row.search
         )
         self.batch.counts[_COUNTERS[level]] += 1
         return internal_id, row

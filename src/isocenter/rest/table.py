@@ -6,6 +6,7 @@ from isocenter.rest import (
     bulk,
     changes,
     documentation,
+    find,
     instances,
     labels,
     metadata,
@@ -29,6 +30,7 @@ ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
     *documentation.ROUTES,
     *tools.ROUTES,
+    *find.ROUTES,
     *bulk.ROUTES,
     *reconstruction.ROUTES,
 )

@@ -20,7 +20,6 @@ from isocenter.index.records import (
     ResourceRow,
     Statistics,
     StoreResult,
-    build_search_key,
 )
 
 STORED = StoreResult(is_stored=True)
@@ -226,9 +225,7 @@ def test_store_row_keeps_every_column(index: IndexCase) -> None:
     assert (found.main_tags, found.metadata) == (row.main_tags, row.metadata)
     assert found.expected_instances == 3
     searched = index.sql("SELECT tag, value FROM search ORDER BY tag")
-    assert [tuple(pair) for pair in searched] == [
-        (build_search_key(Level.SERIES, tag), value) for tag, value in row.search
-    ]
+    assert [tuple(pair) for pair in searched] == list(row.search)
 
 
 def build_numbered(name: str, number: int | None, expected: int, **keywords: int) -> NewInstance:

@@ -142,7 +142,7 @@ async def test_identifier_of_another_level_is_404(api: Api) -> None:
 
 
 async def test_directory_answers_the_names_of_its_children(api: Api) -> None:
-    names = "bulk-content generate-uid labels lookup metrics-prometheus now now-local reconstruct"
+    names = "bulk-content count-resources find generate-uid labels lookup metrics-prometheus now now-local reconstruct"
     assert await api.get_json("/tools") == [*names.split(), "reset", "shutdown"]
     assert (await api.request("HEAD", "/tools")).status_code == 200
     assert (await api.request("POST", "/tools")).status_code == 405
@@ -190,8 +190,8 @@ async def test_route_is_described_with_summary_parameters_and_statuses(route: Ro
 
 @EVERY_ROUTE
 async def test_route_that_changes_something_needs_a_permission(route: Route) -> None:
-    questions = ("/tools/lookup", "/tools/bulk-content", "/verify-md5")
-    is_question = route.path.endswith(questions)
+    questions = ("/tools/find", "/tools/count-resources", "/tools/lookup", "/tools/bulk-content")
+    is_question = route.path.endswith((*questions, "/verify-md5"))
     assert (route.permission.value == "read") == (route.method == "GET" or is_question)
 
 
