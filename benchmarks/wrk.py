@@ -1,8 +1,10 @@
-"""GET requests at full speed with ``wrk``."""
+"""Requests at full speed with ``wrk``."""
 
+import json
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.failures import BenchmarkError, find_program
@@ -12,11 +14,13 @@ from benchmarks.timing import Sample, timed
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
 _FAULT = re.compile(r"Non-2xx.*|Socket errors:.*")
 _SCRIPT = """\
-local paths = {{{paths}}}
+local questions = {{{questions}}}
 local requests = {{}}
 local position = 0
 init = function(args)
-  for index, path in ipairs(paths) do requests[index] = wrk.format("GET", path) end
+  for index, question in ipairs(questions) do
+    requests[index] = wrk.format(question[1], question[2], nil, question[3])
+  end
 end
 request = function()
   position = position % #requests + 1
@@ -34,9 +38,17 @@ end
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A POST request with a body of ASCII."""
+
+    path: str
+    body: str
+
+
 def measure_rate(
     port: int,
-    paths: Sequence[str],
+    paths: Sequence[str | Post],
     *,
     script: Path,
     duration_s: int,
@@ -50,7 +62,7 @@ def measure_rate(
     port
         HTTP port of the server.
     paths
-        What to ask for.
+        What to ask for, by GET if it is only a path.
     script
         Where to write the script that makes ``wrk`` rotate over the paths.
     duration_s
@@ -58,7 +70,7 @@ def measure_rate(
     connections
         Number of connections that are kept busy by one thread.
     is_anew
-        No two requests are the same, so that no answer can be repeated.
+        No two GET requests are the same, so that no answer can be repeated.
 
     Returns
     -------
@@ -71,7 +83,7 @@ def measure_rate(
         If an answer is not 2xx or a connection fails.
     """
     script.parent.mkdir(parents=True, exist_ok=True)
-    text = _SCRIPT.format(paths=", ".join(f'"{path}"' for path in paths))
+    text = _SCRIPT.format(questions=", ".join(map(_write, paths)))
     script.write_text(text + _ANEW if is_anew else text)
     arguments = ["-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script)]
     with timed() as watch:
@@ -87,3 +99,9 @@ def measure_rate(
     if rate is None or fault is not None or run.returncode:
         raise BenchmarkError(f"wrk {paths[0]}: {fault[0] if fault else run.stdout + run.stderr}")
     return Sample(float(rate[1]), watch.client_cpu_s / watch.elapsed_s)
+
+
+def _write(path: str | Post) -> str:
+    """Write a request as a table of Lua, whose strings of ASCII are written as those of JSON."""
+    words = ["GET", path] if isinstance(path, str) else ["POST", path.path, path.body]
+    return "{" + ", ".join(map(json.dumps, words)) + "}"
