@@ -15,6 +15,7 @@ from isocenter.archive.deletion import Deleter
 from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
@@ -61,6 +62,7 @@ class Archive:
     deleter: Deleter
     finder: Finder
     ingest: Ingest
+    lasting_answers: LastingAnswers
     uploads: Uploads
     main_tags: MainTags
     reconstruction: Reconstruction
@@ -134,6 +136,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         deleter=deleter,
         finder=Finder(workers, storage, _get_find_options(configuration, main_tags), warnings),
         ingest=ingest,
+        lasting_answers=LastingAnswers(workers),
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
         reconstruction=Reconstruction(

@@ -12,21 +12,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from isocenter.archive.browse import Described
 from isocenter.archive.file_headers import open_header
 from isocenter.archive.warning_log import WarningCode, WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import DEFAULT_MAIN_TAGS, MainTags
 from isocenter.dicom.matching import build_matcher
-from isocenter.dicom.query import Criterion, Query, Wildcards
+from isocenter.dicom.query import Criterion, Query
 from isocenter.dicom.reader import read_values
 from isocenter.errors import BadRequestError, DeadlineExceededError, ServerError
 from isocenter.index.places import lookup_place
-from isocenter.index.port import Transaction
-from isocenter.index.reading import get_statistics
-from isocenter.index.records import DicomAttachment
+from isocenter.index.port import NotBriefError, Transaction
+from isocenter.index.reading import lookup_resources
+from isocenter.index.records import DicomAttachment, Part
 from isocenter.index.relatives import find_samples
 from isocenter.index.searching import (
+    Check,
     count_resources,
     find_public_ids,
     find_rows,
@@ -36,7 +38,7 @@ from isocenter.index.searching import (
 from isocenter.index.sql_builder import list_file_criteria
 from isocenter.storage.port import Storage
 
-__all__ = ["FindOptions", "Finder"]
+__all__ = ["FindOptions", "Finder", "Found"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,9 +46,10 @@ T = TypeVar("T")
 
 # A search that takes longer, in seconds, is given up.
 _DEADLINE_S = 300.0
-# A simple search of so few resources runs on the event loop, in less than 5 ms.
-_FEW_RESOURCES = 500
-_FEW_TESTS = 4
+# So often a search on the event loop may look at the clock before it goes on in a thread.
+_BRIEF_CHECKS = 4
+# So few resources are described together with being found.
+_SHORT_LIST = 50
 # The files of so many resources are looked up at once: few at first, as few may be wanted.
 _FIRST_PAGE = 64
 _LARGEST_PAGE = 1024
@@ -85,6 +88,22 @@ class FindOptions:
         return replace(query, limit=most)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    Attributes
+    ----------
+    rows
+        Keys of the resources, in their order.
+    described
+        The resources themselves, if they are few and were asked for.
+    """
+
+    rows: Sequence[int]
+    described: Sequence[Described] | None = None
+
+
 class Finder:
     """Runs searches.
 
@@ -103,8 +122,13 @@ class Finder:
         # Levels and tags of which all stored resources are known to be up to date.
         self._current: set[tuple[Level, int]] = set()
 
-    async def find_rows(self, query: Query) -> Sequence[int]:
+    async def find_rows(self, query: Query, parts: Part | None = None) -> Found:
         """Find the rows of the resources, in the order that is asked for.
+
+        Parameters
+        ----------
+        parts
+            What to read of the resources at once if these are few; ``None`` for nothing.
 
         Raises
         ------
@@ -118,10 +142,15 @@ class Finder:
         main_tags = await self._choose_main_tags(query)
         wanted = self._list_file_criteria(query, main_tags)
         if wanted:
-            return await self._search_files(query, wanted, main_tags, deadline)
-        return await self._read(
-            query, lambda tx: find_rows(tx, query, main_tags, check=deadline.check)
-        )
+            return Found(await self._search_files(query, wanted, main_tags, deadline))
+
+        def search(tx: Transaction, check: Check) -> Found:
+            rows = find_rows(tx, query, main_tags, check=check)
+            if parts is None or len(rows) > _SHORT_LIST:
+                return Found(rows)
+            return Found(rows, [Described(row) for row in lookup_resources(tx, rows, parts)])
+
+        return await self._read(search, deadline)
 
     async def find_public_ids(self, query: Query) -> list[str]:
         """Find the public identifiers of the resources, otherwise as `find_rows`."""
@@ -132,8 +161,12 @@ class Finder:
             rows = await self._search_files(query, wanted, main_tags, deadline)
             return await self._workers.read_long(lambda tx: list_public_ids_of(tx, rows))
         return await self._read(
-            query, lambda tx: find_public_ids(tx, query, main_tags, check=deadline.check)
+            lambda tx, check: find_public_ids(tx, query, main_tags, check=check), deadline
         )
+
+    def is_indexed(self, query: Query) -> bool:
+        """Tell whether the index alone answers a search."""
+        return not list_file_criteria(query, self._options.main_tags)
 
     async def count(self, query: Query) -> int:
         """Count what a search finds, whatever the limits are.
@@ -151,7 +184,7 @@ class Finder:
             message = "resources cannot be counted by tags that are not in the index"
             raise BadRequestError(message)
         return await self._read(
-            query, lambda tx: count_resources(tx, query, main_tags, check=deadline.check)
+            lambda tx, check: count_resources(tx, query, main_tags, check=check), deadline
         )
 
     async def _choose_main_tags(self, query: Query) -> MainTags:
@@ -202,24 +235,15 @@ class Finder:
         self._warnings.add(WarningCode.TAGS_READ_FROM_FILES, [c.tag for c in wanted])
         return wanted
 
-    async def _read(self, query: Query, operation: Callable[[Transaction], T]) -> T:
-        if await self._is_short(query):
-            return await self._workers.read(operation)
-        return await self._workers.read_long(operation)
-
-    async def _is_short(self, query: Query) -> bool:
-        """Tell whether a search may run on the event loop."""
-        if not self._workers.reads_inline:
-            return False
-        tests = len(query.metadata) + len(query.order)
-        for criterion in query.criteria:
-            patterns = criterion.test.patterns if isinstance(criterion.test, Wildcards) else ()
-            tests += max(1, len(patterns))
-        if tests > _FEW_TESTS:
-            return False
-        statistics = await self._workers.read(get_statistics)
-        ancestors = statistics.patients + statistics.studies + statistics.series
-        return ancestors + statistics.instances <= _FEW_RESOURCES
+    async def _read(self, operation: Callable[[Transaction, Check], T], deadline: "_Deadline") -> T:
+        """Run a search where it is cheapest."""
+        checks = [deadline.check]
+        if self._workers.reads_inline:
+            checks.append(_Brevity().check)
+        # The first attempt is on the event loop, if there are two.
+        return await self._workers.read_soon(
+            lambda tx: operation(tx, checks.pop() if len(checks) > 1 else checks[0])
+        )
 
     # Files
 
@@ -270,6 +294,19 @@ class _Deadline:
         """Raise if there is no time left."""
         if time.monotonic() > self._end:
             raise DeadlineExceededError(f"the search took more than {_DEADLINE_S:.0f} s")
+
+
+class _Brevity:
+    """Ends a search on the event loop that has more rows to test than it should."""
+
+    def __init__(self) -> None:
+        self._left = _BRIEF_CHECKS
+
+    def check(self) -> None:
+        """Raise if the search is to go on in a thread."""
+        if not self._left:
+            raise NotBriefError
+        self._left -= 1
 
 
 class _FileTester:

@@ -108,9 +108,11 @@ MAXIMUM_INDEXED_BYTES = 256
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MainTags:
     """The main tags in force: the default ones and those of the configuration.
+
+    Each is equal to itself only, so that it can be the key of a cache.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Where the index keeps what a criterion or a key of an order asks for."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from isocenter.dicom.levels import Level
@@ -58,6 +59,7 @@ class Place:
         return self.home is not Level.INSTANCE
 
 
+@lru_cache(maxsize=4096)
 def lookup_place(tag: int, level: Level, main_tags: MainTags) -> Place | None:
     """Find the place of a tag for resources of a level, or ``None`` if the index lacks it.
 

@@ -10,10 +10,17 @@ from typing import Any, Protocol, TypeVar
 
 from isocenter.index.statements import Dialect
 
-__all__ = ["Database", "Parameters", "Transaction"]
+__all__ = ["Database", "NotBriefError", "Parameters", "Transaction"]
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any]
+
+
+class NotBriefError(Exception):
+    """A query turned out to be too long for the event loop.
+
+    Never an answer: whoever tried it there runs it again in a thread.
+    """
 
 
 class Transaction(Protocol):
@@ -86,6 +93,16 @@ class Database(Protocol):
         """Run a short query on the calling thread, which is the event loop's.
 
         Only where ``reads_inline`` is true.
+        """
+        ...
+
+    def read_briefly(self, query: Callable[[Transaction], T]) -> T:
+        """Run a query as `read_inline` does, and give it up as soon as it proves to be long.
+
+        Raises
+        ------
+        NotBriefError
+            If it would take more than a few milliseconds; it can be run again with `read`.
         """
         ...
 

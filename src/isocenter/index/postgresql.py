@@ -209,6 +209,10 @@ class PostgreSQLDatabase:
         """Not for a database behind a socket; the same as `read`."""
         return self.read(query)
 
+    def read_briefly(self, query: Callable[[Transaction], T]) -> T:
+        """Not for a database behind a socket; the same as `read`."""
+        return self.read(query)
+
     def write(self, change: Callable[[Transaction], T]) -> T:
         """Run a change in one transaction, again if other servers' transactions collided."""
         for attempt in range(1, _ATTEMPTS + 1):

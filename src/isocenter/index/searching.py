@@ -14,6 +14,7 @@ from isocenter.index.port import Transaction
 from isocenter.index.sql_builder import Search, Wanted, build_search
 
 __all__ = [
+    "Check",
     "count_resources",
     "find_public_ids",
     "find_rows",
@@ -25,7 +26,7 @@ Check = Callable[[], None]
 """Called now and then while rows are tested; raises if there is no time left."""
 
 # So many rows are tested between two looks at the clock.
-_ROWS_OF_A_CHECK = 1000
+_ROWS_OF_A_CHECK = 100
 
 
 def find_rows(tx: Transaction, query: Query, main_tags: MainTags, *, check: Check) -> Sequence[int]:

@@ -445,6 +445,9 @@ class _Builder:
 
     def _build_order_value(self, key: OrderKey) -> str:
         if key.source is OrderSource.METADATA:
+            is_time = key.key == MetadataCode.LAST_UPDATE and self.level is not Level.INSTANCE
+            if is_time and key.order_type is OrderType.TEXT:
+                return "r.last_update"
             return self._read_metadata(key.key)
         place = lookup_place(key.key, self.level, self.main_tags)
         if place is None or place.home > self.level or place.home != place.anchor:

@@ -20,7 +20,7 @@ from isocenter.errors import (
     FullStorageError,
     ServerError,
 )
-from isocenter.index.port import Parameters, Transaction
+from isocenter.index.port import NotBriefError, Parameters, Transaction
 from isocenter.index.statements import (
     INTEGER_TEXT,
     REAL_TEXT,
@@ -46,6 +46,10 @@ _LONGEST_LOG_PAGES = 64_000
 _LOG_BYTES = 64 * 1024 * 1024
 _ZEROS = bytes(1 << 20)
 _READERS = 4
+# Steps of SQLite's virtual machine that a query may take on the event loop: some 50 ns each, those
+# that run a function on a text up to some microseconds.
+_STEPS_OF_A_LOOK = 4_000
+_LOOKS = 6
 
 _INTEGER = re.compile(INTEGER_TEXT.replace("$", r"\Z"))
 _REAL = re.compile(REAL_TEXT.replace("$", r"\Z"))
@@ -85,6 +89,24 @@ class _Statements:
 
     def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
         self._execute_many(self._texts[statement], list(parameter_sets))
+
+
+class _Patience:
+    """Counts the steps of a query on the event loop.
+
+    SQLite counts the steps of a prepared statement over all its runs, so each statement may be
+    looked at once without reason.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = _LOOKS
+
+    def is_over(self) -> bool:
+        """Tell SQLite whether to stop."""
+        self._left -= 1
+        return self._left < 0
 
 
 def _bound(parameters: Parameters) -> Parameters:
@@ -229,6 +251,18 @@ class SQLiteDatabase:
             return query(self._inline_statements)
         except apsw.Error as error:
             raise _translated(error) from error
+
+    def read_briefly(self, query: Callable[[Transaction], T]) -> T:
+        """Run a query on the event loop's thread, and give it up if it proves to be long."""
+        self._inline.set_progress_handler(_Patience().is_over, _STEPS_OF_A_LOOK)
+        try:
+            return query(self._inline_statements)
+        except apsw.InterruptError as error:
+            raise NotBriefError from error
+        except apsw.Error as error:
+            raise _translated(error) from error
+        finally:
+            self._inline.set_progress_handler(None)
 
     def write(self, change: Callable[[Transaction], T]) -> T:
         """Run a change in one transaction; it is durable when this returns."""

@@ -32,16 +32,18 @@ from isocenter.errors import (
     MisplacedParentError,
     UnknownTagError,
 )
-from isocenter.http.answers import answer_json
-from isocenter.http.json_bodies import read_json_object
+from isocenter.http.answers import JSON, answer_json
+from isocenter.http.arguments import read_body
+from isocenter.http.json_bodies import parse_json_object, read_json_object
 from isocenter.http.routes import Route
-from isocenter.rest.resource_answers import parse_expansion, write_resources
+from isocenter.rest.resource_answers import parse_expansion, write_described, write_resources
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "count_resources", "find_resources", "parse_query"]
 
 E = TypeVar("E", bound=Enum)
 
+_FIND = "/tools/find"
 _LARGEST = 2**63 - 1
 # Of each kind in one search: conditions of the query, labels, keys of the order.
 _MOST_CONDITIONS = 50
@@ -67,15 +69,33 @@ _DIRECTIONS = {"ASC": False, "DESC": True}
 
 async def find_resources(services: Services, req: Request, resp: Response) -> None:
     """Orthanc REST: POST /tools/find."""
-    body = await read_json_object(req)
+    question = await read_body(req)
+    known = services.archive.lasting_answers.lookup(_FIND, question)
+    if known is not None:
+        resp.content_type = JSON
+        resp.data = known
+        return
+    generation = services.archive.lasting_answers.begin()
+    is_lasting = await _answer(services, resp, parse_json_object(question))
+    if is_lasting and resp.data is not None:
+        services.archive.lasting_answers.add(_FIND, question, resp.data, generation=generation)
+
+
+async def _answer(services: Services, resp: Response, body: Mapping[str, Any]) -> bool:
+    """Answer a search; tell whether the index alone has answered it."""
     query = parse_query(body, services.archive.registry.metadata)
     expansion = parse_expansion(body, services.archive.warnings)
     finder = services.archive.finder
     if expansion is None:
         answer_json(resp, await finder.find_public_ids(query))
-        return
-    rows = await finder.find_rows(query)
-    await write_resources(services, resp, query.level, rows, expansion=expansion)
+        return finder.is_indexed(query)
+    parts = None if expansion.requested_tags else expansion.parts
+    found = await finder.find_rows(query, parts)
+    if found.described is None:
+        await write_resources(services, resp, query.level, found.rows, expansion=expansion)
+        return False
+    await write_described(services, resp, found.described, expansion)
+    return True
 
 
 async def count_resources(services: Services, req: Request, resp: Response) -> None:
@@ -269,7 +289,7 @@ _FILTERS = (
 ROUTES = (
     Route(
         "POST",
-        "/tools/find",
+        _FIND,
         find_resources,
         "Search for resources",
         "tools",

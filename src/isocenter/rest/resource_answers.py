@@ -32,6 +32,7 @@ __all__ = [
     "parse_expansion",
     "parse_requested_tags",
     "parse_shape",
+    "write_described",
     "write_resources",
 ]
 
@@ -264,6 +265,14 @@ async def write_resources(
         resp.stream = _stream(services, level, internal_ids, expansion=expansion, page=first)
 
 
+async def write_described(
+    services: Services, resp: Response, found: Sequence[Described], expansion: Expansion
+) -> None:
+    """Answer an array of objects that were read already."""
+    resp.content_type = JSON
+    resp.data = await _format(services, found, expansion)
+
+
 async def _stream(
     services: Services,
     level: Level | None,
@@ -287,6 +296,10 @@ async def _format_page(
     services: Services, level: Level | None, internal_ids: Sequence[int], expansion: Expansion
 ) -> bytes:
     found = await _read(services, level, internal_ids, expansion)
+    return await _format(services, found, expansion)
+
+
+async def _format(services: Services, found: Sequence[Described], expansion: Expansion) -> bytes:
     return await _run(
         services, found, lambda: format_json(_describe_all(services, found, expansion))
     )
