@@ -26,12 +26,14 @@ from isocenter.http.server import HTTPServer, HTTPServerOptions
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.jobs.engine import Engine
 from isocenter.rest.services import Lifecycle, Services
-from isocenter.rest.table import ROUTES
+from isocenter.rest.table import select_routes
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage, finish_journal
 from isocenter.storage.port import Storage
+from isocenter.tasks.engine import build_engine
 from isocenter.tls import build_dicom_tls, build_http_tls
 from isocenter.version import __version__
 
@@ -147,6 +149,7 @@ class Server:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        self._routes = select_routes(has_patient_level=configuration.boolean("PatientLevelEnabled"))
         self._end: asyncio.Future[None] | None = None
         self._outcome = End.RESTART
 
@@ -172,8 +175,9 @@ class Server:
         # Signals are handled until everything has stopped, so that none cuts that off.
         with ExitStack() as signals:
             async with AsyncExitStack() as stack:
-                archive = await stack.enter_async_context(self._open_archive())
-                http = await stack.enter_async_context(self._serve_http(archive))
+                archive, database = await stack.enter_async_context(self._open_archive())
+                jobs = await stack.enter_async_context(self._run_jobs(archive, database))
+                http = await stack.enter_async_context(self._serve_http(archive, jobs))
                 dicom = await stack.enter_async_context(self._serve_dicom(archive))
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
@@ -209,7 +213,7 @@ class Server:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     @asynccontextmanager
-    async def _open_archive(self) -> AsyncIterator[Archive]:
+    async def _open_archive(self) -> AsyncIterator[tuple[Archive, Database]]:
         with ExitStack() as stack:
             database = open_database(self._configuration)
             stack.callback(database.close)
@@ -219,17 +223,26 @@ class Server:
             try:
                 with _naming_storage(self._configuration):
                     await archive.start()
-                yield archive
+                yield archive, database
             finally:
                 await archive.stop()
 
     @asynccontextmanager
-    async def _serve_http(self, archive: Archive) -> AsyncIterator[Endpoint | None]:
+    async def _run_jobs(self, archive: Archive, database: Database) -> AsyncIterator[Engine]:
+        engine = build_engine(self._configuration, archive, database)
+        await engine.start()
+        try:
+            yield engine
+        finally:
+            await engine.stop(_STOP_DEADLINE_S)
+
+    @asynccontextmanager
+    async def _serve_http(self, archive: Archive, jobs: Engine) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("HttpServerEnabled"):
             yield None
             return
-        server = self._build_http_server(archive)
+        server = self._build_http_server(archive, jobs)
         sockets = bind_sockets(
             self._get_http_addresses(), configuration.integer("HttpPort"), option="HttpPort"
         )
@@ -247,9 +260,9 @@ class Server:
         is_remote = self._configuration.boolean("RemoteAccessAllowed")
         return _EVERYWHERE if is_remote else _LOOPBACK
 
-    def _build_http_server(self, archive: Archive) -> HTTPServer:
+    def _build_http_server(self, archive: Archive, jobs: Engine) -> HTTPServer:
         configuration = self._configuration
-        services = self._build_services(archive)
+        services = self._build_services(archive, jobs)
         has_users = configuration.boolean("AuthenticationEnabled")
         access = AccessControl(
             archive.workers,
@@ -258,13 +271,13 @@ class Server:
         )
         middleware = [services.metrics, access]
         application = build_application(
-            ROUTES,
+            self._routes,
             services,
             middleware=middleware,
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
         )
         repeated = RepeatedAnswers(archive.workers.get_generation)
-        direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware, repeated)
+        direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(
             tls=build_http_tls(configuration),
@@ -274,15 +287,17 @@ class Server:
         )
         return HTTPServer(application, options)
 
-    def _build_services(self, archive: Archive) -> Services:
+    def _build_services(self, archive: Archive, jobs: Engine) -> Services:
+        openapi = build_openapi(self._routes, title="Isocenter", version=__version__)
         return Services(
             archive=archive,
+            jobs=jobs,
             configuration=self._configuration,
             metrics=Metrics(),
             lifecycle=Lifecycle(
                 stop=partial(self.end, End.STOPPED), restart=partial(self.end, End.RESTART)
             ),
-            openapi=format_json(build_openapi(ROUTES, title="Isocenter", version=__version__)),
+            openapi=format_json(openapi),
         )
 
     @asynccontextmanager

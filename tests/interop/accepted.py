@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from tests.interop.comparing import ABSENT, Accepted
 
-__all__ = ["CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "NO_ANSWER", "READING", "STORE", "UPLOADS"]
+__all__ = [
+    "BULK",
+    "CHANGES",
+    "NEGOTIATION",
+    "NEWER_SYNTAXES",
+    "NO_ANSWER",
+    "READING",
+    "STORE",
+    "UPLOADS",
+]
 
 NO_ANSWER = "no answer"
 """Stands for the status of a request that is never answered, or with an abort."""
@@ -202,3 +211,13 @@ NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.6.2": "XML",
 }
 """Transfer syntaxes that Orthanc 1.10 does not know; 1.13 does."""
+
+BULK = (
+    Accepted(
+        "POST /tools/bulk-content",
+        f"{_ITEM}/Metadata/(MainDicomTagsSignature|MainDicomSequences|PixelDataOffset)",
+        "newer metadata",
+        theirs=ABSENT,
+    ),
+)
+"""Of bulk content and reconstruction, besides those of routes that only read."""

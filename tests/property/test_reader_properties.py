@@ -14,7 +14,7 @@ from tests.support import dicom_files
 from isocenter.dicom.identifiers import build_public_ids
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
 from isocenter.dicom.main_tags import build_main_tags
-from isocenter.dicom.reader import build_identity, read_summary
+from isocenter.dicom.reader import build_identity, read_summary, read_values
 from isocenter.dicom.tags import format_tag
 from isocenter.errors import ServerError
 
@@ -123,6 +123,22 @@ def _read_everything(data: bytes) -> None:
             pass
     with contextlib.suppress(ServerError):
         build_identity(read_summary(data, wanted=WANTED))
+    with contextlib.suppress(ServerError):
+        read_summary(data, wanted=WANTED, is_whole=False)
+    with contextlib.suppress(ServerError):
+        read_values(memoryview(data), wanted=WANTED)
+
+
+@_UNTIMED
+@given(data_sets(), st.sampled_from(SYNTAXES))
+def test_header_holds_the_values_of_the_whole_file(ds: Dataset, syntax: str) -> None:
+    data = _write(ds, syntax)
+    summary = read_summary(data, wanted=WANTED)
+    if summary.pixel_data_offset is not None:
+        data = data[: summary.pixel_data_offset + 12]
+    is_whole = summary.pixel_data_offset is None
+    assert read_summary(data, wanted=WANTED, is_whole=is_whole) == summary
+    assert read_values(data, wanted=WANTED) == (summary.values, summary.sequences)
 
 
 @_UNTIMED

@@ -112,7 +112,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     writes = GroupWrites(workers, database)
     has_checked_revisions = configuration.boolean("CheckRevisions")
     warnings = WarningLog(configuration.mapping("Warnings"))
-    requested_options = _get_requested_options(configuration, main_tags)
+    requested_options = _get_requested_tag_options(configuration, main_tags)
     return Archive(
         annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
         attachments=Attachments(
@@ -156,16 +156,6 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     )
 
 
-def _get_requested_options(
-    configuration: Configuration, main_tags: MainTags
-) -> RequestedTagOptions:
-    return RequestedTagOptions(
-        main_tags=main_tags,
-        may_open_files=configuration.text("StorageAccessOnFind") != "Never",
-        default_encoding=configuration.text("DefaultEncoding"),
-    )
-
-
 def _get_find_options(configuration: Configuration, main_tags: MainTags) -> FindOptions:
     return FindOptions(
         main_tags=main_tags,
@@ -178,6 +168,16 @@ def _get_find_options(configuration: Configuration, main_tags: MainTags) -> Find
 
 def _get_spool_folder(configuration: Configuration, storage: Storage) -> Path:
     return storage.spool_folder or configuration.path("TemporaryDirectory")
+
+
+def _get_requested_tag_options(
+    configuration: Configuration, main_tags: MainTags
+) -> RequestedTagOptions:
+    return RequestedTagOptions(
+        main_tags=main_tags,
+        may_open_files=configuration.text("StorageAccessOnFind") != "Never",
+        default_encoding=configuration.text("DefaultEncoding"),
+    )
 
 
 def _get_reconstruction_options(

@@ -125,9 +125,7 @@ class FileDescription:
         return metadata
 
     def _series_metadata(self) -> dict[MetadataCode, str]:
-        metadata = {}
-        if self._origin.remote_aet is not None:
-            metadata[MetadataCode.REMOTE_AET] = self._origin.remote_aet
+        metadata = self._get_remote_aet()
         expected = count_expected_instances(self._summary.values)
         if expected is not None:
             metadata[MetadataCode.EXPECTED_NUMBER_OF_INSTANCES] = str(expected)
@@ -160,9 +158,14 @@ class FileDescription:
             metadata[MetadataCode.CALLED_AET] = origin.called_aet
         if origin.http_username is not None:
             metadata[MetadataCode.HTTP_USERNAME] = origin.http_username
-        if origin.remote_aet is not None or origin.kind is OriginKind.REST_API:
-            metadata[MetadataCode.REMOTE_AET] = origin.remote_aet or ""
-        return metadata
+        return metadata | self._get_remote_aet()
+
+    def _get_remote_aet(self) -> dict[MetadataCode, str]:
+        """Name who sent the file; nobody by HTTP, which is an empty name."""
+        origin = self._origin
+        if origin.remote_aet is None and origin.kind is not OriginKind.REST_API:
+            return {}
+        return {MetadataCode.REMOTE_AET: origin.remote_aet or ""}
 
 
 def count_expected_instances(values: Mapping[int, str]) -> int | None:

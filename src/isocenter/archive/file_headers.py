@@ -8,12 +8,12 @@ from isocenter.index.records import Attachment, DicomAttachment
 from isocenter.storage.compression import iter_decompressed
 from isocenter.storage.port import BlobReader, Buffer, Storage
 
-__all__ = ["open_file", "open_header"]
+__all__ = ["open_header"]
 
 # Tag, VR and length of the element Pixel Data, which ends the header (PS3.5 §7.1).
 _PIXEL_DATA_HEADER = 12
-# More than this is mapped rather than read, where the blob is a local file.
-_SHORT = 256 * 1024
+# A whole file beyond this is mapped rather than read, where the blob is a local file.
+_SMALL = 4 * 1024 * 1024
 _PIECE = 256 * 1024
 
 
@@ -37,31 +37,22 @@ def open_header(storage: Storage, found: DicomAttachment) -> Iterator[Buffer]:
 
 
 @contextmanager
-def open_file(storage: Storage, attachment: Attachment) -> Iterator[Buffer]:
-    """Open all of a file, uncompressed; as `open_header` otherwise."""
-    with _open(storage, attachment, attachment.uncompressed_size) as buffer:
-        yield buffer
-
-
-@contextmanager
 def _open(storage: Storage, attachment: Attachment, stop: int) -> Iterator[Buffer]:
-    name = attachment.attachment_uuid
-    if not attachment.compression and stop <= _SHORT:
+    name, size = attachment.attachment_uuid, attachment.uncompressed_size
+    if not attachment.compression and (stop < size or size <= _SMALL):
         yield storage.read(name, 0, stop)
         return
     with storage.open_reader(name) as reader:
         if attachment.compression:
-            yield _read_packed(reader, attachment.uncompressed_size, stop)
+            yield _read_packed(reader, size, stop)
         elif reader.path is None:
             yield reader.read_at(0, stop)
         else:
             with (
                 reader.path.open("rb") as file,
                 mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer,
-                memoryview(buffer) as whole,
-                whole[:stop] as part,
             ):
-                yield part
+                yield buffer
 
 
 def _read_packed(reader: BlobReader, size_bytes: int, stop: int) -> bytes:

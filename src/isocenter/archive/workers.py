@@ -72,7 +72,7 @@ class Workers:
         return await self.run(self._database.read, query)
 
     async def read_soon(self, query: Callable[[Transaction], T]) -> T:
-        """Run a read that is often short: on the event loop, and if that takes too long in a thread.
+        """Run a read that is often short: on the event loop, or in a thread if it proves long.
 
         The query may be begun twice, so it must have no other effect. It may raise `NotBriefError`
         itself when it is run the first time.

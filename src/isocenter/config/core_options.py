@@ -138,6 +138,7 @@ _GENERAL = Group(
             "PatientLevelEnabled",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Offer the patient level and check patients when studies are modified. "
             "Needed for limits of storage, which recycle by patient.",
         ),
@@ -194,6 +195,7 @@ _INDEX = Group(
             "ExtraMainDicomTags",
             EXTRA_MAIN_DICOM_TAGS,
             default={},
+            effect=_FULL,
             meaning='More tags kept in the index, as names or numbers per level: `{"Study": '
             '["StudyID"]}`. They are shown and searched without opening files.',
         ),
@@ -280,6 +282,7 @@ _INDEX = Group(
             "Warnings",
             WARNINGS,
             default=dict.fromkeys(WARNING_CODES, True),
+            effect=_FULL,
             meaning="Switches of the warnings in the log: W001 tags read from files, W002 "
             "inconsistent tags in the index, W003 pixel data cannot be decoded, W004 no "
             "signature of main tags, W005 tag of a lower level asked, W006 tag of the "
@@ -302,13 +305,21 @@ _JOBS = Group(
             "ConcurrentJobs",
             COUNT,
             default=2,
+            effect=Effect.FULL,
             meaning="Jobs that run at once; 0 means one per processor thread.",
         ),
-        Option("JobsHistorySize", COUNT, default=10, meaning="Finished jobs that are remembered."),
+        Option(
+            "JobsHistorySize",
+            COUNT,
+            default=10,
+            effect=Effect.FULL,
+            meaning="Finished jobs that are remembered.",
+        ),
         Option(
             "SaveJobs",
             BOOLEAN,
             default=True,
+            effect=Effect.FULL,
             meaning="Keep jobs in the database, so that they survive a restart.",
         ),
         Option(

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -55,6 +55,7 @@ _LOOKED_UP = (
     *(Part.MAIN_TAGS, Part.METADATA, Part.SOURCES, Part.PARENT, Part.CHILDREN, Part.LABELS),
     *(Part.STATUS, Part.FILE),
 )
+_LISTS = (Part.METADATA | Part.ATTACHMENTS).value
 _DESCENDANTS = {1: "list_children", 2: "list_grandchildren", 3: "list_great_grandchildren"}
 
 
@@ -102,7 +103,7 @@ def lookup_resource(
     most_children
         A resource that has more says so and lists none; ``None`` to list any number.
     """
-    keys = _build_keys(parts, most_children) | {"level": int(level), "public_id": public_id}
+    keys = {**_build_keys(parts, most_children), "level": int(level), "public_id": public_id}
     row = tx.row("describe_one", keys)
     return None if row is None else _add_lists(tx, [_resource(row)], parts)[0]
 
@@ -114,21 +115,20 @@ def lookup_resources(
 
     One statement, and one more for metadata and for attachments.
     """
-    keys = _build_keys(parts, None) | {"internal_ids": list(internal_ids)}
+    keys = {**_build_keys(parts, None), "internal_ids": list(internal_ids)}
     rows = {row[0]: _resource(row) for row in tx.rows("describe_many", keys)}
     found = [rows[internal_id] for internal_id in internal_ids if internal_id in rows]
     return _add_lists(tx, found, parts)
 
 
-@cache
-def _build_flags(parts: Part) -> dict[str, bool]:
-    return {str(part.name).lower(): part in parts for part in _LOOKED_UP}
-
-
+@lru_cache(maxsize=256)
 def _build_keys(parts: Part, most_children: int | None) -> dict[str, Any]:
-    is_short = most_children is not None
-    most = most_children if is_short else 0
-    return {**_build_flags(parts), "is_short": is_short, "most_children": most}
+    flags = {str(part.name).lower(): part in parts for part in _LOOKED_UP}
+    return {
+        **flags,
+        "is_short": most_children is not None,
+        "most_children": 0 if most_children is None else most_children,
+    }
 
 
 def _resource(row: tuple[Any, ...]) -> ResourceRow:
@@ -160,7 +160,8 @@ def _resource(row: tuple[Any, ...]) -> ResourceRow:
 
 def _add_lists(tx: Transaction, rows: list[ResourceRow], parts: Part) -> list[ResourceRow]:
     """Add the parts of which a resource has several."""
-    if not parts & (Part.METADATA | Part.ATTACHMENTS):
+    # As numbers: operators of flags cost more than the rest of a short reading.
+    if not parts.value & _LISTS:
         return rows
     keys = {"internal_ids": [row.internal_id for row in rows]}
     metadata: dict[int, dict[int, str]] = defaultdict(dict)

@@ -1,5 +1,6 @@
 """Tests of single values in SQL, and the parameters of a query."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ __all__ = ["ValueTests"]
 
 # The character that frees the next one from its meaning in LIKE.
 _ESCAPE = "!"
+_SPECIAL = re.compile(f"[{_ESCAPE}%_]")
 _LAST_CHARACTER = "\U0010ffff"
 _SURROGATES = range(0xD800, 0xE000)
 
@@ -99,9 +101,7 @@ def _write_like(pattern: Pattern) -> str:
 
 
 def _escape(text: str) -> str:
-    for character in (_ESCAPE, "%", "_"):
-        text = text.replace(character, _ESCAPE + character)
-    return text
+    return _SPECIAL.sub(rf"{_ESCAPE}\g<0>", text)
 
 
 def _build_successor(prefix: str) -> str | None:

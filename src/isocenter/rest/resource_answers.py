@@ -14,7 +14,7 @@ from isocenter.archive.records import Part
 from isocenter.archive.warning_log import WarningCode, WarningLog
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
-from isocenter.dicom.tags import parse_tag
+from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.errors import BadParameterError, BadRequestError
 from isocenter.http.answers import JSON, format_json
 from isocenter.http.arguments import get_flag
@@ -25,6 +25,7 @@ from isocenter.rest.services import Services
 
 __all__ = [
     "Expansion",
+    "answer_public_ids",
     "answer_resource",
     "answer_resources",
     "get_expansion",
@@ -44,6 +45,8 @@ _FEW_CHILDREN = 1000
 # A longer list is read and written in pages of this size.
 _PAGE = 500
 _MOST_REQUESTED_TAGS = 1000
+# So much of a wrong name is repeated in the error.
+_LONGEST_NAME = 100
 _META_GROUP = 0x0002
 # How an array ends, and an empty one.
 _END = b"\n]\n"
@@ -178,13 +181,20 @@ def parse_requested_tags(names: Iterable[str], warnings: WarningLog) -> tuple[in
     ----------
     Orthanc REST: requested tags (behaviour manual §4.4)
     """
-    tags = tuple(dict.fromkeys(parse_tag(name) for name in names if name.strip()))
+    tags = tuple(dict.fromkeys(_get_tag(name.strip()) for name in names if name.strip()))
     if len(tags) > _MOST_REQUESTED_TAGS:
         raise BadRequestError(f"at most {_MOST_REQUESTED_TAGS} tags can be requested")
     meta = [tag for tag in tags if tag >> 16 == _META_GROUP]
     if meta:
         warnings.add(WarningCode.META_HEADER_TAG, meta)
     return tuple(tag for tag in tags if tag >> 16 != _META_GROUP)
+
+
+def _get_tag(name: str) -> int:
+    tag = DEFAULT_DICTIONARY.lookup_tag(name)
+    if tag is None:
+        raise BadRequestError(f"there is no tag '{name[:_LONGEST_NAME]}'")
+    return tag
 
 
 def _parse_parts(names: Iterable[str]) -> Part:
@@ -194,7 +204,7 @@ def _parse_parts(names: Iterable[str]) -> Part:
             continue
         part = _PARTS.get(name.strip())
         if part is None:
-            raise BadParameterError(f"there is no part '{name}' of a response")
+            raise BadParameterError(f"there is no part '{name[:_LONGEST_NAME]}' of a response")
         parts |= part
     return parts
 
@@ -211,6 +221,15 @@ def _get_texts(body: Mapping[str, Any], name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise BadRequestError(f"'{name}' must be an array of texts")
     return value
+
+
+async def answer_public_ids(services: Services, resp: Response, public_ids: list[str]) -> None:
+    """Answer an array of identifiers; a long one is written in a worker thread."""
+    resp.content_type = JSON
+    if len(public_ids) <= _FEW_CHILDREN:
+        resp.data = format_json(public_ids)
+    else:
+        resp.data = await services.archive.workers.run(format_json, public_ids)
 
 
 async def answer_resource(

@@ -20,6 +20,7 @@ from isocenter.rest.arguments import (
     get_shape,
 )
 from isocenter.rest.resource_answers import (
+    answer_public_ids,
     answer_resource,
     get_expansion,
     get_list_expansion,
@@ -46,7 +47,7 @@ async def list_resources(services: Services, req: Request, resp: Response, *, le
     expansion = get_list_expansion(req, services.archive.warnings)
     page = _get_page(req)
     if expansion is None:
-        answer_json(resp, await browse.list_public_ids(level, page))
+        await answer_public_ids(services, resp, await browse.list_public_ids(level, page))
         return
     rows = await browse.list_rows(level, page)
     await write_resources(services, resp, level, rows, expansion=expansion)
@@ -95,7 +96,7 @@ async def list_descendants(
         public_ids = await browse.find_descendant_ids(ancestor, below)
         if not public_ids:
             raise UnknownResourceError
-        answer_json(resp, public_ids)
+        await answer_public_ids(services, resp, public_ids)
         return
     expansion = get_expansion(req, services.archive.warnings)
     rows = await browse.find_descendants(ancestor, below)

@@ -49,7 +49,7 @@ async def get_system(services: Services, _: Request, resp: Response) -> None:
             "MaximumStorageSize": 0,
             "MaximumStorageMode": configuration.text("MaximumStorageMode"),
             "MaximumPatientCount": 0,
-            "PatientLevelEnabled": True,
+            "PatientLevelEnabled": configuration.boolean("PatientLevelEnabled"),
             "ReadOnly": False,
             "MainDicomTags": {
                 level.title: services.archive.main_tags.build_signature(level) for level in Level

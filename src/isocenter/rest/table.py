@@ -8,6 +8,7 @@ from isocenter.rest import (
     documentation,
     find,
     instances,
+    jobs,
     labels,
     metadata,
     reconstruction,
@@ -17,7 +18,9 @@ from isocenter.rest import (
     uploads,
 )
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "select_routes"]
+
+_PATIENTS = "/patients"
 
 ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
@@ -33,5 +36,27 @@ ROUTES: tuple[Route, ...] = (
     *find.ROUTES,
     *bulk.ROUTES,
     *reconstruction.ROUTES,
+    *jobs.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
+
+
+def select_routes(*, has_patient_level: bool) -> tuple[Route, ...]:
+    """Select the routes that the configuration leaves.
+
+    Parameters
+    ----------
+    has_patient_level
+        False to leave out ``/patients`` and all below.
+
+    References
+    ----------
+    Orthanc configuration: ``PatientLevelEnabled`` (behaviour manual §2.7)
+    """
+    if has_patient_level:
+        return ROUTES
+    return tuple(
+        route
+        for route in ROUTES
+        if route.path != _PATIENTS and not route.path.startswith(f"{_PATIENTS}/")
+    )

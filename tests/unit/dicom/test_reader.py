@@ -23,7 +23,13 @@ from tests.support.dicom_files import (
 from isocenter.dicom.elements import Buffer
 from isocenter.dicom.identifiers import build_public_ids
 from isocenter.dicom.main_tags import build_main_tags
-from isocenter.dicom.reader import FileSummary, build_identity, read_summary
+from isocenter.dicom.reader import (
+    MAXIMUM_VALUE_BYTES,
+    FileSummary,
+    build_identity,
+    read_summary,
+    read_values,
+)
 from isocenter.errors import BadFileFormatError, MissingTagError
 
 WANTED = build_main_tags().wanted
@@ -283,3 +289,68 @@ def test_absent_sop_class_does_no_harm() -> None:
     elements = identifiers()
     del elements[0x00080016]
     assert _summarize(build_file(build_data_set(elements))).sop_class_uid is None
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_values_are_those_that_are_wanted(syntax: str) -> None:
+    inner = encode_element(0x00081150, "UI", "1.2", syntax=syntax)
+    elements: dict[int, tuple[str, bytes | str]] = {
+        0x00102160: ("SH", "group"),
+        0x00281101: ("OW", b"\1\2"),
+    }
+    tail = encode_sequence(0x00400275, [inner], syntax=syntax)
+    if syntax == dicom_files.DEFLATED_LITTLE:
+        tail = encode_sequence(0x00400275, [inner])
+    found = read_values(
+        _encode(elements, syntax, tail=tail),
+        wanted=frozenset({0x00102160, 0x00400275, 0x00101010}),
+    )
+    assert found.values[0x00102160] == "group"
+    assert 0x00101010 not in found.values
+    assert 0x00281101 not in found.values
+    assert found.sequences == {0x00400275: [{"ReferencedSOPClassUID": "1.2"}]}
+
+
+def test_values_end_with_the_header_of_the_pixel_data() -> None:
+    head = _encode({0x00280010: ("US", b"\2\0")}, dicom_files.EXPLICIT_LITTLE)
+    buffer = head + encode_element(PIXEL_DATA, "OW", b"", length=1000)
+    behind = buffer + bytes(1000) + encode_element(0xFFFCFFFC, "OB", b"ab")
+    wanted = frozenset({0x00280010, PIXEL_DATA, 0xFFFCFFFC})
+    for data in (buffer, behind):
+        found = read_values(data, wanted=wanted)
+        assert found.values[0x00280010] == "2"
+        assert not {PIXEL_DATA, 0xFFFCFFFC} & set(found.values)
+
+
+@pytest.mark.parametrize("vr", [None, "UN"])
+def test_private_value_takes_its_vr_from_the_dictionary_of_its_creator(vr: str | None) -> None:
+    syntax = dicom_files.IMPLICIT_LITTLE if vr is None else dicom_files.EXPLICIT_LITTLE
+    block = encode_element(0x00090010, "LO", "GEMS_IDEN_01", syntax=syntax)
+    other = encode_element(0x00090011, "LO", "NOBODY", syntax=syntax)
+    known = encode_element(0x00091002, vr or "SH", b"suite ", syntax=syntax)
+    unknown = encode_element(0x00091102, vr or "SH", b"suite ", syntax=syntax)
+    data = encode_meta(syntax) + block + other + known + unknown
+    found = read_values(data, wanted=frozenset({0x00091002, 0x00091102}))
+    assert found.values[0x00091002].strip() == "suite"
+    assert 0x00091102 not in found.values
+
+
+def test_long_value_is_passed_over_unless_it_identifies() -> None:
+    text = "x" * (MAXIMUM_VALUE_BYTES + 2)
+    tail = encode_element(0x00204000, "UT", text)
+    summary = _summarize(build_instance({0x00081030: ("UT", text[:-2])}, tail=tail))
+    assert len(summary.values[0x00081030]) == MAXIMUM_VALUE_BYTES
+    assert 0x00204000 not in summary.values
+    assert _summarize(build_instance({0x00100020: ("UT", text)})).values[0x00100020] == text
+
+
+def test_summary_of_a_header_needs_no_pixel_data() -> None:
+    head = encode_meta() + build_data_set(identifiers())
+    data = head + encode_element(PIXEL_DATA, "OW", bytes(100))
+    part = data[: len(head) + 12]
+    summary = read_summary(part, wanted=WANTED, is_whole=False)
+    assert summary == read_summary(data, wanted=WANTED)
+    with pytest.raises(BadFileFormatError):
+        read_summary(part, wanted=WANTED)
+    with pytest.raises(BadFileFormatError):
+        read_summary(head[:-1], wanted=WANTED, is_whole=False)

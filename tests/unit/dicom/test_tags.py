@@ -107,3 +107,20 @@ def test_tag_is_written_with_a_comma_in_lower_case() -> None:
 def test_private_tags_have_odd_groups() -> None:
     assert is_private(0x00090010)
     assert not is_private(0x00080010)
+
+
+@pytest.mark.parametrize(
+    ("tag", "key"),
+    [
+        (0x00100010, "PatientName"),
+        (0x00324000, "RETIRED_StudyComments"),
+        (0x00091001, "0009,1001"),
+        (0x00090010, "0009,0010"),
+        (0x60003000, "6000,3000"),
+        (0x00080000, "0008,0000"),
+        (0x00081111, "ReferencedPerformedProcedureStepSequence"),
+    ],
+)
+def test_key_of_an_element_leads_back_to_it(tag: int, key: str) -> None:
+    assert DEFAULT_DICTIONARY.get_key(tag) == key
+    assert DEFAULT_DICTIONARY.lookup_tag(key) == tag

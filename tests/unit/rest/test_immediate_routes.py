@@ -23,6 +23,7 @@ async def build_directly(api: Api, target: str) -> bytes | None:
     """Build an answer as a connection does: in a callback of the event loop, outside of a task."""
     services = Services(
         archive=api.archive,
+        jobs=api.jobs,
         configuration=api.configuration,
         metrics=Metrics(),
         lifecycle=Lifecycle(stop=api.ends.clear, restart=api.ends.clear),

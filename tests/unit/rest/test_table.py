@@ -10,11 +10,12 @@ from tests.unit.rest.api import Api
 
 from isocenter.http.openapi import build_openapi
 from isocenter.http.routes import Route
-from isocenter.rest.table import ROUTES
+from isocenter.rest.table import ROUTES, select_routes
 
 UNKNOWN = "-".join(["11111111"] * 5)
 EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
-READ_ROUTES = [route for route in ROUTES if route.method == "GET"]
+# Routes of single jobs are tested in test_jobs.py.
+READ_ROUTES = [r for r in ROUTES if r.method == "GET" and "{job_id}" not in r.path]
 EVERY_READ_ROUTE = pytest.mark.parametrize("route", READ_ROUTES, ids=lambda r: r.path)
 WITH_IDENTIFIER = [route for route in ROUTES if "{public_id}" in route.path]
 HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
@@ -199,3 +200,12 @@ async def test_route_that_changes_something_needs_a_permission(route: Route) -> 
 async def test_no_route_is_listed_twice() -> None:
     keys = [(route.method, route.path) for route in ROUTES]
     assert len(set(keys)) == len(keys)
+
+
+async def test_routes_without_the_level_of_patients_still_lead_to_the_patient() -> None:
+    assert select_routes(has_patient_level=True) == ROUTES
+    left = {route.path for route in select_routes(has_patient_level=False)}
+    gone = {route.path for route in ROUTES} - left
+    assert {path.split("/")[1] for path in gone} == {"patients"}
+    assert not any(path.split("/")[1] == "patients" for path in left)
+    assert "/studies/{public_id}/patient" in left

@@ -1,0 +1,213 @@
+"""What goes wrong, or changes, while resources are rebuilt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from tests.support.dicom_files import build_instance
+from tests.unit.archive.parts import REST, Parts
+
+from isocenter.archive import reconstruction
+from isocenter.archive.blobs import Blobs
+from isocenter.archive.received import StoreOutcome
+from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
+from isocenter.dicom.levels import Level
+from isocenter.dicom.main_tags import build_main_tags
+from isocenter.errors import DatabaseUnavailableError, FullStorageError, ServerError
+from isocenter.index.port import Transaction
+from isocenter.index.rebuilding import (
+    RebuiltResource,
+    find_stored_instances,
+    rebuild_resources,
+)
+from isocenter.index.records import Overwrite
+
+ROWS = 0x00280010
+EXTRA = build_main_tags({Level.INSTANCE: [ROWS]})
+
+
+class Case:
+    """A reconstruction, with what it told of its removals."""
+
+    def __init__(self, parts: Parts, *, is_compressed: bool = False) -> None:
+        self.removals = 0
+        self._blobs = Blobs(parts.storage, has_md5=True, is_compressed=is_compressed)
+        self.subject = Reconstruction(
+            parts.workers,
+            parts.database,
+            parts.storage,
+            blobs=self._blobs,
+            options=ReconstructionOptions(EXTRA, "Latin1", is_compressed, parts.folder),
+            on_removal=self._count,
+        )
+
+    def _count(self) -> None:
+        self.removals += 1
+
+    def close(self) -> None:
+        self._blobs.close()
+
+
+@pytest.fixture
+def case(parts: Parts) -> Any:
+    made = Case(parts, is_compressed=True)
+    yield made
+    made.close()
+
+
+async def store(parts: Parts, count: int = 3, **options: Any) -> list[StoreOutcome]:
+    files = [build_file(number) for number in range(count)]
+    ingest = parts.new_ingest(**options)
+    return [await ingest.store(data, REST) for data in files]
+
+
+def build_file(number: int, rows: bytes = b"\1\0") -> bytes:
+    return build_instance(
+        {ROWS: ("US", rows), 0x00200013: ("IS", str(number))}, instance=f"1.2.3.{number}"
+    )
+
+
+def has_rows(parts: Parts, outcome: StoreOutcome) -> bool:
+    return '"Rows"' in parts.get(Level.INSTANCE, outcome.public_ids.instance).main_tags
+
+
+@pytest.mark.parametrize("files", [1, 2, 100])
+@pytest.mark.parametrize("rows", [1, 2, 100])
+async def test_rebuilding_works_in_parts_of_any_size(
+    parts: Parts, case: Case, monkeypatch: pytest.MonkeyPatch, *, files: int, rows: int
+) -> None:
+    monkeypatch.setattr(reconstruction, "_FILES_OF_A_HOP", files)
+    monkeypatch.setattr(reconstruction, "_ROWS_OF_A_TRANSACTION", rows)
+    outcomes = await store(parts)
+
+    assert await case.subject.rebuild(Level.STUDY, outcomes[0].public_ids.study, has_files=True)
+
+    assert all(has_rows(parts, outcome) for outcome in outcomes)
+    assert case.removals == 1
+    assert len(parts.list_removals()) == 3
+    assert [path for path in parts.folder.iterdir() if path.name.startswith("tmp")] == []
+
+
+async def test_instance_that_is_replaced_meanwhile_is_read_again(
+    parts: Parts, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = await store(parts)
+    names = parts.get(Level.INSTANCE, outcomes[1].public_ids.instance)
+    calls: list[int] = []
+
+    def write(tx: Transaction, rows: Sequence[RebuiltResource]) -> list[int]:
+        calls.append(len(rows))
+        if len(calls) == 1:
+            # As if its file had got another name since it was read.
+            stale = [
+                RebuiltResource(row.internal_id, row.row, "other")
+                if row.internal_id == names.internal_id
+                else row
+                for row in rows
+            ]
+            return rebuild_resources(tx, stale)
+        return rebuild_resources(tx, rows)
+
+    monkeypatch.setattr(reconstruction, "rebuild_resources", write)
+    assert await case.subject.rebuild(Level.SERIES, outcomes[0].public_ids.series)
+
+    # Six rows, then the one again.
+    assert calls == [6, 1]
+    assert all(has_rows(parts, outcome) for outcome in outcomes)
+
+
+async def test_instance_that_is_replaced_for_ever_ends_the_rounds(
+    parts: Parts, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = await store(parts, 1)
+    row = parts.get(Level.INSTANCE, outcomes[0].public_ids.instance)
+    rounds = 0
+
+    def write(_: Transaction, __: Sequence[RebuiltResource]) -> list[int]:
+        nonlocal rounds
+        rounds += 1
+        return [row.internal_id]
+
+    monkeypatch.setattr(reconstruction, "rebuild_resources", write)
+    assert await case.subject.rebuild(Level.INSTANCE, outcomes[0].public_ids.instance)
+    assert rounds == reconstruction._ROUNDS
+
+
+async def test_instance_that_is_deleted_meanwhile_is_passed_over(
+    parts: Parts, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = await store(parts)
+    gone = parts.get(Level.INSTANCE, outcomes[0].public_ids.instance).internal_id
+
+    def find_others(tx: Transaction, internal_ids: Sequence[int]) -> Any:
+        return find_stored_instances(
+            tx, [internal_id for internal_id in internal_ids if internal_id != gone]
+        )
+
+    monkeypatch.setattr(reconstruction, "find_stored_instances", find_others)
+    assert await case.subject.rebuild(Level.STUDY, outcomes[0].public_ids.study)
+    assert [has_rows(parts, outcome) for outcome in outcomes] == [False, True, True]
+
+
+async def test_patient_keeps_the_tags_of_the_instance_that_came_first(
+    parts: Parts, case: Case
+) -> None:
+    ingest = parts.new_ingest()
+    first = await ingest.store(build_instance({0x00100010: ("PN", "FIRST")}), REST)
+    second = await ingest.store(
+        build_instance(
+            {0x00100010: ("PN", "SECOND")}, study="1.2.0", series="1.2.0.1", instance="1.2.0.1.1"
+        ),
+        REST,
+    )
+
+    assert await case.subject.rebuild(Level.INSTANCE, second.public_ids.instance)
+
+    assert '"FIRST"' in parts.get(Level.PATIENT, first.public_ids.patient).main_tags
+    study = parts.get(Level.STUDY, second.public_ids.study)
+    assert study.patient_tags is not None
+    assert '"SECOND"' in study.patient_tags
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(FullStorageError(), 0), (DatabaseUnavailableError(), 3)]
+)
+async def test_new_files_stay_only_if_they_may_be_in_use(
+    parts: Parts, case: Case, monkeypatch: pytest.MonkeyPatch, *, error: ServerError, left: int
+) -> None:
+    outcomes = await store(parts)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(reconstruction, "replace_files", fail)
+    with pytest.raises(type(error)):
+        await case.subject.rebuild(Level.STUDY, outcomes[0].public_ids.study, has_files=True)
+    assert len(parts.list_blobs()) == 3 + left
+    # The rows are rebuilt before the files are touched.
+    assert all(has_rows(parts, outcome) for outcome in outcomes)
+
+
+async def test_database_that_is_gone_ends_the_rebuilding_of_all(
+    parts: Parts, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    for number in range(3):
+        await parts.store(build_instance(patient_id=f"P{number}"))
+
+    def fail(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        raise DatabaseUnavailableError
+
+    monkeypatch.setattr(reconstruction, "rebuild_resources", fail)
+    with pytest.raises(DatabaseUnavailableError):
+        await case.subject.rebuild_all()
+    assert calls == 1
+
+
+async def test_overwritten_file_is_described_by_what_it_is_now(parts: Parts, case: Case) -> None:
+    await store(parts, 1)
+    outcome = await parts.store(build_file(0, b"\7\0"), overwrite=Overwrite.ALWAYS)
+    assert await case.subject.rebuild(Level.INSTANCE, outcome.public_ids.instance)
+    assert '"Rows":"7"' in parts.get(Level.INSTANCE, outcome.public_ids.instance).main_tags
