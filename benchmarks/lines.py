@@ -92,14 +92,19 @@ LINES: tuple[Line, ...] = (
     Line("GET /instances/{id}/file, CT", "1/s", Read(_file_paths), 1.0),
     Line("GET /instances/{id}/simplified-tags, MR", "1/s", Read(_tags_paths), 2.0),
     _read("GET /studies?expand, 25 studies", ["/studies?expand"], 2.0),
+    Line("POST /tools/find, 10 studies by wildcards", "1/s", Find(_find_studies, 10), 5.0),
     Line(
-        "POST /tools/find, 10 studies by wildcards, expanded", "1/s", Find(_find_studies, 10), 5.0
-    ),
-    Line(
-        "POST /tools/find, 20 instances of a patient, expanded",
+        "POST /tools/find, 10 studies by wildcards, asked anew",
         "1/s",
-        Find(_find_instances, 20),
-        3.0,
+        Find(_find_studies, 10, is_anew=True),
+        None,
+    ),
+    Line("POST /tools/find, 20 instances of a patient", "1/s", Find(_find_instances, 20), 3.0),
+    Line(
+        "POST /tools/find, 20 instances of a patient, asked anew",
+        "1/s",
+        Find(_find_instances, 20, is_anew=True),
+        None,
     ),
     _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
     _read("GET /statistics", ["/statistics"], 2.0),

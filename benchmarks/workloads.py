@@ -17,7 +17,7 @@ from benchmarks.storescu import store_folders
 from benchmarks.studies import study_keys, write_files
 from benchmarks.timing import Sample, timed
 from benchmarks.uploads import upload
-from benchmarks.wrk import Post, measure_rate
+from benchmarks.wrk import COUNT, Post, measure_rate
 
 _FIND = "/tools/find"
 
@@ -147,15 +147,18 @@ class Find:
         Builds the searches that are asked in turn.
     expected
         Number of resources that the first of them must find.
+    is_anew
+        No two searches are the same.
     """
 
     build_bodies: Callable[[Stage], list[dict[str, Any]]]
     expected: int
+    is_anew: bool = False
     studies: int = 0
 
     def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:  # noqa: ARG002
         """Check the first search, then ask all for some seconds."""
-        bodies = [json.dumps(body) for body in self.build_bodies(stage)]
+        bodies = [json.dumps({**body, **COUNT}) for body in self.build_bodies(stage)]
         _check_found(server, bodies[0], self.expected)
         stage.settle()
         return measure_rate(
@@ -163,6 +166,7 @@ class Find:
             [Post(_FIND, body) for body in bodies],
             script=stage.folder / "wrk.lua",
             duration_s=stage.duration_s,
+            is_anew=self.is_anew,
         )
 
 

@@ -36,6 +36,18 @@ request = function()
   return string.sub(same(), 1, -3) .. "X-Count: " .. count .. "\\r\\n\\r\\n"
 end
 """
+# Makes each body differ from all others in a field that means nothing, and not in its length.
+_ANEW_BODY = """\
+local count = 1000000000
+local same = request
+request = function()
+  count = count + 1
+  return (string.gsub(same(), "1000000000", tostring(count), 1))
+end
+"""
+
+COUNT = {"Count": 1_000_000_000}
+"""What a JSON body holds that is to be asked anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ def measure_rate(
     connections
         Number of connections that are kept busy by one thread.
     is_anew
-        No two GET requests are the same, so that no answer can be repeated.
+        No two requests are the same, so that no answer can be repeated; bodies must hold `COUNT`.
 
     Returns
     -------
@@ -84,7 +96,8 @@ def measure_rate(
     """
     script.parent.mkdir(parents=True, exist_ok=True)
     text = _SCRIPT.format(questions=", ".join(map(_write, paths)))
-    script.write_text(text + _ANEW if is_anew else text)
+    anew = _ANEW if isinstance(paths[0], str) else _ANEW_BODY
+    script.write_text(text + anew if is_anew else text)
     arguments = ["-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script)]
     with timed() as watch:
         run = subprocess.run(
