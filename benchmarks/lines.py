@@ -2,9 +2,20 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from benchmarks.stage import Stage
-from benchmarks.workloads import Annotate, CStore, Delete, Download, Read, Upload, Workload
+from benchmarks.workloads import (
+    Annotate,
+    CStore,
+    Delete,
+    Download,
+    Find,
+    FindInFiles,
+    Read,
+    Upload,
+    Workload,
+)
 
 
 class Variant(Enum):
@@ -76,6 +87,19 @@ def _attachment_paths(stage: Stage) -> list[str]:
     return [f"{path}/attachments/dicom/data" for path in _instance_paths(stage)]
 
 
+def _find_studies(_stage: Stage) -> list[dict[str, Any]]:
+    # The studies 10 to 19 of the population.
+    return [{"Level": "Study", "Query": {"PatientName": "*number*1?"}, "Expand": True}]
+
+
+def _find_instances(stage: Stage) -> list[dict[str, Any]]:
+    patients = [keys[0].patient_id for keys in stage.mr_studies]
+    return [
+        {"Level": "Instance", "Query": {"PatientID": patient}, "Expand": True}
+        for patient in patients
+    ]
+
+
 def _read(name: str, paths: list[str], target: float) -> Line:
     """A line that asks for fixed paths."""
     return Line(name, "1/s", Read(lambda _stage: paths), target)
@@ -92,6 +116,20 @@ LINES: tuple[Line, ...] = (
     Line("GET /instances/{id}/metadata?expand", "1/s", Read(_metadata_paths), 1.1),
     Line("GET …/attachments/dicom/data, MR", "1/s", Read(_attachment_paths), 1.0),
     _read("GET /studies?expand, 25 studies", ["/studies?expand"], 2.0),
+    Line("POST /tools/find, 10 studies by wildcards", "1/s", Find(_find_studies, 10), 5.0),
+    Line(
+        "POST /tools/find, 10 studies by wildcards, asked anew",
+        "1/s",
+        Find(_find_studies, 10, is_anew=True),
+        None,
+    ),
+    Line("POST /tools/find, 20 instances of a patient", "1/s", Find(_find_instances, 20), 3.0),
+    Line(
+        "POST /tools/find, 20 instances of a patient, asked anew",
+        "1/s",
+        Find(_find_instances, 20, is_anew=True),
+        None,
+    ),
     _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
     _read("GET /statistics", ["/statistics"], 2.0),
     Line(
@@ -131,6 +169,13 @@ LINES: tuple[Line, ...] = (
     ),
     Line("C-STORE, MR, 3 associations", "1/s", CStore("MR", 300, studies=3), 3.0),
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
+    Line(
+        "POST /tools/find, 1000 instances by a tag that is not indexed",
+        "ms",
+        FindInFiles(1000),
+        5.0,
+        is_duration=True,
+    ),
     Line("DELETE /studies/{id}, 200 CT", "ms", Delete(200), 2.0, is_duration=True),
 )
 """All lines, in the order in which they are measured and shown."""

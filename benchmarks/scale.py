@@ -22,7 +22,7 @@ from benchmarks.scale_fill import fill_folder
 from benchmarks.servers import NO_DELAY, Launch, Server, find_isocenter, run_server
 from benchmarks.stage import WORK, Stage
 from benchmarks.studies import InstanceKey
-from benchmarks.workloads import Read, Upload, Workload
+from benchmarks.workloads import Find, Read, Upload, Workload
 
 _PAGE = 100
 _SERIES = 2
@@ -84,6 +84,12 @@ def _page(level: str, start: int) -> list[str]:
     return [f"/{level}?since={start}&limit={_PAGE}"]
 
 
+def _find(pattern: str) -> Find:
+    """A search for the first ten studies, which all archives have."""
+    body = {"Level": "Study", "Query": {"PatientName": pattern}, "Expand": True}
+    return Find(lambda _stage: [body], 10)
+
+
 LINES: tuple[ScaleLine, ...] = (
     ScaleLine("POST /instances, MR, 8 connections", lambda _: Upload("MR", 800, 8), 0.9),
     ScaleLine("GET /studies/{id}", _read(lambda archive: archive.study_paths), 1 / 1.5),
@@ -98,6 +104,15 @@ LINES: tuple[ScaleLine, ...] = (
     ScaleLine(
         "GET /instances, last 100",
         _read(lambda archive: _page("instances", archive.instances - _PAGE)),
+    ),
+    ScaleLine(
+        "POST /tools/find, 10 studies by their beginning, expanded",
+        lambda _: _find("phantom^number1000000*"),
+        1 / 2,
+    ),
+    ScaleLine(
+        "POST /tools/find, 10 studies by wildcards within, expanded",
+        lambda _: _find("*ber1000000?"),
     ),
     ScaleLine("GET /statistics", _read(lambda _: ["/statistics"])),
 )

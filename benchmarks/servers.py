@@ -62,11 +62,11 @@ class Server:
         """Answer to GET, decoded from JSON; its shape is the caller's to know."""
         return json.loads(self.get(path))
 
-    def request(self, method: str, path: str) -> bytes:
-        """Send a request without body on a connection of its own and return the answer's body."""
+    def request(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Send a request on a connection of its own and return the answer's body."""
         connection = http.client.HTTPConnection(HOST, self.http_port, timeout=_REQUEST_TIMEOUT_S)
         try:
-            connection.request(method, path)
+            connection.request(method, path, body)
             answer = connection.getresponse()
             body = answer.read()
         finally:

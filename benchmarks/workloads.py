@@ -1,14 +1,15 @@
-"""The kinds of measurement: storing by C-STORE, by HTTP, reading, annotating, deleting.
+"""The kinds of measurement: storing by C-STORE, by HTTP, reading, searching, annotating, deleting.
 
 A workload prepares what it needs, measures one server once, and checks that the server did its
 work.
 """
 
+import json
 import shutil
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.failures import BenchmarkError
 from benchmarks.servers import HOST, ORTHANC, Server
@@ -17,7 +18,9 @@ from benchmarks.storescu import store_folders
 from benchmarks.studies import study_keys, write_files
 from benchmarks.timing import Sample, timed
 from benchmarks.uploads import upload
-from benchmarks.wrk import measure_rate
+from benchmarks.wrk import COUNT, Post, measure_rate
+
+_FIND = "/tools/find"
 
 _ANNOTATED = 100
 
@@ -157,12 +160,70 @@ class Annotate:
         stage.settle()
         return measure_rate(
             server.http_port,
-            [f"/instances/{key.public_id}/metadata/1024" for key in keys],
+            [Post(f"/instances/{k.public_id}/metadata/1024", "value", "PUT") for k in keys],
             script=stage.folder / "wrk.lua",
             duration_s=stage.duration_s,
             connections=self.connections,
-            body="value",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Searches per second by ``wrk``, as `Read`.
+
+    Attributes
+    ----------
+    build_bodies
+        Builds the searches that are asked in turn.
+    expected
+        Number of resources that the first of them must find.
+    is_anew
+        No two searches are the same.
+    """
+
+    build_bodies: Callable[[Stage], list[dict[str, Any]]]
+    expected: int
+    is_anew: bool = False
+    studies: int = 0
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:  # noqa: ARG002
+        """Check the first search, then ask all for some seconds."""
+        bodies = [json.dumps({**body, **COUNT}) for body in self.build_bodies(stage)]
+        _check_found(server, bodies[0], self.expected)
+        stage.settle()
+        return measure_rate(
+            server.http_port,
+            [Post(_FIND, body) for body in bodies],
+            script=stage.folder / "wrk.lua",
+            duration_s=stage.duration_s,
+            is_anew=self.is_anew,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FindInFiles:
+    """Milliseconds to search the instances of a study by a tag that is in no index.
+
+    Attributes
+    ----------
+    count
+        Instances of the study.
+    """
+
+    count: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study, measure the search, and delete the study again."""
+        keys = study_keys(studies[0], 2, stage.scale(self.count) // 2)
+        upload(server.http_port, stage.templates["MR"], keys)
+        stage.settle()
+        query = {"StudyInstanceUID": keys[0].study_instance_uid, "Rows": "256"}
+        body = json.dumps({"Level": "Instance", "Query": query})
+        with timed() as watch:
+            _check_found(server, body, len(keys))
+        server.request("DELETE", f"/studies/{keys[0].public_study_id}")
+        return watch.build_duration_ms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +249,13 @@ class Delete:
             server.request("DELETE", f"/studies/{keys[0].public_study_id}")
         _check_count(server, before)
         return watch.build_duration_ms()
+
+
+def _check_found(server: Server, body: str, expected: int) -> None:
+    """Make sure that a search finds as many resources as it should."""
+    found = json.loads(server.request("POST", _FIND, body.encode()))
+    if len(found) != expected:
+        raise BenchmarkError(f"{server.name} found {len(found)} resources instead of {expected}")
 
 
 def _check_count(server: Server, expected: int) -> None:

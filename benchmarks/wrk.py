@@ -1,8 +1,10 @@
 """Requests at full speed with ``wrk``."""
 
+import json
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.failures import BenchmarkError, find_program
@@ -12,11 +14,13 @@ from benchmarks.timing import Sample, timed
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
 _FAULT = re.compile(r"Non-2xx.*|Socket errors:.*")
 _SCRIPT = """\
-local paths = {{{paths}}}
+local questions = {{{questions}}}
 local requests = {{}}
 local position = 0
 init = function(args)
-  for index, path in ipairs(paths) do requests[index] = wrk.format({method}, path, nil, {body}) end
+  for index, question in ipairs(questions) do
+    requests[index] = wrk.format(question[1], question[2], nil, question[3])
+  end
 end
 request = function()
   position = position % #requests + 1
@@ -32,17 +36,37 @@ request = function()
   return string.sub(same(), 1, -3) .. "X-Count: " .. count .. "\\r\\n\\r\\n"
 end
 """
+# Makes each body differ from all others in a field that means nothing, and not in its length.
+_ANEW_BODY = """\
+local count = 1000000000
+local same = request
+request = function()
+  count = count + 1
+  return (string.gsub(same(), "1000000000", tostring(count), 1))
+end
+"""
+
+COUNT = {"Count": 1_000_000_000}
+"""What a JSON body holds that is to be asked anew."""
 
 
-def measure_rate(  # noqa: PLR0913 - what wrk is told
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A request with a body of ASCII."""
+
+    path: str
+    body: str
+    method: str = "POST"
+
+
+def measure_rate(
     port: int,
-    paths: Sequence[str],
+    paths: Sequence[str | Post],
     *,
     script: Path,
     duration_s: int,
     connections: int = 8,
     is_anew: bool = False,
-    body: str | None = None,
 ) -> Sample:
     """Ask for the paths in turn, over and over, and return the requests answered per second.
 
@@ -51,7 +75,7 @@ def measure_rate(  # noqa: PLR0913 - what wrk is told
     port
         HTTP port of the server.
     paths
-        What to ask for.
+        What to ask for, by GET if it is only a path.
     script
         Where to write the script that makes ``wrk`` rotate over the paths.
     duration_s
@@ -59,9 +83,7 @@ def measure_rate(  # noqa: PLR0913 - what wrk is told
     connections
         Number of connections that are kept busy by one thread.
     is_anew
-        No two requests are the same, so that no answer can be repeated.
-    body
-        What to write to the paths; None: read them.
+        No two requests are the same, so that no answer can be repeated; bodies must hold `COUNT`.
 
     Returns
     -------
@@ -74,12 +96,9 @@ def measure_rate(  # noqa: PLR0913 - what wrk is told
         If an answer is not 2xx or a connection fails.
     """
     script.parent.mkdir(parents=True, exist_ok=True)
-    text = _SCRIPT.format(
-        paths=", ".join(f'"{path}"' for path in paths),
-        method='"GET"' if body is None else '"PUT"',
-        body="nil" if body is None else f'"{body}"',
-    )
-    script.write_text(text + _ANEW if is_anew else text)
+    text = _SCRIPT.format(questions=", ".join(map(_write, paths)))
+    anew = _ANEW if isinstance(paths[0], str) else _ANEW_BODY
+    script.write_text(text + anew if is_anew else text)
     arguments = ["-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script)]
     with timed() as watch:
         run = subprocess.run(
@@ -94,3 +113,9 @@ def measure_rate(  # noqa: PLR0913 - what wrk is told
     if rate is None or fault is not None or run.returncode:
         raise BenchmarkError(f"wrk {paths[0]}: {fault[0] if fault else run.stdout + run.stderr}")
     return Sample(float(rate[1]), watch.client_cpu_s / watch.elapsed_s)
+
+
+def _write(path: str | Post) -> str:
+    """Write a request as a table of Lua, whose strings of ASCII are written as those of JSON."""
+    words = ["GET", path] if isinstance(path, str) else [path.method, path.path, path.body]
+    return "{" + ", ".join(map(json.dumps, words)) + "}"

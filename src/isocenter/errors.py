@@ -4,7 +4,8 @@
 
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
-    │                        BadRange · NotAcceptable · NotSupported · UnsupportedMediaType
+    │                        BadRange · MisplacedParent · NotAcceptable · NotSupported · UnknownTag
+    │                        UnsupportedMediaType
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
@@ -52,6 +53,7 @@ __all__ = [
     "FullStorageError",
     "InternalError",
     "LimitError",
+    "MisplacedParentError",
     "MissingError",
     "MissingFileError",
     "MissingTagError",
@@ -71,6 +73,7 @@ __all__ = [
     "UnauthorizedError",
     "UnknownItemError",
     "UnknownResourceError",
+    "UnknownTagError",
     "UnsupportedMediaTypeError",
     "VerificationError",
     "build_error",
@@ -150,6 +153,18 @@ class UnsupportedMediaTypeError(RequestError):
     """A media type that the server does not understand."""
 
     code, http_status, message = 3000, 415, "Unsupported media type"
+
+
+class UnknownTagError(RequestError):
+    """A name of a data element that no dictionary knows (500 in Orthanc: quirk 43)."""
+
+    code, message = 27, "Unknown DICOM tag"
+
+
+class MisplacedParentError(RequestError):
+    """A resource of the level cannot lie below the parent that was named (500 in Orthanc)."""
+
+    code, message = 6, "A parent must be of a level above"
 
 
 class NotSupportedError(RequestError):

@@ -1,5 +1,6 @@
 """The life of a study over HTTP and DICOM, on both databases and both forms of storage."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,36 @@ def test_what_was_stored_is_there_after_a_restart(tmp_path: Path, options: dict[
         assert server.get("/studies?expand").json() == before
         for file in files:
             assert server.get(f"/instances/{file.instance}/file").body == file.content
+
+
+def search(server: TestServer, **fields: Any) -> Any:
+    """Search for studies; what is asked twice is answered the same."""
+    body = json.dumps({"Level": "Study", "Query": {}, **fields}).encode()
+    first, second = (server.request("POST", "/tools/find", body) for _ in range(2))
+    assert first.status == second.status
+    assert first.body == second.body
+    return first.json()
+
+
+def test_what_was_stored_is_found(server: TestServer) -> None:
+    names = {0x00100010: ("PN", "Doe^Jane"), 0x00080060: ("CS", "CT")}
+    first = server.store(build_synthetic({**names, 0x00280010: ("US", b"\x10\0")}))
+    assert search(server, Query={"PatientName": "doe*"}) == [first.study]
+    second = server.store(build_synthetic({**names, 0x00280010: ("US", b"\x20\0")}))
+    both = sorted([first.study, second.study])
+
+    assert search(server, Query={"PatientName": "doe*", "Modality": "ct"}) == both
+    # A tag that only the files hold.
+    assert search(server, Query={"Rows": "32"}) == [second.study]
+    assert [one["ID"] for one in search(server, Expand=True)] == both
+    wanted = {"PatientName": "\u0000", "PatientID": "' OR 1=1 --", "StudyDescription": "%_\\"}
+    for name, text in wanted.items():
+        assert search(server, Query={name: text}) == []
+    assert search(server, Query={"PatientName": 1})["OrthancStatus"] == 8
+    answer = server.request(
+        "POST", "/tools/count-resources", b'{"Level": "Series", "Query": {"PatientName": "d*"}}'
+    )
+    assert answer.json() == {"Count": 2}
 
 
 def test_errors_are_not_described_where_that_is_off(tmp_path: Path) -> None:

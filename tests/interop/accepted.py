@@ -13,6 +13,7 @@ __all__ = [
     "BULK",
     "CHANGES",
     "EXPORTS",
+    "FIND",
     "NEGOTIATION",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
@@ -206,6 +207,51 @@ ANNOTATIONS = (
     ),
 )
 """Of metadata and attachments."""
+_OTHER_LEVEL = "found by what lies below or above at every level (quirk 45)"
+_EACH_VALUE = "newer: each of several values is compared"
+_PADDING = "blanks at the ends of a value or of a pattern do not count (PS3.5 §6.2)"
+_FOLDED = "accents are folded, and ? stands for any letter (quirks 28 and 52)"
+_ALTERNATIVES = "wildcards may stand in each alternative"
+
+FIND = (
+    Accepted("find .*Expand", f"{_ITEM}/Labels", "newer: labels came with 1.12.0", theirs=ABSENT),
+    Accepted("find .*Expand", f"{_ITEM}/IsProtected", "newer: 1.12.8", theirs=ABSENT),
+    Accepted("find (Patient|Series|Instance) ModalitiesInStudy", "body", _OTHER_LEVEL),
+    Accepted("find (Patient|Study) Modality ", "body", _OTHER_LEVEL),
+    Accepted("find Study (SOPClassesInStudy|InstanceAvailability)", "body", "it is computed"),
+    Accepted("find Study NumberOfStudyRelatedInstances", "body", "newer: it is computed"),
+    Accepted("find Instance ImageType", "body", _EACH_VALUE, theirs=[]),
+    Accepted("find Series OperatorsName", "body", _EACH_VALUE, theirs=[]),
+    Accepted(
+        r"find Instance ImageComments 'multi\\\\line'",
+        "body",
+        "a backslash is a character of the value (PS3.5 §6.2)",
+        theirs=[],
+    ),
+    Accepted("find Instance Rows ' 16'", "body", _PADDING, theirs=[]),
+    Accepted("find Study (AccessionNumber|StudyDate) ' ", "body", _PADDING, theirs=[]),
+    Accepted("find Study AccessionNumber 'LEAD'", "body", _PADDING, theirs=[]),
+    Accepted("find Study [A-Za-z]+ '[^']+ '", "body", _PADDING, theirs=[]),
+    Accepted("find Study PatientName '(muller|M[?]LLER)[*]'", "body", _FOLDED, theirs=[]),
+    Accepted("find Study StudyDescription 'strasse'", "body", _FOLDED, theirs=[]),
+    Accepted(
+        "find Study PatientName '[^a-zA-Z*]+[*]'",
+        "body",
+        "each group of a name is compared (PS3.5 §6.2.1)",
+        theirs=[],
+    ),
+    Accepted(r"find Study [a-zA-Z]+ '.*[*]\\\\.*[*]'", "body", _ALTERNATIVES, theirs=[]),
+    Accepted(
+        "find Study (Nope|patientname)", "status", "an unknown tag is 400 (quirk 43)", 400, 500
+    ),
+    Accepted("find .*RequestedTags", f"{_ITEM}/RequestedTags", "newer: 1.11.0", theirs=ABSENT),
+    Accepted("find raw .* x'", "status", "what follows the object is wrong", 400, 200),
+    Accepted("find .*Since", "status", "newer: refused where files are searched", 400, 200),
+    Accepted('find .*("Query": \\[]|"Expand")', "status", "a wrong type is 400 (quirk 5)", 400),
+    Accepted('find .*"RequestedTags": "x"', "status", "a wrong type is 400 (quirk 5)", 400, 200),
+    Accepted('find .*"Full": "x"', "body/OrthancStatus", "as every field of a wrong type", 8, 15),
+)
+"""Of searches."""
 
 UPLOADS = (
     Accepted("multipart", "body", "the stored instances are named (quirk 47)", theirs=b""),

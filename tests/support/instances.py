@@ -1,7 +1,7 @@
 """Builders of instances as the index receives them, and a look at all that it holds."""
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from isocenter.index.records import (
     Statistics,
     StoreResult,
 )
+from isocenter.index.statements import Dialect
 from isocenter.index.writing import store_instances
 
 __all__ = [
@@ -101,6 +102,14 @@ class CountingTransaction:
     def run(self, statement: str, parameters: Parameters = {}) -> None:  # noqa: B006
         self.count += 1
         self._tx.run(statement, parameters)
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._tx.dialect
+
+    def iter_built(self, text: str, parameters: Parameters) -> Generator[tuple[Any, ...]]:
+        self.count += 1
+        return self._tx.iter_built(text, parameters)
 
     def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
         self.count += 1

@@ -14,10 +14,12 @@ from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.exports import ExportLog
+from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
+from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.registry import Registry, build_registry
@@ -72,6 +74,8 @@ class Archive:
     exports: ExportLog
     ingest: Ingest
     protection: Protection
+    finder: Finder
+    lasting_answers: LastingAnswers
     uploads: Uploads
     main_tags: MainTags
     reconstruction: Reconstruction
@@ -161,8 +165,10 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ),
         deleter=deleter,
         exports=ExportLog(workers, is_enabled=configuration.boolean("LogExportedResources")),
-        ingest=ingest,
         protection=Protection(workers),
+        finder=Finder(workers, storage, _get_find_options(configuration, main_tags), warnings),
+        ingest=ingest,
+        lasting_answers=LastingAnswers(workers),
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
         reconstruction=Reconstruction(
@@ -218,6 +224,16 @@ def _get_output_limits(configuration: Configuration) -> OutputLimits:
         count=configuration.integer("MediaArchiveSize"),
         size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
         age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
+    )
+
+
+def _get_find_options(configuration: Configuration, main_tags: MainTags) -> FindOptions:
+    return FindOptions(
+        main_tags=main_tags,
+        may_open_files=configuration.text("StorageAccessOnFind") == "Always",
+        default_encoding=configuration.text("DefaultEncoding"),
+        most_results=configuration.integer("LimitFindResults"),
+        most_instances=configuration.integer("LimitFindInstances"),
     )
 
 

@@ -10,11 +10,12 @@ import msgspec
 from isocenter.archive.received import Origin, OriginKind
 from isocenter.clock import format_timestamp
 from isocenter.dicom.levels import Level
-from isocenter.dicom.main_tags import IDENTIFYING_TAGS, MainTags, build_index_value
+from isocenter.dicom.main_tags import MainTags, build_index_value
+from isocenter.dicom.matching import split_values
 from isocenter.dicom.reader import FileSummary
 from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.dicom.transfer_syntaxes import is_encapsulated
-from isocenter.index.records import MetadataCode, NewResource
+from isocenter.index.records import MetadataCode, NewResource, build_search_key
 
 __all__ = ["FileDescription", "count_expected_instances", "read_index_in_series"]
 
@@ -45,6 +46,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 # The main tags are few; their names are looked up once.
+_get_vr = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.lookup_vr)
 _get_key = lru_cache(maxsize=1024)(DEFAULT_DICTIONARY.get_key)
 
 
@@ -100,12 +102,15 @@ class FileDescription:
         return {_get_key(tag): items for tag, items in sequences.items()}
 
     def _search(self, level: Level) -> tuple[tuple[int, str], ...]:
+        """List the texts by which a resource is found, see `dicom.matching`."""
         values = self._summary.values
-        return tuple(
-            (tag, build_index_value(values[tag]))
-            for tag in IDENTIFYING_TAGS[level]
-            if tag in values and tag != _IDENTIFIERS[level]
-        )
+        found = {
+            (build_search_key(level, tag), build_index_value(text)): None
+            for tag in self._main_tags.get_stored(level)
+            if tag in values
+            for text in split_values(values[tag], _get_vr(tag))
+        }
+        return tuple(found)
 
     def _metadata(self, level: Level) -> dict[MetadataCode, str]:
         metadata = {MetadataCode.MAIN_DICOM_TAGS_SIGNATURE: self._main_tags.build_signature(level)}

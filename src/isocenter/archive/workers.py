@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from isocenter.index.port import Database, Transaction
+from isocenter.index.port import Database, NotBriefError, Transaction
 
 __all__ = ["Workers", "WouldWaitError"]
 
@@ -69,6 +69,19 @@ class Workers:
         """Run a short indexed read: on the event loop where the database allows it."""
         if self._database.reads_inline:
             return self._database.read_inline(query)
+        return await self.run(self._database.read, query)
+
+    async def read_soon(self, query: Callable[[Transaction], T]) -> T:
+        """Run a read that is often short: on the event loop, or in a thread if it proves long.
+
+        The query may be begun twice, so it must have no other effect. It may raise `NotBriefError`
+        itself when it is run the first time.
+        """
+        if self._database.reads_inline:
+            try:
+                return self._database.read_briefly(query)
+            except NotBriefError:
+                pass
         return await self.run(self._database.read, query)
 
     async def read_long(self, query: Callable[[Transaction], T]) -> T:

@@ -216,12 +216,14 @@ _INDEX = Group(
             "LimitFindResults",
             COUNT,
             default=0,
+            effect=_FULL,
             meaning="Most patients, studies or series a search answers; 0 means no limit.",
         ),
         Option(
             "LimitFindInstances",
             COUNT,
             default=0,
+            effect=_FULL,
             meaning="Most instances a search answers; 0 means no limit.",
         ),
         Option(

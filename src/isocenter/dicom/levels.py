@@ -53,8 +53,25 @@ class Level(IntEnum):
         """Find the level of a type name such as ``Study``, whatever its case, or ``None``."""
         return _BY_TITLE.get(title.lower())
 
+    @classmethod
+    def lookup_name(cls, name: str) -> "Level | None":
+        """Find the level of a name as clients give it, or ``None``.
+
+        Parameters
+        ----------
+        name
+            ``Study``, ``studies``, and for instances also ``image`` and ``images``, in any case.
+
+        References
+        ----------
+        Orthanc REST: POST /tools/find (behaviour manual §15.1)
+        """
+        lower = name.lower()
+        return _BY_TITLE.get(lower, _BY_PLURAL.get(lower, _OTHER_NAMES.get(lower)))
+
 
 _TITLES = ("Patient", "Study", "Series", "Instance")
 _PLURALS = ("patients", "studies", "series", "instances")
 _BY_PLURAL = {plural: Level(number) for number, plural in enumerate(_PLURALS)}
 _BY_TITLE = {title.lower(): Level(number) for number, title in enumerate(_TITLES)}
+_OTHER_NAMES = {"image": Level.INSTANCE, "images": Level.INSTANCE}

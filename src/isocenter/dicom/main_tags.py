@@ -7,7 +7,7 @@ Orthanc REST: main DICOM tags (behaviour manual §4), quirks 28 and 46
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
@@ -17,11 +17,11 @@ from isocenter.dicom.tags import format_tag
 
 __all__ = [
     "DEFAULT_MAIN_TAGS",
-    "IDENTIFYING_TAGS",
     "MAXIMUM_INDEXED_BYTES",
     "MainTags",
     "build_index_value",
     "build_main_tags",
+    "fold_text",
     "normalize_for_search",
 ]
 
@@ -100,26 +100,6 @@ DEFAULT_MAIN_TAGS: Mapping[Level, frozenset[int]] = MappingProxyType(
 )
 """The tags that every server keeps, for each level (behaviour manual §4.1)."""
 
-IDENTIFYING_TAGS: Mapping[Level, frozenset[int]] = MappingProxyType(
-    {
-        Level.PATIENT: frozenset({_PATIENT_ID, _PATIENT_NAME, _PATIENT_BIRTH_DATE}),
-        Level.STUDY: frozenset(
-            {
-                _PATIENT_ID,
-                _PATIENT_NAME,
-                _PATIENT_BIRTH_DATE,
-                0x0020000D,  # StudyInstanceUID
-                0x00080050,  # AccessionNumber
-                0x00081030,  # StudyDescription
-                0x00080020,  # StudyDate
-            }
-        ),
-        Level.SERIES: frozenset({0x0020000E}),
-        Level.INSTANCE: frozenset({0x00080018}),
-    }
-)
-"""The tags that searches look up by a normalized copy (behaviour manual §4.3)."""
-
 MAXIMUM_INDEXED_BYTES = 256
 """How much of a normalized value the index compares (behaviour manual §4.1, quirk 46)."""
 
@@ -128,9 +108,11 @@ MAXIMUM_INDEXED_BYTES = 256
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MainTags:
     """The main tags in force: the default ones and those of the configuration.
+
+    Each is equal to itself only, so that it can be the key of a cache.
 
     Parameters
     ----------
@@ -144,6 +126,15 @@ class MainTags:
     def wanted(self) -> frozenset[int]:
         """All tags of all levels: what the reader must find in a file."""
         return frozenset().union(*self.by_level.values())
+
+    @property
+    def has_extra(self) -> bool:
+        """True if there are others than the default ones."""
+        return any(self.by_level[level] != DEFAULT_MAIN_TAGS[level] for level in Level)
+
+    def without(self, tags: Collection[int]) -> "MainTags":
+        """Leave some tags out at all levels."""
+        return MainTags({level: self.by_level[level].difference(tags) for level in Level})
 
     def get_stored(self, level: Level) -> frozenset[int]:
         """Tags kept with a resource of a level: at study level also those of the patient."""
@@ -193,11 +184,16 @@ def normalize_for_search(text: str) -> str:
     ----------
     Orthanc REST: search index (behaviour manual §4.3, quirk 28), Unicode Standard Annex #15
     """
+    return fold_text(text).strip(" \0")
+
+
+def fold_text(text: str) -> str:
+    """Fold case, accents and width forms, and keep the blanks at both ends."""
     if text.isascii():
-        return text.lower().strip(" \0")
+        return text.lower()
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     bare = _ACCENTS.sub("", folded).casefold()
-    return unicodedata.normalize("NFKC", bare).strip(" \0")
+    return unicodedata.normalize("NFKC", bare)
 
 
 def build_index_value(text: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from isocenter.errors import BadRequestError
 from isocenter.http.arguments import read_body
 
-__all__ = ["read_json_object"]
+__all__ = ["parse_json_object", "read_json_object"]
 
 _decode = msgspec.json.Decoder().decode
 
@@ -35,8 +35,17 @@ async def read_json_object(
     Orthanc REST: bodies (behaviour manual §2.2)
     """
     body = await read_body(req)
-    if is_optional and not body.strip():
-        return {}
+    return {} if is_optional and not body.strip() else parse_json_object(body)
+
+
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """Read bytes that must be a JSON object.
+
+    Raises
+    ------
+    BadRequestError
+        If they are something else.
+    """
     try:
         value = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -5,17 +5,37 @@ a hop to a thread would cost thirty times as much; every other call runs in a wo
 operation at a time (Decision 0003).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Database", "Parameters", "Transaction"]
+from isocenter.index.statements import Dialect
+
+__all__ = ["Database", "NotBriefError", "Parameters", "Transaction"]
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any]
 
 
+class NotBriefError(Exception):
+    """A query turned out to be too long for the event loop.
+
+    Never an answer: whoever tried it there runs it again in a thread.
+    """
+
+
 class Transaction(Protocol):
-    """Statements of one transaction, called by the names of ``sql/``. Not thread-safe."""
+    """Statements of one transaction, called by the names of ``sql/``. Not thread-safe.
+
+    Attributes
+    ----------
+    dialect
+        The words in which `iter_built` understands a query.
+    """
+
+    @property
+    def dialect(self) -> Dialect:
+        """The words of the database."""
+        ...
 
     def rows(self, statement: str, parameters: Parameters = ...) -> list[tuple[Any, ...]]:
         """Run a query and fetch all its rows."""
@@ -27,6 +47,13 @@ class Transaction(Protocol):
 
     def run(self, statement: str, parameters: Parameters = ...) -> None:
         """Run a statement that answers nothing."""
+        ...
+
+    def iter_built(self, text: str, parameters: Parameters) -> Generator[tuple[Any, ...]]:
+        """Run a query that `sql_builder` wrote, and fetch its rows as they are asked for.
+
+        The iterator must be used up or closed before the next statement.
+        """
         ...
 
     def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
@@ -66,6 +93,16 @@ class Database(Protocol):
         """Run a short query on the calling thread, which is the event loop's.
 
         Only where ``reads_inline`` is true.
+        """
+        ...
+
+    def read_briefly(self, query: Callable[[Transaction], T]) -> T:
+        """Run a query as `read_inline` does, and give it up as soon as it proves to be long.
+
+        Raises
+        ------
+        NotBriefError
+            If it would take more than a few milliseconds; it can be run again with `read`.
         """
         ...
 

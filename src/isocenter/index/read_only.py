@@ -37,6 +37,10 @@ class ReadOnlyDatabase:
         """Run a short query on the calling thread (see `Database.read_inline`)."""
         return self._database.read_inline(query)
 
+    def read_briefly(self, query: Callable[[Transaction], T]) -> T:
+        """Run a query that may be long (see `Database.read_briefly`)."""
+        return self._database.read_briefly(query)
+
     def write(self, change: Callable[[Transaction], T]) -> T:  # noqa: ARG002 - never run
         """Refuse.
 

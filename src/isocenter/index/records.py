@@ -33,6 +33,7 @@ __all__ = [
     "Statistics",
     "StoreResult",
     "StoredAttachment",
+    "build_search_key",
     "format_tag",
 ]
 
@@ -167,7 +168,7 @@ class NewResource:
     main_tags, patient_tags, metadata
         JSON objects as text.
     search
-        Pairs of tag number and normalized value.
+        Pairs of search key (`build_search_key`) and normalized value, none of them twice.
     """
 
     identifier: str
@@ -177,6 +178,14 @@ class NewResource:
     search: tuple[tuple[int, str], ...] = ()
     index_in_series: int | None = None
     expected_instances: int | None = None
+
+
+def build_search_key(level: Level, tag: int) -> int:
+    """Build the key of a tag of one level in the table ``search``.
+
+    The levels lie apart, so that a search of studies does not meet the rows of patients.
+    """
+    return level << 32 | tag
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 import fcntl
 import logging
 import os
+import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +20,14 @@ from isocenter.errors import (
     FullStorageError,
     ServerError,
 )
-from isocenter.index.port import Parameters, Transaction
-from isocenter.index.statements import SQLITE, load_migrations, load_statements
+from isocenter.index.port import NotBriefError, Parameters, Transaction
+from isocenter.index.statements import (
+    INTEGER_TEXT,
+    REAL_TEXT,
+    SQLITE,
+    load_migrations,
+    load_statements,
+)
 
 __all__ = ["SQLiteDatabase"]
 
@@ -39,6 +46,13 @@ _LONGEST_LOG_PAGES = 64_000
 _LOG_BYTES = 64 * 1024 * 1024
 _ZEROS = bytes(1 << 20)
 _READERS = 4
+# Steps of SQLite's virtual machine that a query may take on the event loop: some 50 ns each, those
+# that run a function on a text up to some microseconds.
+_STEPS_OF_A_LOOK = 4_000
+_LOOKS = 6
+
+_INTEGER = re.compile(INTEGER_TEXT.replace("$", r"\Z"))
+_REAL = re.compile(REAL_TEXT.replace("$", r"\Z"))
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,6 +60,8 @@ class _Statements:
     """A transaction on one connection."""
 
     __slots__ = ("_execute", "_execute_many", "_texts")
+
+    dialect = SQLITE
 
     def __init__(self, connection: apsw.Connection, texts: dict[str, str]) -> None:
         self._execute = connection.execute
@@ -64,8 +80,33 @@ class _Statements:
     def run(self, statement: str, parameters: Parameters = {}) -> None:  # noqa: B006
         self._execute(self._texts[statement], _bound(parameters))
 
+    def iter_built(self, text: str, parameters: Parameters) -> Generator[tuple[Any, ...]]:
+        cursor = self._execute(text, _bound(parameters))
+        try:
+            yield from cursor
+        finally:
+            cursor.close(force=True)
+
     def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
         self._execute_many(self._texts[statement], list(parameter_sets))
+
+
+class _Patience:
+    """Counts the steps of a query on the event loop.
+
+    SQLite counts the steps of a prepared statement over all its runs, so each statement may be
+    looked at once without reason.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = _LOOKS
+
+    def is_over(self) -> bool:
+        """Tell SQLite whether to stop."""
+        self._left -= 1
+        return self._left < 0
 
 
 def _bound(parameters: Parameters) -> Parameters:
@@ -81,6 +122,20 @@ def _bound(parameters: Parameters) -> Parameters:
 
 def _json_list(values: list[Any]) -> str:
     return _encode(values).decode()
+
+
+def _read_integer(*values: Any) -> int | float | None:
+    """Take a text for a whole number as PostgreSQL's dialect does."""
+    (text,) = values
+    if isinstance(text, str) and _INTEGER.match(text):
+        return int(text)
+    number = _read_real(text)
+    return None if number is None else float(int(number))
+
+
+def _read_real(*values: Any) -> float | None:
+    (text,) = values
+    return float(text) if isinstance(text, str) and _REAL.match(text) else None
 
 
 class SQLiteDatabase:
@@ -146,6 +201,8 @@ class SQLiteDatabase:
         connection.pragma("foreign_keys", value=True)
         connection.pragma("cache_size", -cache_kib)
         connection.pragma("temp_store", "MEMORY")
+        for name, function in (("integer", _read_integer), ("real", _read_real)):
+            connection.create_scalar_function(f"text_to_{name}", function, 1, deterministic=True)
         return connection
 
     def _migrate(self) -> None:
@@ -194,6 +251,18 @@ class SQLiteDatabase:
             return query(self._inline_statements)
         except apsw.Error as error:
             raise _translated(error) from error
+
+    def read_briefly(self, query: Callable[[Transaction], T]) -> T:
+        """Run a query on the event loop's thread, and give it up if it proves to be long."""
+        self._inline.set_progress_handler(_Patience().is_over, _STEPS_OF_A_LOOK)
+        try:
+            return query(self._inline_statements)
+        except apsw.InterruptError as error:
+            raise NotBriefError from error
+        except apsw.Error as error:
+            raise _translated(error) from error
+        finally:
+            self._inline.set_progress_handler(None)
 
     def write(self, change: Callable[[Transaction], T]) -> T:
         """Run a change in one transaction; it is durable when this returns."""

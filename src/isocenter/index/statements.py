@@ -6,7 +6,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
 
-__all__ = ["POSTGRESQL", "SQLITE", "Dialect", "load_migrations", "load_statements"]
+__all__ = [
+    "INTEGER_TEXT",
+    "POSTGRESQL",
+    "REAL_TEXT",
+    "SQLITE",
+    "Dialect",
+    "load_migrations",
+    "load_statements",
+]
+
+
+# Texts that are taken for numbers; no function of a database fails on one of them.
+INTEGER_TEXT = "^ *[+-]?[0-9]{1,18} *$"
+REAL_TEXT = "^ *[+-]?([0-9]{1,30}([.][0-9]{0,30})?|[.][0-9]{1,30})([eE][+-]?[0-9]{1,2})? *$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +35,32 @@ class Dialect:
     array
         Template of a parameter that holds a list, standing behind ``IN``; ``{0}`` is its
         name, ``{1}`` the PostgreSQL type of its entries.
+    json_text
+        Template of the text of a key, ``{1}``, of a JSON object, ``{0}``; compared by its bytes.
+    json_array
+        Template of an aggregate: the texts ``{0}`` of all rows as a JSON array.
+    lower
+        Template that makes small letters of A to Z in a text, and of no others.
+    integer, real
+        Templates of the number in a text, NULL if there is none (see `REAL_TEXT`).
+    timestamp
+        Template that writes seconds since 1970 as ``YYYYMMDDTHHMMSS``, UTC.
     """
 
     words: Mapping[str, str]
     parameter: str
     array: str
+    json_text: str
+    json_array: str
+    lower: str
+    integer: str
+    real: str
+    timestamp: str
+
+
+def _quote(pattern: str) -> str:
+    """Keep the braces of a regular expression in a template."""
+    return pattern.replace("{", "{{").replace("}", "}}")
 
 
 SQLITE = Dialect(
@@ -42,6 +76,13 @@ SQLITE = Dialect(
     },
     parameter=":{}",
     array="(SELECT value FROM json_each(:{0}))",
+    json_text="({0} ->> {1})",
+    json_array="json_group_array({0})",
+    lower="lower({0})",
+    # Functions of ours, see `sqlite`.
+    integer="text_to_integer({0})",
+    real="text_to_real({0})",
+    timestamp="strftime('%Y%m%dT%H%M%S', {0}, 'unixepoch')",
 )
 
 POSTGRESQL = Dialect(
@@ -58,6 +99,13 @@ POSTGRESQL = Dialect(
     },
     parameter="%({})s",
     array="(SELECT unnest(%({0})s::{1}[]))",
+    json_text='(({0}::json ->> {1}::text) COLLATE "C")',
+    json_array="json_agg({0})::text",
+    lower='lower({0} COLLATE "C")',
+    integer=f"(CASE WHEN {{0}} ~ '{_quote(INTEGER_TEXT)}' THEN {{0}}::numeric "
+    f"WHEN {{0}} ~ '{_quote(REAL_TEXT)}' THEN trunc({{0}}::double precision)::numeric END)",
+    real=f"(CASE WHEN {{0}} ~ '{_quote(REAL_TEXT)}' THEN {{0}}::double precision END)",
+    timestamp="""to_char(to_timestamp({0}) AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS')""",
 )
 
 # The statement with which others begin, as the word ``$describe``.

@@ -33,6 +33,7 @@ __all__ = [
     "parse_expansion",
     "parse_requested_tags",
     "parse_shape",
+    "write_described",
     "write_resources",
 ]
 
@@ -283,6 +284,14 @@ async def write_resources(
         resp.data = await _format(services, found, expansion)
     else:
         resp.stream = _stream(services, level, internal_ids, expansion=expansion, found=found)
+
+
+async def write_described(
+    services: Services, resp: Response, found: Sequence[Described], expansion: Expansion
+) -> None:
+    """Answer an array of objects that were read already."""
+    resp.content_type = JSON
+    resp.data = await _format(services, found, expansion)
 
 
 async def _stream(

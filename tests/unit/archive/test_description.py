@@ -25,7 +25,7 @@ from isocenter.archive.received import Origin, OriginKind
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import build_main_tags
 from isocenter.dicom.reader import read_summary
-from isocenter.index.records import MetadataCode, NewResource
+from isocenter.index.records import MetadataCode, NewResource, build_search_key
 
 # 2024-02-29 12:34:56 UTC.
 RECEIVED_AT = 1_709_210_096
@@ -48,6 +48,11 @@ def read_metadata(row: NewResource) -> dict[MetadataCode, str]:
 def read_main_tags(row: NewResource) -> dict[str, Any]:
     tags: dict[str, Any] = json.loads(row.main_tags)
     return tags
+
+
+def read_search(row: NewResource, level: Level) -> dict[int, str]:
+    offset = build_search_key(level, 0)
+    return {key - offset: value for key, value in row.search}
 
 
 EVERYTHING: Elements = {
@@ -138,23 +143,46 @@ def test_build_missing_patient_id_is_empty() -> None:
     assert row.identifier == ""
 
 
-def test_build_search_holds_identifying_tags() -> None:
+def test_build_search_holds_main_tags_of_patients_studies_and_series() -> None:
     data = build_instance(EVERYTHING)
-
-    assert dict(describe(data, Level.PATIENT).search) == {
-        0x00100010: "doe^jane",
-        0x00100030: "19700101",
-    }
-    assert dict(describe(data, Level.STUDY).search) == {
+    patient = {
         0x00100010: "doe^jane",
         0x00100020: "p-1",
         0x00100030: "19700101",
+        0x00100040: "f",
+    }
+
+    assert read_search(describe(data, Level.PATIENT), Level.PATIENT) == patient
+    assert read_search(describe(data, Level.STUDY), Level.STUDY) == patient | {
         0x00080020: "20240229",
         0x00080050: "acc-1",
         0x00081030: "head",
+        0x0020000D: "1.2.3.1",
     }
-    assert describe(data, Level.SERIES).search == ()
+    assert read_search(describe(data, Level.SERIES), Level.SERIES) == {
+        0x00080060: "ct",
+        0x00200011: "4",
+        0x0020000E: "1.2.3.1.1",
+    }
     assert describe(data, Level.INSTANCE).search == ()
+
+
+def test_build_search_has_each_value_and_each_group_of_a_name_once() -> None:
+    names = "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce=\u3084\u307e\u3060^\u305f\u308d\u3046"
+    data = build_instance(
+        {
+            0x00080005: ("CS", "ISO_IR 192"),
+            0x00100010: ("PN", names.encode()),
+            0x00101000: ("LO", "One\\Two\\one"),
+        }
+    )
+
+    found: dict[int, list[str]] = {}
+    for key, value in describe(data, Level.PATIENT).search:
+        found.setdefault(key - build_search_key(Level.PATIENT, 0), []).append(value)
+
+    assert found[0x00100010] == [names.lower(), *names.lower().split("=")]
+    assert found[0x00101000] == ["one\\two\\one", "one", "two"]
 
 
 def test_build_instance_of_rest_client_has_its_metadata() -> None:

@@ -7,11 +7,12 @@ import pytest
 from tests.unit.archive.parts import Parts
 
 from isocenter.archive.workers import Workers
-from isocenter.index.port import Transaction
+from isocenter.index.port import NotBriefError, Transaction
 from isocenter.index.reading import get_statistics
 from isocenter.index.sqlite import SQLiteDatabase
 
 T = TypeVar("T")
+PAGE = {"level": 0, "since": 0, "limit": 1}
 
 
 def get_thread(_: Transaction) -> int:
@@ -102,3 +103,42 @@ async def test_close_waits_for_what_runs(parts: Parts) -> None:
     await running
 
     assert ended.is_set()
+
+
+async def test_read_soon_short_query_stays_on_the_loop(parts: Parts) -> None:
+    assert await parts.workers.read_soon(get_thread) == threading.get_ident()
+
+
+async def test_read_soon_long_query_goes_on_in_a_thread(parts: Parts) -> None:
+    threads: list[int] = []
+
+    def count(tx: Transaction) -> int:
+        threads.append(threading.get_ident())
+        endless = (
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :most) "
+            "SELECT COUNT(*) FROM n"
+        )
+        return int(next(tx.iter_built(endless, {"most": 100_000}))[0])
+
+    assert await parts.workers.read_soon(count) == 100_000
+
+    assert threads[0] == threading.get_ident()
+    assert len(threads) == 2
+    assert threads[1] != threads[0]
+    # The next short query is not taken for a long one.
+    assert await parts.workers.read_soon(get_thread) == threading.get_ident()
+
+
+async def test_read_soon_query_may_give_itself_up_once(parts: Parts) -> None:
+    def give_up(_: Transaction) -> int:
+        if threading.current_thread() is threading.main_thread():
+            raise NotBriefError
+        return 1
+
+    assert await parts.workers.read_soon(give_up) == 1
+
+
+async def test_read_soon_repeated_short_query_is_never_given_up(parts: Parts) -> None:
+    # SQLite counts the steps of a prepared statement over all its runs.
+    for _ in range(2000):
+        parts.database.read_briefly(lambda tx: tx.rows("list_public_ids", PAGE))

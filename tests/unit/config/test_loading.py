@@ -170,7 +170,7 @@ def test_load_configuration_unknown_variable_is_warned_of() -> None:
 
 
 def test_load_configuration_options_without_effect_share_one_warning(tmp_path: Path) -> None:
-    content = {"LuaHeartBeatPeriod": 5, "WebDavDeleteAllowed": True, "HttpPort": 1}
+    content = {
         "LuaHeartBeatPeriod": 5,
         "WebDavDeleteAllowed": True,
         "HttpPort": 1,

@@ -4,7 +4,6 @@ import pytest
 
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import (
-    IDENTIFYING_TAGS,
     build_index_value,
     build_main_tags,
     normalize_for_search,
@@ -75,11 +74,6 @@ def test_stored_tags_of_a_study_include_those_of_its_patient() -> None:
 def test_selection_keeps_the_tags_of_one_level_that_are_there() -> None:
     values = {0x00100010: "DOE^JANE", 0x00080060: "CT"}
     assert build_main_tags().select(values, Level.PATIENT) == {0x00100010: "DOE^JANE"}
-
-
-def test_identifying_tags_are_main_tags_of_their_level() -> None:
-    tags = build_main_tags()
-    assert all(IDENTIFYING_TAGS[level] <= tags.get_stored(level) for level in Level)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ HARMLESS = {
     ("POST", "/tools/reset"),
     ("POST", "/tools/shutdown"),
 }
-HARMLESS_ENDS = ("/archive", "/create-archive", "/verify-md5", "/modify", "/anonymize")
+HARMLESS_ENDS: tuple[str, ...] = ("/archive", "/create-archive", "/verify-md5", "/modify", "/anonymize")
 HARMLESS_ENDS += ("/bulk-content", "/find", "/count-resources")
 
 

@@ -61,6 +61,7 @@ CREATE INDEX resources_recycling ON resources (recycling_order) WHERE recycling_
 -- for each value of a multi-valued tag and for each group of a person's name.
 CREATE TABLE search (
     resource_id         BIGINT NOT NULL REFERENCES resources (internal_id) ON DELETE CASCADE,
+    -- The level times 2^32, plus the number of the tag.
     tag                 BIGINT NOT NULL,
     value               $text NOT NULL,
     PRIMARY KEY (resource_id, tag, value)
