@@ -29,7 +29,7 @@ from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
-from isocenter.storage.journaled import JournaledStorage, finish_journal
+from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.port import Storage
 from isocenter.tls import build_dicom_tls, build_http_tls
 from isocenter.version import __version__
@@ -98,8 +98,13 @@ def _naming_storage(configuration: Configuration) -> Iterator[None]:
         raise StorageUnavailableError(f'option "StorageDirectory": {folder}: {error}') from error
 
 
-def open_storage(configuration: Configuration) -> Storage:
+def open_storage(configuration: Configuration, database: Database) -> Storage:
     """Open the storage area that the configuration names.
+
+    Parameters
+    ----------
+    database
+        The index whose rows belong to it.
 
     Raises
     ------
@@ -110,12 +115,16 @@ def open_storage(configuration: Configuration) -> Storage:
     journal_bytes = configuration.integer("Isocenter.JournalSizeMB") * _MIB
     is_synced = configuration.boolean("SyncStorageArea")
     with _naming_storage(configuration):
-        if not (is_synced and journal_bytes):
-            finish_journal(folder)
-        else:
-            is_shared = configuration.boolean("PostgreSQL.EnableIndex")
-            return JournaledStorage(folder, journal_bytes=journal_bytes, is_shared=is_shared)
-        return FileSystemStorage(folder, sync=is_synced)
+        has_journal = is_synced and journal_bytes > 0
+        if not has_journal and not JournaledStorage.is_in(folder):
+            return FileSystemStorage(folder, sync=is_synced)
+        return JournaledStorage(
+            folder,
+            journal_bytes=journal_bytes if has_journal else 0,
+            sync=is_synced,
+            is_shared=configuration.boolean("PostgreSQL.EnableIndex"),
+            sync_rows=database.sync,
+        )
 
 
 def _get_connection_info(configuration: Configuration) -> str:
@@ -212,7 +221,7 @@ class Server:
         with ExitStack() as stack:
             database = open_database(self._configuration)
             stack.callback(database.close)
-            storage = open_storage(self._configuration)
+            storage = open_storage(self._configuration, database)
             stack.callback(storage.close)
             archive = build_archive(self._configuration, database, storage)
             try:

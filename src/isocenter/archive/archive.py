@@ -9,6 +9,7 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.redo import redo_rows
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
@@ -39,6 +40,8 @@ class Archive:
     ----------
     server_identifier
         Names this server in a database shared by several.
+    storage, database
+        What all of them work on; doors leave them alone.
     """
 
     browse: Browse
@@ -52,6 +55,11 @@ class Archive:
     workers: Workers
     stability: Stability
     storage: Storage
+    database: Database
+
+    def redo(self) -> int:
+        """Complete what an earlier server has acknowledged, see `redo_rows`. Blocks."""
+        return redo_rows(self.database, self.storage, self.ingest)
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -61,6 +69,7 @@ class Archive:
         StorageUnavailableError
             If the storage cannot be written to.
         """
+        await self.workers.run(self.redo)
         await self.workers.run(self.storage.check_writable)
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
         self.deleter.start()
@@ -104,6 +113,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        database=database,
     )
 
 

@@ -6,12 +6,14 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from isocenter.archive.description import FileDescription
+from isocenter.archive.memo import Memo
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
+from isocenter.archive.threads import Job, JobThreads, call_on_loop
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.identifiers import PublicIds
@@ -41,6 +43,9 @@ Check = Callable[[FileSummary], None]
 _BATCHES = 2
 _LARGEST_BATCH = 16
 _LARGEST_IN_BATCH = 128 * 1024
+# What a journal takes (`storage.segment`). The rows of longer ones are written after their files.
+_LARGEST_TOGETHER = 1024 * 1024
+_DISK_THREADS = 4
 _DIGEST_THREADS = 2
 _DICOM = 1
 _AS_IS = 0
@@ -70,27 +75,40 @@ class IngestOptions:
     default_encoding: str = "Latin1"
 
 
+Settle = Callable[[], None]
+
+
 @dataclass(slots=True, eq=False)
 class _Reception:
-    """One instance on its way through a batch."""
+    """One instance on its way through a batch.
+
+    Attributes
+    ----------
+    name
+        Of the blob.
+    """
 
     content: bytes
-    origin: Origin
-    check: Check | None
-    future: "asyncio.Future[StoreOutcome]"
+    memo: Memo
+    name: str
+    check: Check | None = None
+    future: "asyncio.Future[StoreOutcome] | None" = None
     prepared: "_Prepared | None" = None
-    attachment: Attachment | None = None
     outcome: StoreOutcome | None = None
     error: Exception | None = None
 
     def resolve(self) -> None:
         """Tell the one who stores the instance; on the event loop."""
-        if self.future.done():
+        if self.future is None or self.future.done():
             return
         if self.outcome is not None:
             self.future.set_result(self.outcome)
         else:
-            self.future.set_exception(self.error or InternalError("the batch was cut off"))
+            self.future.set_exception(self.get_error())
+
+    def get_error(self) -> Exception:
+        """Give the reason why there is no outcome."""
+        return self.error or InternalError("the batch was cut off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +117,21 @@ class _Prepared:
 
     identity: Identity
     description: FileDescription
-    received_at: int
+    memo: Memo
 
 
 class Ingest:
     """Stores instances: header, identifiers, overwrite rule, durable file, durable rows.
 
     Small instances that arrive together go through the pipeline as a batch: one hop to a worker
-    thread, one wait for the disk for their files, one transaction for their rows. An instance that
-    arrives alone is a batch of one. Large ones have a thread each. When `store` returns, the
-    instance survives a power failure.
+    thread, one wait for the disk for their files, one transaction for their rows, which is prepared
+    while the disk works. An instance that arrives alone, or that is not small, is a batch of one.
+    Those that do not lie in memory have another way. When `store` returns, the instance survives a
+    power failure.
 
     References
     ----------
-    Orthanc REST: POST /instances, pipeline (behaviour manual §8.2)
+    Orthanc REST: POST /instances, pipeline (behaviour manual §8.2); Decision 0010
     """
 
     def __init__(
@@ -124,15 +143,17 @@ class Ingest:
         self._storage = storage
         self._options = options
         self._wanted = options.main_tags.wanted
-        self._digests = ThreadPoolExecutor(_DIGEST_THREADS, thread_name_prefix="digest")
+        self._threads = JobThreads(workers.count, "ingest")
+        self._digests = JobThreads(_DIGEST_THREADS, "digest")
+        self._disk = JobThreads(_DISK_THREADS, "disk")
         # Touched on the event loop only.
         self._queue: deque[_Reception] = deque()
         self._batches = 0
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Release the threads; nothing is stored afterwards."""
-        self._digests.shutdown(wait=True)
+        for threads in (self._threads, self._digests, self._disk):
+            threads.close()
 
     async def store(
         self, content: Content, origin: Origin, *, check: Check | None = None
@@ -159,13 +180,17 @@ class Ingest:
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
-            with content, content.buffer() as buffer:
-                content = bytes(buffer)
-        if len(content) > _LARGEST_IN_BATCH or self._options.is_compressed:
+            content = content.take() or b""
+        if len(content) > _LARGEST_TOGETHER or self._options.is_compressed:
             return await self._workers.run(self.store_blocking, content, origin, check)
-        future: asyncio.Future[StoreOutcome] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Reception(content, origin, check, future))
-        self._start_batch()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[StoreOutcome] = loop.create_future()
+        reception = self._receive(content, origin, check, future)
+        if len(content) > _LARGEST_IN_BATCH:
+            self._threads.call(partial(self._run_batch, [reception], loop, reception.resolve))
+        else:
+            self._queue.append(reception)
+            self._start_batch()
         return await future
 
     def _start_batch(self) -> None:
@@ -174,18 +199,28 @@ class Ingest:
             return
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_BATCH))]
         self._batches += 1
-        task = asyncio.get_running_loop().create_task(self._run_batch(batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        end = partial(self._end_batch, batch)
+        self._threads.call(partial(self._run_batch, batch, asyncio.get_running_loop(), end))
 
-    async def _run_batch(self, batch: list[_Reception]) -> None:
+    def _run_batch(
+        self,
+        batch: list[_Reception],
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[], None],
+    ) -> None:
+        """Store a batch in a thread of ours."""
         try:
-            await self._workers.run(self._store_batch, batch)
-        finally:
-            self._batches -= 1
+            self._store_batch(batch)
+        except Exception as error:  # noqa: BLE001 - told to those who store something
             for reception in batch:
-                reception.resolve()
-            self._start_batch()
+                reception.error = reception.error or error
+        call_on_loop(loop, on_end)
+
+    def _end_batch(self, batch: list[_Reception]) -> None:
+        self._batches -= 1
+        self._start_batch()
+        for reception in batch:
+            reception.resolve()
 
     def store_blocking(
         self, content: Content, origin: Origin, check: Check | None = None
@@ -195,58 +230,111 @@ class Ingest:
             with content:
                 content.flush_pending()
                 return self._store(content, origin, check)
-        return self._store(content, origin, check)
+        if self._options.is_compressed or len(content) > _LARGEST_TOGETHER:
+            return self._store(content, origin, check)
+        reception = self._receive(content, origin, check)
+        self._store_batch([reception])
+        if reception.outcome is None:
+            raise reception.get_error()
+        return reception.outcome
+
+    def _receive(
+        self,
+        content: bytes,
+        origin: Origin,
+        check: Check | None,
+        future: "asyncio.Future[StoreOutcome] | None" = None,
+    ) -> _Reception:
+        return _Reception(content, self._new_memo(origin), str(uuid.uuid4()), check, future)
+
+    def _new_memo(self, origin: Origin) -> Memo:
+        return Memo(origin, now(), self._options.overwrite, self._options.has_md5)
+
+    def store_again(self, blobs: Sequence[tuple[str, Memo]]) -> list[StoreOutcome | Exception]:
+        """Write the rows of some instances again whose files are there, on the calling thread.
+
+        Parameters
+        ----------
+        blobs
+            Names of their files, and how they were received.
+
+        Returns
+        -------
+        list of StoreOutcome or Exception
+            What became of each, or why it cannot be stored. What is not stored loses its file.
+        """
+        batch = [_Reception(self._storage.read(name), memo, name) for name, memo in blobs]
+        sound = self._begin_all(batch)
+        written = Job[Settle | None](lambda: _do_nothing)
+        written.run()
+        self._write_rows(sound, written)
+        for reception in batch:
+            if reception.prepared is None:
+                self._discard(reception.name)
+        return [reception.outcome or reception.get_error() for reception in batch]
 
     def _store_batch(self, batch: Sequence[_Reception]) -> None:
         """Store a batch, on the calling thread; each reception gets an outcome or an error."""
+        sound = self._begin_all(batch)
+        if not sound:
+            return
+        blobs = Job(partial(self._write_blobs, sound))
+        size = sum(len(reception.content) for reception in sound)
+        if self._storage.keeps_memos and size > _LARGEST_IN_BATCH:
+            self._disk.call(blobs.run)
+        else:
+            # Waking another thread would take as long as the disk, or the disk may take so long
+            # that nobody else should have to wait with their rows.
+            blobs.run()
+        self._write_rows(sound, blobs)
+
+    def _begin_all(self, batch: Sequence[_Reception]) -> list[_Reception]:
+        """Read the headers of a batch; keep those that can be stored."""
         for reception in batch:
             try:
                 reception.prepared = self._prepare(
-                    reception.content, reception.origin, reception.check
+                    reception.content, reception.memo, reception.check
                 )
             except Exception as error:  # noqa: BLE001 - told to the one who stores it
                 reception.error = error
-        sound = [reception for reception in batch if reception.prepared is not None]
+        return [reception for reception in batch if reception.prepared is not None]
+
+    def _write_blobs(self, batch: Sequence[_Reception]) -> Settle | None:
+        """Write the blobs of a batch durably, with what their rows can be written from again."""
+        blobs = [(reception.name, reception.content) for reception in batch]
+        memos = [reception.memo.encode() for reception in batch]
+        return self._storage.write_many(blobs, memos)
+
+    def _write_rows(self, batch: Sequence[_Reception], blobs: Job[Settle | None]) -> None:
+        """Write the rows of a batch while its blobs are on their way to the disk."""
         try:
-            self._write_files(sound)
-        except Exception as error:  # noqa: BLE001 - told to those who store them
-            for reception in sound:
-                reception.error = error
-            return
-        self._write_rows(sound)
+            rows = [self._describe(reception) for reception in batch]
+            results = self._index.store_many(rows, lambda: blobs.result() is not None)
+            # Without their rows these blobs may still be on their way.
+            is_written = blobs.wait() is None
+            for reception, new, result in zip(batch, rows, results, strict=True):
+                if isinstance(result, Exception):
+                    reception.error = result
+                else:
+                    reception.outcome = _build_outcome(result, PublicIds(*new.public_ids))
+                if not is_written:
+                    self._discard(reception.name)
+                elif isinstance(result, Exception) or not result.is_stored:
+                    self._discard_unused(new, result)
+        finally:
+            settle = None if blobs.wait() else blobs.result()
+            if settle is not None:
+                settle()
 
-    def _write_files(self, batch: Sequence[_Reception]) -> None:
-        """Write the files of a batch durably under fresh names."""
-        for reception in batch:
-            size, md5 = len(reception.content), self._md5((reception.content,))
-            name = str(uuid.uuid4())
-            reception.attachment = Attachment(_DICOM, name, _AS_IS, size, size, md5, md5)
-        blobs = [(r.attachment.attachment_uuid, r.content) for r in batch if r.attachment]
-        try:
-            self._storage.write_many(blobs)
-        except Exception:
-            for name, _ in blobs:
-                self._discard(name)
-            raise
+    def _describe(self, reception: _Reception) -> NewInstance:
+        size = len(reception.content)
+        md5 = _compute_md5((reception.content,), reception.memo)
+        assert reception.prepared is not None, "only sound receptions get rows"  # noqa: S101
+        return self._build_row(
+            reception.prepared, Attachment(_DICOM, reception.name, _AS_IS, size, size, md5, md5)
+        )
 
-    def _write_rows(self, batch: Sequence[_Reception]) -> None:
-        instances = [
-            self._build_row(reception.prepared, reception.attachment)
-            for reception in batch
-            if reception.prepared is not None and reception.attachment is not None
-        ]
-        for reception, new, result in zip(
-            batch, instances, self._index.store_many(instances), strict=True
-        ):
-            if isinstance(result, Exception):
-                reception.error = result
-            else:
-                reception.outcome = _build_outcome(result, PublicIds(*new.public_ids))
-            if isinstance(result, Exception) or not result.is_stored:
-                self._discard_unused(new, result)
-
-    def _prepare(self, content: Content, origin: Origin, check: Check | None) -> _Prepared:
-        received_at = now()
+    def _prepare(self, content: Content, memo: Memo, check: Check | None) -> _Prepared:
         with _open_buffer(content) as buffer:
             if not len(buffer):
                 message = "Received an empty DICOM file"
@@ -257,24 +345,26 @@ class Ingest:
         if check is not None:
             check(summary)
         identity = build_identity(summary)
-        description = FileDescription(summary, self._options.main_tags, origin, received_at)
-        return _Prepared(identity, description, received_at)
+        description = FileDescription(
+            summary, self._options.main_tags, memo.origin, memo.received_at
+        )
+        return _Prepared(identity, description, memo)
 
     def _build_row(self, prepared: _Prepared, attachment: Attachment) -> NewInstance:
         return NewInstance(
             public_ids=prepared.identity.public_ids,
             describe=prepared.description.build,
             attachments=(attachment,),
-            overwrite=self._options.overwrite,
-            stored_at=prepared.received_at,
+            overwrite=prepared.memo.overwrite,
+            stored_at=prepared.memo.received_at,
         )
 
     def _store(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
-        prepared = self._prepare(content, origin, check)
+        prepared = self._prepare(content, self._new_memo(origin), check)
         public_ids = prepared.identity.public_ids
         if self._is_settled(public_ids.instance):
             return StoreOutcome(StoreStatus.ALREADY_STORED, public_ids)
-        new = self._build_row(prepared, self._write_file(content))
+        new = self._build_row(prepared, self._write_file(content, prepared.memo))
         try:
             result = self._index.store(new)
         except Exception as error:
@@ -293,31 +383,31 @@ class Ingest:
             return False
         return self._database.read(lambda tx: lookup_dicom_attachment(tx, public_id) is not None)
 
-    def _write_file(self, content: Content) -> Attachment:
+    def _write_file(self, content: Content, memo: Memo) -> Attachment:
         """Write the file durably under a fresh name."""
         attachment_uuid = str(uuid.uuid4())
         if self._options.is_compressed:
-            return self._write_compressed(content, attachment_uuid)
+            return self._write_compressed(content, attachment_uuid, memo)
         if isinstance(content, SpooledContent):
-            size, md5 = content.size_bytes, self._md5(content.iter_chunks())
+            size, md5 = content.size_bytes, _compute_md5(content.iter_chunks(), memo)
             content.move_to(self._storage, attachment_uuid)
         else:
             size = len(content)
             # The sum is computed while the disk works.
-            digest = self._digests.submit(self._md5, (content,))
+            digest = self._digests.submit(partial(_compute_md5, (content,), memo))
             self._storage.write(attachment_uuid, content)
             md5 = digest.result()
         return Attachment(_DICOM, attachment_uuid, _AS_IS, size, size, md5, md5)
 
-    def _write_compressed(self, content: Content, attachment_uuid: str) -> Attachment:
+    def _write_compressed(self, content: Content, attachment_uuid: str, memo: Memo) -> Attachment:
         size = content.size_bytes if isinstance(content, SpooledContent) else len(content)
-        uncompressed_md5 = self._md5(_iter_chunks(content))
+        uncompressed_md5 = _compute_md5(_iter_chunks(content), memo)
         compressed_md5 = hashlib.md5(usedforsecurity=False)
         compressed_size = 0
         with self._storage.open_writer(attachment_uuid) as writer:
             for chunk in iter_compressed(_iter_chunks(content), size):
                 compressed_size += len(chunk)
-                if self._options.has_md5:
+                if memo.has_md5:
                     compressed_md5.update(chunk)
                 writer.write(chunk)
             writer.commit()
@@ -327,17 +417,9 @@ class Ingest:
             _ZLIB,
             compressed_size,
             size,
-            compressed_md5.hexdigest() if self._options.has_md5 else "",
+            compressed_md5.hexdigest() if memo.has_md5 else "",
             uncompressed_md5,
         )
-
-    def _md5(self, chunks: Iterable[Buffer]) -> str:
-        if not self._options.has_md5:
-            return ""
-        digest = hashlib.md5(usedforsecurity=False)
-        for chunk in chunks:
-            digest.update(chunk)
-        return digest.hexdigest()
 
     def _discard_unused(self, new: NewInstance, result: StoreResult | Exception) -> None:
         """Remove the file of an instance that was not stored, where that is certain.
@@ -371,6 +453,19 @@ def _open_buffer(content: Content) -> Iterator[Buffer]:
             yield buffer
     else:
         yield content
+
+
+def _compute_md5(chunks: Iterable[Buffer], memo: Memo) -> str:
+    if not memo.has_md5:
+        return ""
+    digest = hashlib.md5(usedforsecurity=False)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _do_nothing() -> None:
+    """Settle what nobody waits for."""
 
 
 def _iter_chunks(content: Content) -> Iterable[Buffer]:

@@ -154,6 +154,7 @@ def _note_damage(database: Database, report: Report, internal_id: int, reason: s
 def _finish_removals(database: Database, storage: Storage) -> None:
     """Remove the files of deleted instances, which a crash may have left."""
     while uuids := database.read(lambda tx: find_removals(tx, _AT_ONCE)):
+        database.sync()
         for attachment_uuid in uuids:
             storage.remove(attachment_uuid)
         database.write(lambda tx, uuids=uuids: forget_removals(tx, uuids))  # type: ignore[misc]

@@ -32,14 +32,14 @@ class CountingDatabase(SQLiteDatabase):
         self.proceed = threading.Event()
         self.proceed.set()
 
-    def write(self, change: Callable[[Transaction], T]) -> T:
+    def write(self, change: Callable[[Transaction], T], *, can_be_redone: bool = False) -> T:
         self.writes += 1
         self.first_has_begun.set()
         assert self.proceed.wait(10)
         if self.refusals:
             self.refusals -= 1
             raise self.error
-        return super().write(change)
+        return super().write(change, can_be_redone=can_be_redone)
 
 
 @pytest.fixture
