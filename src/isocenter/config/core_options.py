@@ -296,13 +296,21 @@ _JOBS = Group(
             "ConcurrentJobs",
             COUNT,
             default=2,
+            effect=Effect.FULL,
             meaning="Jobs that run at once; 0 means one per processor thread.",
         ),
-        Option("JobsHistorySize", COUNT, default=10, meaning="Finished jobs that are remembered."),
+        Option(
+            "JobsHistorySize",
+            COUNT,
+            default=10,
+            effect=Effect.FULL,
+            meaning="Finished jobs that are remembered.",
+        ),
         Option(
             "SaveJobs",
             BOOLEAN,
             default=True,
+            effect=Effect.FULL,
             meaning="Keep jobs in the database, so that they survive a restart.",
         ),
         Option(
@@ -314,7 +322,8 @@ _JOBS = Group(
         Option(
             "MediaArchiveSize",
             COUNT,
-            default=1,
+            default=100,
+            effect=Effect.FULL,
             meaning="Archives made by asynchronous jobs that are kept for download.",
         ),
         Option(
@@ -327,6 +336,7 @@ _JOBS = Group(
             "ZipUseUtf8",
             BOOLEAN,
             default=False,
+            effect=Effect.FULL,
             meaning="Write the names of folders in ZIP archives in UTF-8 instead of ASCII.",
         ),
         Option(

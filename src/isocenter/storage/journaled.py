@@ -10,6 +10,7 @@ from isocenter.errors import MissingFileError
 from isocenter.storage.backlog import Backlog
 from isocenter.storage.filesystem import FileBlobReader, FileSystemStorage
 from isocenter.storage.journal import Journal, sync_file_system
+from isocenter.storage.mapped import MappedFile
 from isocenter.storage.names import check_uuid
 from isocenter.storage.port import Buffer, check_range
 from isocenter.storage.segment import LARGEST_CONTENT, LARGEST_MEMO, Record
@@ -169,7 +170,7 @@ class JournaledStorage(FileSystemStorage):
             return super().read_cached(attachment_uuid, start, stop)
         return content[start:stop] if 0 <= start <= stop <= len(content) else None
 
-    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> MappedFile | None:
         """Open a blob that has its file (see `Storage.open_cached`)."""
         if self._backlog.lookup(attachment_uuid) is not None:
             return None
@@ -201,6 +202,7 @@ class JournaledStorage(FileSystemStorage):
         """Make everything durable in its own file and leave an empty journal."""
         is_complete = self._backlog.close()
         self._journal.close(is_complete=is_complete)
+        super().close()
 
     def _restore(self, attachment_uuid: str, content: memoryview) -> None:
         """Write the file of a blob after a crash, unless it is there and whole."""
