@@ -62,6 +62,7 @@ def store(path: str, count: int = 3, **options: object) -> list[SyntheticFile]:
     for file in files:
         archive.ingest.store_blocking(file.content, Origin(OriginKind.UNKNOWN))
     archive.workers.close()
+    archive.ingest.close()
     storage.close()
     database.close()
     return files

@@ -261,13 +261,15 @@ class Ingest:
         Returns
         -------
         list of StoreOutcome or Exception
-            What became of each, or why it cannot be stored. What is not stored loses its file.
+            What became of each, or why it cannot be stored. What is refused loses its file.
         """
         batch = [_Reception(self._storage.read(name), memo, name) for name, memo in blobs]
         sound = self._begin_all(batch)
         written = Job[Settle | None](lambda: _do_nothing)
         written.run()
-        self._write_rows(sound, written)
+        for _, new, result in self._write_rows(sound, written):
+            if not isinstance(result, Exception) and not result.is_stored:
+                self._discard_unused(new, result)
         for reception in batch:
             if reception.prepared is None:
                 self._discard(reception.name)
@@ -286,7 +288,16 @@ class Ingest:
             # Waking another thread would take as long as the disk, or the disk may take so long
             # that nobody else should have to wait with their rows.
             blobs.run()
-        self._write_rows(sound, blobs)
+        try:
+            for reception, new, result in self._write_rows(sound, blobs):
+                if blobs.wait() is not None:
+                    self._discard(reception.name)
+                elif isinstance(result, Exception) or not result.is_stored:
+                    self._discard_unused(new, result)
+        finally:
+            settle = None if blobs.wait() else blobs.result()
+            if settle is not None:
+                settle()
 
     def _begin_all(self, batch: Sequence[_Reception]) -> list[_Reception]:
         """Read the headers of a batch; keep those that can be stored."""
@@ -305,26 +316,18 @@ class Ingest:
         memos = [reception.memo.encode() for reception in batch]
         return self._storage.write_many(blobs, memos)
 
-    def _write_rows(self, batch: Sequence[_Reception], blobs: Job[Settle | None]) -> None:
+    def _write_rows(
+        self, batch: Sequence[_Reception], blobs: Job[Settle | None]
+    ) -> list[tuple[_Reception, NewInstance, StoreResult | Exception]]:
         """Write the rows of a batch while its blobs are on their way to the disk."""
-        try:
-            rows = [self._describe(reception) for reception in batch]
-            results = self._index.store_many(rows, lambda: blobs.result() is not None)
-            # Without their rows these blobs may still be on their way.
-            is_written = blobs.wait() is None
-            for reception, new, result in zip(batch, rows, results, strict=True):
-                if isinstance(result, Exception):
-                    reception.error = result
-                else:
-                    reception.outcome = _build_outcome(result, PublicIds(*new.public_ids))
-                if not is_written:
-                    self._discard(reception.name)
-                elif isinstance(result, Exception) or not result.is_stored:
-                    self._discard_unused(new, result)
-        finally:
-            settle = None if blobs.wait() else blobs.result()
-            if settle is not None:
-                settle()
+        rows = [self._describe(reception) for reception in batch]
+        results = self._index.store_many(rows, lambda: blobs.result() is not None)
+        for reception, new, result in zip(batch, rows, results, strict=True):
+            if isinstance(result, Exception):
+                reception.error = result
+            else:
+                reception.outcome = _build_outcome(result, PublicIds(*new.public_ids))
+        return list(zip(batch, rows, results, strict=True))
 
     def _describe(self, reception: _Reception) -> NewInstance:
         size = len(reception.content)
@@ -394,7 +397,8 @@ class Ingest:
         else:
             size = len(content)
             # The sum is computed while the disk works.
-            digest = self._digests.submit(partial(_compute_md5, (content,), memo))
+            digest = Job(partial(_compute_md5, (content,), memo))
+            self._digests.call(digest.run)
             self._storage.write(attachment_uuid, content)
             md5 = digest.result()
         return Attachment(_DICOM, attachment_uuid, _AS_IS, size, size, md5, md5)

@@ -7,15 +7,19 @@ one and callbacks between them; together that takes longer than storing a small 
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+from isocenter.errors import InternalError
 
 __all__ = ["Job", "JobThreads", "call_on_loop"]
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Operation = Callable[[], None]
 
 
 class Job(Generic[T]):
@@ -54,64 +58,78 @@ class Job(Generic[T]):
 class JobThreads:
     """Some threads that do what they are given, in order.
 
+    The thread that was busy last is the next one to be busy: what it needs is in the caches of the
+    processor. So few threads do all the work as long as few are needed.
+
     Parameters
     ----------
     count
-        How many; they begin with the first call.
+        How many at most; each begins when it is needed.
     """
 
     def __init__(self, count: int, name: str) -> None:
         self._count = count
         self._name = name
-        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        # Guards all of it.
         self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._queues: list[SimpleQueue[Operation | None]] = []
+        # Queues of the threads that have nothing to do.
+        self._idle: list[SimpleQueue[Operation | None]] = []
+        self._waiting: deque[Operation] = deque()
         self._is_closed = False
 
-    def submit(self, operation: Callable[[], T]) -> Job[T]:
-        """Begin a call, whose result any thread may wait for."""
-        job = Job(operation)
-        self.call(job.run)
-        return job
-
-    def call(self, operation: Callable[[], None]) -> None:
+    def call(self, operation: Operation) -> None:
         """Begin a call that raises nothing and whose end is nobody's business.
 
         Raises
         ------
-        RuntimeError
+        InternalError
             After `close`.
         """
-        if not self._threads:
-            self._start()
-        self._queue.put(operation)
-
-    def _start(self) -> None:
         with self._lock:
             if self._is_closed:
-                message = "the threads are closed"
-                raise RuntimeError(message)
-            if not self._threads:
-                threads = [
-                    threading.Thread(target=self._run, name=f"{self._name}_{number}")
-                    for number in range(self._count)
-                ]
-                for thread in threads:
-                    thread.start()
-                self._threads = threads
+                raise InternalError("the threads are closed")
+            if self._idle:
+                queue = self._idle.pop()
+            elif len(self._threads) < self._count:
+                queue = self._start()
+            else:
+                self._waiting.append(operation)
+                return
+        queue.put(operation)
 
-    def _run(self) -> None:
-        while (operation := self._queue.get()) is not None:
-            operation()
+    def _start(self) -> "SimpleQueue[Operation | None]":
+        queue: SimpleQueue[Operation | None] = SimpleQueue()
+        name = f"{self._name}_{len(self._threads)}"
+        # Whoever forgets to close them shall not keep the process from ending.
+        thread = threading.Thread(target=self._run, args=(queue,), name=name, daemon=True)
+        self._threads.append(thread)
+        self._queues.append(queue)
+        thread.start()
+        return queue
+
+    def _run(self, queue: "SimpleQueue[Operation | None]") -> None:
+        while (operation := queue.get()) is not None:
+            while operation is not None:
+                operation()
+                operation = self._take_next(queue)
+
+    def _take_next(self, queue: "SimpleQueue[Operation | None]") -> Operation | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._idle.append(queue)
+        return None
 
     def close(self) -> None:
         """Wait for all that was begun; harmless if done before."""
         with self._lock:
             self._is_closed = True
-            threads, self._threads = self._threads, []
-        for _ in threads:
-            self._queue.put(None)
-        for thread in threads:
+            queues, self._queues = self._queues, []
+        for queue in queues:
+            queue.put(None)
+        for thread in self._threads:
             thread.join()
 
 

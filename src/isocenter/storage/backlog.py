@@ -88,7 +88,7 @@ class Backlog:
             self._entries.update((name, _Entry(content, group)) for name, content in blobs)
             self._last_added = time.monotonic()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="filing")
+                self._thread = threading.Thread(target=self._run, name="filing", daemon=True)
                 self._thread.start()
             elif is_news:
                 self._changed.notify_all()
