@@ -25,6 +25,7 @@ from benchmarks.report import (
     format_document,
     format_results,
     format_value,
+    insert_document,
 )
 from benchmarks.servers import (
     ISOCENTER,
@@ -41,7 +42,7 @@ from benchmarks.servers import (
 from benchmarks.stage import WORK, Stage
 from benchmarks.timing import Sample
 
-_RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
+_RESULTS = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 _RELAXED = {"Isocenter": {"DurableIndex": False}}
 
 
@@ -200,7 +201,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         type=Path,
-        help="where to write the results (default: benchmarks/RESULTS.md after a complete run)",
+        help="where to write the results (default: docs/performance.md after a complete run)",
     )
     return parser.parse_args(arguments)
 
@@ -242,11 +243,11 @@ def main(arguments: Sequence[str]) -> int:
     output = options.output or (_RESULTS if is_complete else None)
     if output is not None:
         command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
-        output.write_text(
-            format_document(
-                comparison.rows, versions=comparison.versions, command=command, rounds=rounds
-            )
+        document = format_document(
+            comparison.rows, versions=comparison.versions, command=command, rounds=rounds
         )
+        is_page = output == _RESULTS
+        output.write_text(insert_document(output.read_text(), document) if is_page else document)
     shutil.rmtree(stage.folder)
     return int(any(row.failure for row in comparison.rows))
 

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.failures import BenchmarkError
 from benchmarks.lines import Line
 from benchmarks.memory import MemoryLimit
 from benchmarks.servers import ISOCENTER, ORTHANC
@@ -16,6 +17,8 @@ from benchmarks.timing import Sample
 _HEADER = ("Line", "Unit", ORTHANC, ISOCENTER, "Ratio", "Target", "OK?", "Client")
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _NOTHING = "\N{EN DASH}"
+_BEGIN = "<!-- results: begin -->"
+_END = "<!-- results: end -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ def format_results(rows: Sequence[Row]) -> str:
 def format_document(
     rows: Sequence[Row], *, versions: Mapping[str, str], command: str, rounds: int
 ) -> str:
-    """Format the page of results: how they were taken, and the table."""
+    """Format how results were taken, and the table."""
     now = dt.datetime.now(dt.UTC)
     machine = (
         f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()} {platform.release()}, "
@@ -154,6 +157,21 @@ def format_document(
         f"- Command: `{command}`",
         f"- Servers: {', '.join(f'{name} {version}' for name, version in versions.items())}",
         f"- Machine: {machine}",
-        f"- Medians of {rounds} rounds; `README.md` beside this file explains the columns",
+        f"- Medians of {rounds} rounds",
     ]
-    return "\n".join(["# Benchmark results", "", *facts, "", format_results(rows), ""])
+    return "\n".join([*facts, "", format_results(rows), ""])
+
+
+def insert_document(page: str, document: str) -> str:
+    """Put results between the two marks of a page, in the place of older ones.
+
+    Raises
+    ------
+    BenchmarkError
+        If the marks are missing.
+    """
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise BenchmarkError(f"the page lacks the marks {_BEGIN} and {_END}")
+    return f"{before}{begin}\n{document}{end}{after}"

@@ -1,6 +1,7 @@
 """Command line: arguments and exit codes."""
 
 import argparse
+import asyncio
 import getpass
 import logging
 import os
@@ -12,14 +13,17 @@ from pathlib import Path
 
 import uvloop
 
+from isocenter.archive.archive import build_archive
 from isocenter.archive.reconciliation import Report, reconcile
 from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
 from isocenter.config.loading import load_configuration
 from isocenter.errors import ConfigurationError, ServerError
 from isocenter.http.access import hash_password
+from isocenter.index.port import Database
 from isocenter.logs import set_up_logs
 from isocenter.server import End, Endpoints, Server, open_database, open_storage
+from isocenter.storage.port import Storage
 from isocenter.version import __version__
 
 __all__ = ["main"]
@@ -172,8 +176,9 @@ def _check(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         database = open_database(configuration, is_exclusive=True)
         stack.callback(database.close)
-        storage = open_storage(configuration)
+        storage = open_storage(configuration, database)
         stack.callback(storage.close)
+        _redo(configuration, database, storage)
         report = reconcile(
             database,
             storage,
@@ -183,6 +188,15 @@ def _check(options: argparse.Namespace) -> int:
         )
     _print_report(report)
     return 0 if report.is_clean else 1
+
+
+def _redo(configuration: Configuration, database: Database, storage: Storage) -> None:
+    """Complete what a killed server has left, as the next one would."""
+    archive = build_archive(configuration, database, storage)
+    try:
+        archive.redo()
+    finally:
+        asyncio.run(archive.stop())
 
 
 def _show_progress(report: Report) -> None:

@@ -33,7 +33,7 @@ from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import select_routes
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
-from isocenter.storage.journaled import JournaledStorage, finish_journal
+from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.port import Storage
 from isocenter.tasks.engine import build_engine
 from isocenter.tls import build_dicom_tls, build_http_tls
@@ -105,8 +105,13 @@ def _naming_storage(configuration: Configuration) -> Iterator[None]:
         raise StorageUnavailableError(f'option "StorageDirectory": {folder}: {error}') from error
 
 
-def open_storage(configuration: Configuration) -> Storage:
+def open_storage(configuration: Configuration, database: Database) -> Storage:
     """Open the storage area that the configuration names.
+
+    Parameters
+    ----------
+    database
+        The index whose rows belong to it.
 
     Raises
     ------
@@ -117,19 +122,25 @@ def open_storage(configuration: Configuration) -> Storage:
     journal_bytes = configuration.integer("Isocenter.JournalSizeMB") * _MIB
     is_synced = configuration.boolean("SyncStorageArea")
     with _naming_storage(configuration):
-        if not (is_synced and journal_bytes):
-            finish_journal(folder)
-        else:
-            is_shared = configuration.boolean("PostgreSQL.EnableIndex")
-            return JournaledStorage(folder, journal_bytes=journal_bytes, is_shared=is_shared)
-        return FileSystemStorage(folder, sync=is_synced)
+        has_journal = is_synced and journal_bytes > 0
+        if not has_journal and not JournaledStorage.is_in(folder):
+            return FileSystemStorage(folder, sync=is_synced)
+        return JournaledStorage(
+            folder,
+            journal_bytes=journal_bytes if has_journal else 0,
+            sync=is_synced,
+            is_shared=configuration.boolean("PostgreSQL.EnableIndex"),
+            sync_rows=database.sync,
+        )
 
 
-def _open_read_only_storage(configuration: Configuration) -> Storage:
+def _open_read_only_storage(configuration: Configuration, _: Database) -> Storage:
     """Open the storage area for a server that stores nothing, on a read-only disk perhaps."""
     folder = configuration.path("StorageDirectory")
     try:
-        finish_journal(folder)
+        if JournaledStorage.is_in(folder):
+            # Rows that are missing stay in it for a server that may write.
+            return JournaledStorage(folder, journal_bytes=0, sync=False)
     except StorageUnavailableError:
         _log.warning("the journal of the storage cannot be emptied; the newest files may be absent")
     with _naming_storage(configuration):
@@ -236,7 +247,7 @@ class Server:
             stack.callback(database.close)
             is_read_only = self._configuration.boolean("ReadOnly")
             open_folder = _open_read_only_storage if is_read_only else open_storage
-            storage = open_folder(self._configuration)
+            storage = open_folder(self._configuration, database)
             stack.callback(storage.close)
             archive = build_archive(self._configuration, database, storage)
             try:

@@ -55,12 +55,14 @@ def write_configuration(folder: Path, **options: object) -> str:
 def store(path: str, count: int = 3, **options: object) -> list[SyntheticFile]:
     """Store files as a server would, and stop it."""
     configuration = load_configuration([Path(path)], {})
-    database, storage = open_database(configuration), open_storage(configuration)
+    database = open_database(configuration)
+    storage = open_storage(configuration, database)
     archive = build_archive(configuration, database, storage)
     files = [build_synthetic() for _ in range(count)]
     for file in files:
         archive.ingest.store_blocking(file.content, Origin(OriginKind.UNKNOWN))
     archive.workers.close()
+    archive.ingest.close()
     storage.close()
     database.close()
     return files

@@ -88,14 +88,22 @@ def test_index_is_sqlite_unless_postgresql_is_asked_for(tmp_path: Path) -> None:
 def test_storage_has_a_journal_where_durability_needs_one(
     tmp_path: Path, options: dict[str, object], kind: type
 ) -> None:
-    with closing(open_storage(configure(tmp_path, **options))) as storage:
+    configuration = configure(tmp_path, **options)
+    with (
+        closing(open_database(configuration)) as database,
+        closing(open_storage(configuration, database)) as storage,
+    ):
         assert type(storage) is kind
 
 
 def test_storage_that_cannot_be_opened_names_option_and_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageUnavailableError, match=r'"StorageDirectory": .*file/below'):
-        open_storage(configure(tmp_path, StorageDirectory=str(tmp_path / "file" / "below")))
+    configuration = configure(tmp_path, StorageDirectory=str(tmp_path / "file" / "below"))
+    with (
+        closing(open_database(configuration)) as database,
+        pytest.raises(StorageUnavailableError, match=r'"StorageDirectory": .*file/below'),
+    ):
+        open_storage(configuration, database)
 
 
 @pytest.mark.parametrize(

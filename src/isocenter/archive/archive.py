@@ -22,6 +22,7 @@ from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
+from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.stability import Stability
@@ -63,6 +64,8 @@ class Archive:
         Names this server in a database shared by several.
     is_read_only
         Nothing of it may change.
+    storage, database
+        What all of them work on; doors leave them alone.
     """
 
     annotations: Annotations
@@ -85,10 +88,15 @@ class Archive:
     stability: Stability
     storage: Storage
     warnings: WarningLog
+    database: Database
     exporter: Exporter
     job_outputs: JobOutputs
     editor: InstanceEditor
     is_read_only: bool
+
+    def redo(self) -> int:
+        """Complete what an earlier server has acknowledged, see `redo_rows`. Blocks."""
+        return redo_rows(self.database, self.storage, self.ingest)
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself; there is none if it is read-only.
@@ -100,6 +108,7 @@ class Archive:
         """
         if self.is_read_only:
             return
+        await self.workers.run(self.redo)
         await self.workers.run(self.storage.check_writable)
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
         await self.workers.run(self.deleter.recycle_excess)
@@ -185,6 +194,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=warnings,
+        database=database,
         exporter=Exporter(workers, storage),
         editor=InstanceEditor(workers, storage, default_encoding),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),

@@ -138,6 +138,10 @@ class Deleter:
             lambda tx: find_removals(tx, _REMOVALS_AT_ONCE, after=self._after)
         )
         self._after = uuids[-1] if len(uuids) == _REMOVALS_AT_ONCE else ""
+        # A file goes only when nothing can bring its row back: the transaction that took it away
+        # may not be durable yet if it also stored something.
+        if uuids:
+            self._database.sync()
         removed = [uuid for uuid in uuids if self._remove(uuid)]
         if removed:
             self._database.write(lambda tx: forget_removals(tx, removed))

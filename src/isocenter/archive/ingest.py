@@ -1,16 +1,20 @@
 """The one pipeline by which instances enter, whatever the door."""
 
 import asyncio
+import hashlib
 import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
+from isocenter.archive.memo import Memo
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
+from isocenter.archive.threads import Job, JobThreads, call_on_loop
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.identifiers import PublicIds
@@ -31,6 +35,7 @@ from isocenter.index.records import (
     Attachment,
     NewInstance,
     Overwrite,
+    Quota,
     Rules,
     StoreResult,
 )
@@ -47,6 +52,9 @@ Check = Callable[[FileSummary], None]
 _BATCHES = 2
 _LARGEST_BATCH = 16
 _LARGEST_IN_BATCH = 128 * 1024
+# What a journal takes (`storage.segment`). The rows of longer ones are written after their files.
+_LARGEST_TOGETHER = 1024 * 1024
+_DISK_THREADS = 4
 _DICOM = 1
 _AS_IS = 0
 
@@ -83,27 +91,40 @@ class IngestOptions:
     is_read_only: bool = False
 
 
+Settle = Callable[[], None]
+
+
 @dataclass(slots=True, eq=False)
 class _Reception:
-    """One instance on its way through a batch."""
+    """One instance on its way through a batch.
+
+    Attributes
+    ----------
+    name
+        Of the blob.
+    """
 
     content: bytes
-    origin: Origin
-    check: Check | None
-    future: "asyncio.Future[StoreOutcome]"
+    memo: Memo
+    name: str
+    check: Check | None = None
+    future: "asyncio.Future[StoreOutcome] | None" = None
     prepared: "_Prepared | None" = None
-    attachment: Attachment | None = None
     outcome: StoreOutcome | None = None
     error: Exception | None = None
 
     def resolve(self) -> None:
         """Tell the one who stores the instance; on the event loop."""
-        if self.future.done():
+        if self.future is None or self.future.done():
             return
         if self.outcome is not None:
             self.future.set_result(self.outcome)
         else:
-            self.future.set_exception(self.error or InternalError("the batch was cut off"))
+            self.future.set_exception(self.get_error())
+
+    def get_error(self) -> Exception:
+        """Give the reason why there is no outcome."""
+        return self.error or InternalError("the batch was cut off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +133,20 @@ class _Prepared:
 
     identity: Identity
     description: FileDescription
-    received_at: int
+    memo: Memo
+
+
+_Result = tuple[_Reception, NewInstance, StoreResult | Exception]
 
 
 class Ingest:
     """Stores instances: header, identifiers, overwrite rule, durable file, durable rows.
 
     Small instances that arrive together go through the pipeline as a batch: one hop to a worker
-    thread, one wait for the disk for their files, one transaction for their rows. An instance that
-    arrives alone is a batch of one. Large ones have a thread each. When `store` returns, the
-    instance survives a power failure.
+    thread, one wait for the disk for their files, one transaction for their rows, which is prepared
+    while the disk works. An instance that arrives alone, or that is not small, is a batch of one.
+    Those that do not lie in memory have another way. When `store` returns, the instance survives a
+    power failure.
 
     Parameters
     ----------
@@ -135,7 +160,7 @@ class Ingest:
 
     References
     ----------
-    Orthanc REST: POST /instances, pipeline (behaviour manual §8.2)
+    Orthanc REST: POST /instances, pipeline (behaviour manual §8.2); Decision 0010
     """
 
     def __init__(
@@ -149,17 +174,23 @@ class Ingest:
         self._workers = workers
         self._database = database
         self._index = GroupCommit(database, options.rules, on_removals)
+        # What was acknowledged found its room then, and comes back whatever the limits are now.
+        boundless = replace(options.rules, quota=Quota())
+        self._redone = GroupCommit(database, boundless, on_removals)
         self._storage = storage
         self.blobs = Blobs(storage, has_md5=options.has_md5, is_compressed=options.is_compressed)
         self._options = options
         self._wanted = options.main_tags.wanted
+        self._threads = JobThreads(workers.count, "ingest")
+        self._disk = JobThreads(_DISK_THREADS, "disk")
         # Touched on the event loop only.
         self._queue: deque[_Reception] = deque()
         self._batches = 0
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Release the threads; nothing is stored afterwards."""
+        for threads in (self._threads, self._disk):
+            threads.close()
         self.blobs.close()
 
     async def store(
@@ -189,13 +220,17 @@ class Ingest:
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
-            with content, content.buffer() as buffer:
-                content = bytes(buffer)
-        if len(content) > _LARGEST_IN_BATCH or self._options.is_compressed:
+            content = content.take() or b""
+        if len(content) > _LARGEST_TOGETHER or self._options.is_compressed:
             return await self._workers.run(self.store_blocking, content, origin, check)
-        future: asyncio.Future[StoreOutcome] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Reception(content, origin, check, future))
-        self._start_batch()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[StoreOutcome] = loop.create_future()
+        reception = self._receive(content, origin, check, future)
+        if len(content) > _LARGEST_IN_BATCH:
+            self._threads.call(partial(self._run_batch, [reception], loop, reception.resolve))
+        else:
+            self._queue.append(reception)
+            self._start_batch()
         return await future
 
     def _start_batch(self) -> None:
@@ -204,18 +239,28 @@ class Ingest:
             return
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_BATCH))]
         self._batches += 1
-        task = asyncio.get_running_loop().create_task(self._run_batch(batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        end = partial(self._end_batch, batch)
+        self._threads.call(partial(self._run_batch, batch, asyncio.get_running_loop(), end))
 
-    async def _run_batch(self, batch: list[_Reception]) -> None:
+    def _run_batch(
+        self,
+        batch: list[_Reception],
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[], None],
+    ) -> None:
+        """Store a batch in a thread of ours."""
         try:
-            await self._workers.run(self._store_batch, batch)
-        finally:
-            self._batches -= 1
+            self._store_batch(batch)
+        except Exception as error:  # noqa: BLE001 - told to those who store something
             for reception in batch:
-                reception.resolve()
-            self._start_batch()
+                reception.error = reception.error or error
+        call_on_loop(loop, on_end)
+
+    def _end_batch(self, batch: list[_Reception]) -> None:
+        self._batches -= 1
+        self._start_batch()
+        for reception in batch:
+            reception.resolve()
 
     def store_blocking(
         self, content: Content, origin: Origin, check: Check | None = None
@@ -225,62 +270,131 @@ class Ingest:
             with content:
                 content.flush_pending()
                 return self._store(content, origin, check)
-        return self._store(content, origin, check)
+        if self._options.is_compressed or len(content) > _LARGEST_TOGETHER:
+            return self._store(content, origin, check)
+        reception = self._receive(content, origin, check)
+        self._store_batch([reception])
+        if reception.outcome is None:
+            raise reception.get_error()
+        return reception.outcome
+
+    def _receive(
+        self,
+        content: bytes,
+        origin: Origin,
+        check: Check | None,
+        future: "asyncio.Future[StoreOutcome] | None" = None,
+    ) -> _Reception:
+        return _Reception(content, self._new_memo(origin), str(uuid.uuid4()), check, future)
+
+    def _new_memo(self, origin: Origin) -> Memo:
+        return Memo(origin, now(), self._options.overwrite, self._options.has_md5)
+
+    def store_again(self, blobs: Sequence[tuple[str, Memo]]) -> list[StoreOutcome | Exception]:
+        """Write the rows of some instances again whose files are there, on the calling thread.
+
+        Parameters
+        ----------
+        blobs
+            Names of their files, and how they were received.
+
+        Returns
+        -------
+        list of StoreOutcome or Exception
+            What became of each, or why it cannot be stored. What is refused loses its file.
+        """
+        batch = [_Reception(self._storage.read(name), memo, name) for name, memo in blobs]
+        sound = self._begin_all(batch)
+        rows = [self._describe(reception) for reception in sound]
+        results = self._redone.store_many(rows, lambda: True)
+        for _, new, result in self._note_results(sound, rows, results):
+            if not isinstance(result, Exception) and not result.is_stored:
+                self._discard_unused(new, result)
+        for reception in batch:
+            if reception.prepared is None:
+                self.blobs.discard(reception.name)
+        return [reception.outcome or reception.get_error() for reception in batch]
 
     def _store_batch(self, batch: Sequence[_Reception]) -> None:
         """Store a batch, on the calling thread; each reception gets an outcome or an error."""
+        sound = self._begin_all(batch)
+        if not sound:
+            return
+        if not self._options.keeps_files:
+            self._write_rows(sound)
+            return
+        blobs = Job(partial(self._write_blobs, sound))
+        size = sum(len(reception.content) for reception in sound)
+        if self._storage.keeps_memos and size > _LARGEST_IN_BATCH:
+            self._disk.call(blobs.run)
+        else:
+            # Waking another thread would take as long as the disk, or the disk may take so long
+            # that nobody else should have to wait with their rows.
+            blobs.run()
+        try:
+            for reception, new, result in self._write_rows(sound, blobs):
+                if blobs.wait() is not None:
+                    self.blobs.discard(reception.name)
+                elif isinstance(result, Exception) or not result.is_stored:
+                    self._discard_unused(new, result)
+        finally:
+            settle = None if blobs.wait() else blobs.result()
+            if settle is not None:
+                settle()
+
+    def _begin_all(self, batch: Sequence[_Reception]) -> list[_Reception]:
+        """Read the headers of a batch; keep those that can be stored."""
         for reception in batch:
             try:
                 reception.prepared = self._prepare(
-                    reception.content, reception.origin, reception.check
+                    reception.content, reception.memo, reception.check
                 )
             except Exception as error:  # noqa: BLE001 - told to the one who stores it
                 reception.error = error
-        sound = [reception for reception in batch if reception.prepared is not None]
-        try:
-            self._write_files(sound)
-        except Exception as error:  # noqa: BLE001 - told to those who store them
-            for reception in sound:
-                reception.error = error
-            return
-        self._write_rows(sound)
+        return [reception for reception in batch if reception.prepared is not None]
 
-    def _write_files(self, batch: Sequence[_Reception]) -> None:
-        """Write the files of a batch durably under fresh names."""
-        if not self._options.keeps_files:
-            return
-        for reception in batch:
-            size, md5 = len(reception.content), self.blobs.md5((reception.content,))
-            name = str(uuid.uuid4())
-            reception.attachment = Attachment(_DICOM, name, _AS_IS, size, size, md5, md5)
-        blobs = [(r.attachment.attachment_uuid, r.content) for r in batch if r.attachment]
-        try:
-            self._storage.write_many(blobs)
-        except Exception:
-            for name, _ in blobs:
-                self.blobs.discard(name)
-            raise
+    def _write_blobs(self, batch: Sequence[_Reception]) -> Settle | None:
+        """Write the blobs of a batch durably, with what their rows can be written from again."""
+        blobs = [(reception.name, reception.content) for reception in batch]
+        memos = [reception.memo.encode() for reception in batch]
+        return self._storage.write_many(blobs, memos)
 
-    def _write_rows(self, batch: Sequence[_Reception]) -> None:
-        instances = [
-            self._build_row(reception.prepared, reception.attachment)
-            for reception in batch
-            if reception.prepared is not None
-        ]
-        for reception, new, result in zip(
-            batch, instances, self._index.store_many(instances), strict=True
-        ):
+    def _write_rows(
+        self, batch: Sequence[_Reception], blobs: Job[Settle | None] | None = None
+    ) -> list[_Result]:
+        """Write the rows of a batch while its blobs are on their way to the disk, if it has any."""
+        rows = [self._describe(reception) for reception in batch]
+        results = self._index.store_many(
+            rows, lambda: blobs is not None and blobs.result() is not None
+        )
+        return self._note_results(batch, rows, results)
+
+    def _note_results(
+        self,
+        batch: Sequence[_Reception],
+        rows: Sequence[NewInstance],
+        results: Sequence[StoreResult | Exception],
+    ) -> list[_Result]:
+        for reception, new, result in zip(batch, rows, results, strict=True):
             if isinstance(result, Exception):
                 reception.error = result
             else:
                 reception.outcome = _build_outcome(result, PublicIds(*new.public_ids))
-            if isinstance(result, Exception) or not result.is_stored:
-                self._discard_unused(new, result)
+        return list(zip(batch, rows, results, strict=True))
 
-    def _prepare(self, content: Content, origin: Origin, check: Check | None) -> _Prepared:
+    def _describe(self, reception: _Reception) -> NewInstance:
+        assert reception.prepared is not None, "only sound receptions get rows"  # noqa: S101
+        if not self._options.keeps_files:
+            return self._build_row(reception.prepared, None)
+        size = len(reception.content)
+        md5 = _compute_md5(reception.content) if reception.memo.has_md5 else ""
+        return self._build_row(
+            reception.prepared, Attachment(_DICOM, reception.name, _AS_IS, size, size, md5, md5)
+        )
+
+    def _prepare(self, content: Content, memo: Memo, check: Check | None) -> _Prepared:
         if self._options.is_read_only:
             raise ReadOnlyError
-        received_at = now()
         with _open_buffer(content) as buffer:
             if not len(buffer):
                 message = "Received an empty DICOM file"
@@ -291,20 +405,22 @@ class Ingest:
         if check is not None:
             check(summary)
         identity = build_identity(summary)
-        description = FileDescription(summary, self._options.main_tags, origin, received_at)
-        return _Prepared(identity, description, received_at)
+        description = FileDescription(
+            summary, self._options.main_tags, memo.origin, memo.received_at
+        )
+        return _Prepared(identity, description, memo)
 
     def _build_row(self, prepared: _Prepared, attachment: Attachment | None) -> NewInstance:
         return NewInstance(
             public_ids=prepared.identity.public_ids,
             describe=prepared.description.build,
             attachments=() if attachment is None else (attachment,),
-            overwrite=self._options.overwrite,
-            stored_at=prepared.received_at,
+            overwrite=prepared.memo.overwrite,
+            stored_at=prepared.memo.received_at,
         )
 
     def _store(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
-        prepared = self._prepare(content, origin, check)
+        prepared = self._prepare(content, self._new_memo(origin), check)
         public_ids = prepared.identity.public_ids
         if self._is_settled(public_ids.instance):
             return StoreOutcome(StoreStatus.ALREADY_STORED, public_ids)
@@ -355,6 +471,10 @@ def _open_buffer(content: Content) -> Iterator[Buffer]:
             yield buffer
     else:
         yield content
+
+
+def _compute_md5(content: Buffer) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _build_outcome(result: StoreResult, public_ids: PublicIds) -> StoreOutcome:

@@ -180,6 +180,7 @@ def _remove_damaged(database: Database, address: Address, content_type: int) -> 
 def _finish_removals(database: Database, storage: Storage) -> None:
     """Remove the files of deleted instances, which a crash may have left."""
     while uuids := database.read(lambda tx: find_removals(tx, _AT_ONCE)):
+        database.sync()
         for attachment_uuid in uuids:
             storage.remove(attachment_uuid)
         database.write(lambda tx, uuids=uuids: forget_removals(tx, uuids))  # type: ignore[misc]

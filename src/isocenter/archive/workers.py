@@ -29,9 +29,15 @@ class Workers:
         The index to read.
     threads
         Threads for blocking operations.
+
+    Attributes
+    ----------
+    count
+        How many operations can run at once.
     """
 
     def __init__(self, database: Database, threads: int) -> None:
+        self.count = threads
         self._database = database
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="worker")
 

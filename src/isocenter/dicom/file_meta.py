@@ -8,6 +8,7 @@ PS3.10 §7.1
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from isocenter.dicom.character_sets import strip_padding
 from isocenter.dicom.elements import (
@@ -217,14 +218,24 @@ def build_file_meta(
             _encode(0x0001, b"OB\0\0", b"\0\1", length_format="<I"),
             _encode_uid(0x0002, sop_class_uid),
             _encode_uid(0x0003, sop_instance_uid),
+            _encode_last_elements(transfer_syntax_uid, source_ae_title),
+        )
+    )
+    length = _encode(0x0000, b"UL", struct.pack("<I", len(body)))
+    return b"\0" * _PREAMBLE_SIZE + _PREFIX + length + body
+
+
+@lru_cache(maxsize=256)
+def _encode_last_elements(transfer_syntax_uid: str, source_ae_title: str | None) -> bytes:
+    """Write what is the same for all data sets that come the same way."""
+    return b"".join(
+        (
             _encode_uid(0x0010, transfer_syntax_uid),
             _encode_uid(0x0012, IMPLEMENTATION_CLASS_UID),
             _encode_text(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
             _encode_text(0x0016, b"AE", source_ae_title) if source_ae_title else b"",
         )
     )
-    length = _encode(0x0000, b"UL", struct.pack("<I", len(body)))
-    return b"\0" * _PREAMBLE_SIZE + _PREFIX + length + body
 
 
 def _encode_uid(element: int, uid: str) -> bytes:

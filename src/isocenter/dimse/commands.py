@@ -10,11 +10,12 @@ PS3.7 §6.3.1 (encoding), §9.3 and §10.3 (messages), Annex E.1 (elements)
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from struct import error as struct_error
 from typing import Any, NamedTuple
+
+import msgspec
 
 from isocenter.dimse.protocol_error import ProtocolViolationError
 from isocenter.errors import BadParameterError
@@ -83,8 +84,7 @@ class SubOperationCounters(NamedTuple):
     warning: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(msgspec.Struct, frozen=True, kw_only=True):
     """One command set; ``None`` stands for an absent element.
 
     ``command_field`` may be a number that `CommandField` does not know. ``has_data_set`` tells of a

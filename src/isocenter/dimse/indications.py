@@ -7,6 +7,8 @@ PS3.8 §7 (services of the upper layer); PS3.7 §6 (messages)
 
 from dataclasses import dataclass
 
+import msgspec
+
 from isocenter.dimse.commands import Command
 from isocenter.dimse.negotiation import PresentationContext
 from isocenter.dimse.pdu import AssociateAccept, AssociateReject, AssociateRequest
@@ -45,16 +47,14 @@ class AssociationRejected:
     reject: AssociateReject
 
 
-@dataclass(frozen=True, slots=True)
-class CommandReceived:
+class CommandReceived(msgspec.Struct, frozen=True):
     """A command set is complete; if it has a data set, `DataReceived` follow."""
 
     context: PresentationContext
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
-class DataReceived:
+class DataReceived(msgspec.Struct, frozen=True):
     """A part of the data set; the view is valid only until more bytes are received."""
 
     fragment: memoryview | bytes

@@ -15,6 +15,8 @@ from enum import IntEnum
 from struct import Struct
 from typing import Any, TypeVar
 
+import msgspec
+
 from isocenter.dimse.items import decode_uid, encode_item, iter_items
 from isocenter.dimse.protocol_error import (
     AbortReason,
@@ -44,6 +46,7 @@ __all__ = [
     "ProposedContext",
     "ReleaseReply",
     "ReleaseRequest",
+    "decode_data_transfer",
     "decode_pdu",
     "encode_pdu",
     "read_header",
@@ -83,6 +86,9 @@ class PDUType(IntEnum):
     RELEASE_RQ = 5
     RELEASE_RP = 6
     ABORT = 7
+
+
+_FIRST_TYPE, _LAST_TYPE = int(min(PDUType)), int(max(PDUType))
 
 
 class ContextResult(IntEnum):
@@ -149,8 +155,7 @@ class AssociateReject:
     reason: int
 
 
-@dataclass(frozen=True, slots=True)
-class PresentationDataValue:
+class PresentationDataValue(msgspec.Struct, frozen=True):
     """One fragment of a command or a data set (PS3.8 §9.3.5.1, Annex E.2).
 
     ``fragment`` is a view into the receive buffer and is valid only until more bytes are received.
@@ -162,8 +167,7 @@ class PresentationDataValue:
     fragment: memoryview | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DataTransfer:
+class DataTransfer(msgspec.Struct, frozen=True):
     """P-DATA-TF PDU (PS3.8 §9.3.5)."""
 
     values: tuple[PresentationDataValue, ...]
@@ -220,7 +224,7 @@ def read_header(data: memoryview) -> tuple[int, int] | None:
     """
     if not data:
         return None
-    if not PDUType.ASSOCIATE_RQ <= data[0] <= PDUType.ABORT:
+    if not _FIRST_TYPE <= data[0] <= _LAST_TYPE:
         raise ProtocolViolationError(
             f"there is no PDU of type {data[0]:02X}H", reason=AbortReason.UNRECOGNIZED_PDU
         )
@@ -357,7 +361,8 @@ def _unpack_fixed(layout: Struct, body: memoryview) -> tuple[int, ...]:
     return layout.unpack(body)
 
 
-def _decode_data_transfer(body: memoryview) -> DataTransfer:
+def decode_data_transfer(body: memoryview) -> DataTransfer:
+    """Read what follows the header of a P-DATA-TF PDU (see `decode_pdu`)."""
     values: list[PresentationDataValue] = []
     position, end = 0, len(body)
     while position < end:
@@ -383,7 +388,7 @@ _DECODERS: dict[int, Callable[[memoryview], PDU]] = {
     PDUType.ASSOCIATE_RQ: _decode_associate_request,
     PDUType.ASSOCIATE_AC: _decode_associate_accept,
     PDUType.ASSOCIATE_RJ: _decode_associate_reject,
-    PDUType.P_DATA_TF: _decode_data_transfer,
+    PDUType.P_DATA_TF: decode_data_transfer,
     PDUType.RELEASE_RQ: _decode_release_request,
     PDUType.RELEASE_RP: _decode_release_reply,
     PDUType.ABORT: _decode_abort,

@@ -17,6 +17,7 @@ __all__ = ["MAXIMUM_ASSOCIATION_LENGTH", "ReceiveBuffer"]
 MAXIMUM_ASSOCIATION_LENGTH = 0x40000
 """Longest PDU that is not P-DATA-TF, in bytes: 128 contexts with 60 transfer syntaxes each fit."""
 
+_DATA = int(PDUType.P_DATA_TF)
 _INITIAL_CAPACITY = 0x4000
 # Room for the longest PDU and for a read of 128 KiB behind it.
 _MAXIMUM_CAPACITY = MAXIMUM_ASSOCIATION_LENGTH + HEADER_LENGTH + 0x20000
@@ -88,16 +89,17 @@ class ReceiveBuffer:
             If the type is unknown or the announced length is over the limit; this is known from the
             header, before the PDU is complete.
         """
-        available = self._view[self._start : self._end]
-        header = read_header(available)
+        start = self._start
+        header = read_header(self._view[start : min(start + HEADER_LENGTH, self._end)])
         if header is None:
             return None
         pdu_type, length = header
-        is_data = pdu_type == PDUType.P_DATA_TF
+        is_data = pdu_type == _DATA
         if length > (self._maximum_length if is_data else MAXIMUM_ASSOCIATION_LENGTH):
             raise ProtocolViolationError(f"a PDU of {length} bytes is over the limit")
-        end = HEADER_LENGTH + length
-        if len(available) < end:
+        start += HEADER_LENGTH
+        end = start + length
+        if self._end < end:
             return None
-        self._start += end
-        return pdu_type, available[HEADER_LENGTH:end]
+        self._start = end
+        return pdu_type, self._view[start:end]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from isocenter.errors import DatabaseUnavailableError, FullStorageError
-from isocenter.index.port import Database
+from isocenter.index.port import Database, Transaction
 from isocenter.index.records import NO_RULES, NewInstance, Rules, StoreResult
 from isocenter.index.writing import store_instances
 
@@ -18,9 +18,13 @@ _log = logging.getLogger(__name__)
 _LARGEST_GROUP = 64
 
 
+AwaitBlobs = Callable[[], bool]
+
+
 @dataclass(slots=True, eq=False)
 class _Waiting:
     instance: NewInstance
+    await_blobs: AwaitBlobs
     # None until the instance was in a transaction.
     result: StoreResult | Exception | None = None
 
@@ -31,6 +35,10 @@ class GroupCommit:
     A worker thread adds its instance to the queue and then waits for the lock. The one that gets it
     commits everything that is queued; the others find their own instance done. No thread hands
     over to another, so a lone instance pays nothing for the grouping.
+
+    The blobs of the instances may still be on their way to the disk while the rows are written;
+    they are waited for before the commit, so that nobody ever sees an instance that a power failure
+    would take away.
 
     Parameters
     ----------
@@ -53,7 +61,7 @@ class GroupCommit:
         self._lock = threading.Lock()
 
     def store(self, instance: NewInstance) -> StoreResult:
-        """Write the rows of an instance; they are durable when this returns.
+        """Write the rows of an instance whose blobs are durable; they are too when this returns.
 
         Raises
         ------
@@ -66,15 +74,24 @@ class GroupCommit:
             raise result
         return result
 
-    def store_many(self, instances: Sequence[NewInstance]) -> list[StoreResult | Exception]:
-        """Write the rows of some instances; they are durable when this returns.
+    def store_many(
+        self, instances: Sequence[NewInstance], await_blobs: AwaitBlobs = lambda: False
+    ) -> list[StoreResult | Exception]:
+        """Write the rows of some instances; a power failure does not lose them when this returns.
+
+        Parameters
+        ----------
+        await_blobs
+            Waits until the blobs of these instances are durable, or raises why they are not. Tells
+            whether the rows can be written again after a crash, so that they need no sync of their
+            own (Decision 0010). May be called several times.
 
         Returns
         -------
         list of StoreResult or Exception
             One for each instance, in their order: what became of it, or why it was not stored.
         """
-        mine = [_Waiting(instance) for instance in instances]
+        mine = [_Waiting(instance, await_blobs) for instance in instances]
         self._queue.extend(mine)
         for waiting in mine:
             while waiting.result is None:
@@ -96,7 +113,17 @@ class GroupCommit:
 
     def _commit(self, group: list[_Waiting]) -> None:
         instances = [waiting.instance for waiting in group]
-        results = self._database.write(lambda tx: store_instances(tx, instances, self._rules))
+        if not self._database.is_exclusive:
+            # Other servers must not wait for our disk.
+            _await_blobs(group)
+
+        def change(tx: Transaction) -> tuple[list[StoreResult], bool]:
+            results = store_instances(tx, instances, self._rules)
+            return results, _await_blobs(group)
+
+        results, can_be_redone = self._database.write(change, can_be_redone=True)
+        if not can_be_redone:
+            self._database.sync()
         for waiting, result in zip(group, results, strict=True):
             waiting.result = _refuse(waiting.instance) if result.is_full else result
         self._follow_up(results)
@@ -125,3 +152,10 @@ def _refuse(instance: NewInstance) -> FullStorageError:
     return FullStorageError(
         "the limits of storage leave no room for the instance", public_ids=instance.public_ids
     )
+
+
+def _await_blobs(group: list[_Waiting]) -> bool:
+    """Wait until all blobs are durable; tell whether all rows can be written again."""
+    # Each one has to be waited for, also behind one whose rows cannot.
+    answers = [waiting.await_blobs() for waiting in group]
+    return all(answers)

@@ -106,10 +106,16 @@ class Database(Protocol):
         """
         ...
 
-    def write(self, change: Callable[[Transaction], T]) -> T:
+    def write(self, change: Callable[[Transaction], T], *, can_be_redone: bool = False) -> T:
         """Run a change in one transaction; it is durable when this returns.
 
         The change may be run again if the database asks for it, so it must have no other effect.
+
+        Parameters
+        ----------
+        can_be_redone
+            It need not be durable before the next `write` or `sync`, because it can be written
+            again. What is durable is always a beginning of the sequence of transactions.
 
         Raises
         ------
@@ -119,6 +125,16 @@ class Database(Protocol):
             If the disk is full.
         SerializationFailureError
             If other servers' transactions collided too often.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Make everything durable that was written before.
+
+        Raises
+        ------
+        DatabaseUnavailableError
+            If the disk fails.
         """
         ...
 

@@ -215,7 +215,12 @@ class PostgreSQLDatabase:
         """Not for a database behind a socket; the same as `read`."""
         return self.read(query)
 
-    def write(self, change: Callable[[Transaction], T]) -> T:
+    def write(
+        self,
+        change: Callable[[Transaction], T],
+        *,
+        can_be_redone: bool = False,  # noqa: ARG002 - other servers may see it, so it is durable
+    ) -> T:
         """Run a change in one transaction, again if other servers' transactions collided."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -231,6 +236,9 @@ class PostgreSQLDatabase:
             except (psycopg.Error, PoolTimeout) as error:
                 raise _translated(error) from error
         raise SerializationFailureError
+
+    def sync(self) -> None:
+        """Nothing is left to do: every transaction was durable when `write` returned."""
 
     def maintain(self) -> None:
         """Nothing is due: PostgreSQL keeps itself."""

@@ -41,7 +41,12 @@ class ReadOnlyDatabase:
         """Run a query that may be long (see `Database.read_briefly`)."""
         return self._database.read_briefly(query)
 
-    def write(self, change: Callable[[Transaction], T]) -> T:  # noqa: ARG002 - never run
+    def write(
+        self,
+        change: Callable[[Transaction], T],  # noqa: ARG002 - never run
+        *,
+        can_be_redone: bool = False,  # noqa: ARG002 - never run
+    ) -> T:
         """Refuse.
 
         Raises
@@ -50,6 +55,9 @@ class ReadOnlyDatabase:
             Always.
         """
         raise ReadOnlyError
+
+    def sync(self) -> None:
+        """Nothing has to be made durable where nothing changes."""
 
     def maintain(self) -> None:
         """Nothing is due where nothing changes."""

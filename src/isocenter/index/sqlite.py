@@ -149,8 +149,8 @@ class SQLiteDatabase:
     path
         The database file; created if absent.
     is_durable
-        Sync the log at each commit. Without it a power failure may lose the last transactions
-        (never the consistency of the file).
+        Sync the log at each commit, unless it can be redone. Without it a power failure may lose
+        the last transactions (never the consistency of the file).
 
     Raises
     ------
@@ -196,7 +196,7 @@ class SQLiteDatabase:
         connection = apsw.Connection(str(self._path), statementcachesize=_STATEMENT_CACHE)
         connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
         connection.pragma("journal_mode", "wal")
-        # The log is synced by `_transact`, which does it more cheaply than SQLite would.
+        # The log is synced by `_sync_log`, which does it more cheaply than SQLite would.
         connection.pragma("synchronous", "NORMAL")
         connection.pragma("foreign_keys", value=True)
         connection.pragma("cache_size", -cache_kib)
@@ -264,19 +264,31 @@ class SQLiteDatabase:
         finally:
             self._inline.set_progress_handler(None)
 
-    def write(self, change: Callable[[Transaction], T]) -> T:
-        """Run a change in one transaction; it is durable when this returns."""
+    def write(self, change: Callable[[Transaction], T], *, can_be_redone: bool = False) -> T:
+        """Run a change in one transaction; it is durable when this returns (see `Database`)."""
         with self._write_lock:
-            if self._is_broken:
-                message = "the disk failed to store the index; restart when it is mended"
-                raise DatabaseUnavailableError(message)
+            self._check_disk()
             try:
                 result = self._transact(change)
             except apsw.Error as error:
                 raise _translated(error) from error
+            if self._is_sync_due and not can_be_redone:
+                self._sync_log()
         if self._log_pages >= _LONGEST_LOG_PAGES:
             self._maintain_quietly()
         return result
+
+    def sync(self) -> None:
+        """Make all transactions durable that were committed before."""
+        with self._write_lock:
+            self._check_disk()
+            if self._is_sync_due:
+                self._sync_log()
+
+    def _check_disk(self) -> None:
+        if self._is_broken:
+            message = "the disk failed to store the index; restart when it is mended"
+            raise DatabaseUnavailableError(message)
 
     def _maintain_quietly(self) -> None:
         """Do the housekeeping; its failure must not pass for one of a transaction that is done."""
@@ -297,8 +309,6 @@ class SQLiteDatabase:
                 self._writer.execute("ROLLBACK")
             raise
         self.generation += 1
-        if self._is_sync_due:
-            self._sync_log()
         return result
 
     def _sync_log(self) -> None:

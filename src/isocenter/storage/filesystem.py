@@ -15,10 +15,11 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from isocenter.clock import now
 from isocenter.errors import (
@@ -41,10 +42,12 @@ from isocenter.storage.temporary import (
 
 __all__ = ["FileBlobReader", "FileBlobWriter", "FileSystemStorage"]
 
+T = TypeVar("T")
+
 _TEMPORARY = "tmp"
 
 # Another process may remove a new folder before anything is in it; more often than that is a fault.
-_RENAME_ATTEMPTS = 10
+_FOLDER_ATTEMPTS = 10
 
 _COPY_BYTES = 1 << 20
 # Files kept open for reading: their pages count as memory of the process.
@@ -159,6 +162,11 @@ class FileSystemStorage:
             self._make_root()
 
     @property
+    def keeps_memos(self) -> bool:
+        """Without a journal they are not kept (see `Storage.keeps_memos`)."""
+        return False
+
+    @property
     def spool_folder(self) -> Path:
         """The temporary folder: `adopt` renames files from here."""
         return Path(self._temporary)
@@ -169,10 +177,48 @@ class FileSystemStorage:
             writer.write(content)
             writer.commit()
 
-    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+    def write_many(
+        self,
+        blobs: Sequence[tuple[str, Buffer]],
+        memos: Sequence[bytes] = (),  # noqa: ARG002 - they are for journals
+    ) -> Callable[[], None] | None:
         """Store some blobs (see `Storage.write_many`)."""
         for name, content in blobs:
             self.write(name, content)
+        return None
+
+    def write_in_place(self, attachment_uuid: str, content: Buffer) -> None:
+        """Store a blob without a temporary name and without a sync.
+
+        Cheaper than `write`, for callers who know a name that nobody reads yet, and who write the
+        blob again after a crash, since half of it may be left then.
+
+        Raises
+        ------
+        FullStorageError, StorageUnavailableError
+            If that fails; nothing stays behind.
+        """
+        check_uuid(attachment_uuid)
+        folder = _folder_of(attachment_uuid)
+
+        def create() -> TemporaryFile:
+            return TemporaryFile(f"{self._root}/{folder}", attachment_uuid)
+
+        with storage_errors():
+            try:
+                file = create()
+            except FileNotFoundError:
+                file = self._with_new_folder(folder, create)
+            except FileExistsError:
+                # Whoever reads it must see the old or the new one.
+                self.write(attachment_uuid, content)
+                return
+            try:
+                file.write(content)
+                file.close()
+            except BaseException:
+                file.discard()
+                raise
 
     def open_writer(self, attachment_uuid: str) -> FileBlobWriter:
         """Open a blob for writing in pieces (see `Storage.open_writer`)."""
@@ -273,6 +319,13 @@ class FileSystemStorage:
                         count += 1
         return count
 
+    def list_memos(self) -> list[tuple[str, bytes]]:
+        """Nothing: there is no journal (see `Storage.list_memos`)."""
+        return []
+
+    def forget_memos(self) -> None:
+        """Nothing is to be forgotten (see `Storage.forget_memos`)."""
+
     def check_writable(self) -> None:
         """Make sure that a blob could be stored now (see `Storage.check_writable`)."""
         file = self.open_temporary()
@@ -341,23 +394,20 @@ class FileSystemStorage:
             if not os.path.lexists(source):
                 raise
             # The folder never was, or it was removed with its last blob.
-            self._rename_into_new_folder(source, target, folder)
+            self._with_new_folder(folder, partial(os.rename, source, target))
         if self._is_synced:
             self._sync_entry(folder, target)
 
-    def _rename_into_new_folder(self, source: str, target: str, folder: str) -> None:
+    def _with_new_folder(self, folder: str, action: Callable[[], T]) -> T:
+        """Make the folder of a blob and do something in it."""
         with self._folders_lock:
             self._durable_folders.difference_update((folder, folder[:2]))
-            for attempt in range(1, _RENAME_ATTEMPTS + 1):
-                try:
+            for _ in range(_FOLDER_ATTEMPTS - 1):
+                with suppress(FileNotFoundError):
                     _make_folder(f"{self._root}/{folder[:2]}")
                     _make_folder(f"{self._root}/{folder}")
-                    os.rename(source, target)
-                except FileNotFoundError:
-                    if attempt == _RENAME_ATTEMPTS:
-                        raise
-                else:
-                    return
+                    return action()
+            return action()
 
     def _sync_entry(self, folder: str, target: str) -> None:
         try:

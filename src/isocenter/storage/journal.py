@@ -1,178 +1,42 @@
-"""A journal that makes small blobs durable with one sync of one file.
+"""A journal that makes small blobs, and the rows that belong to them, durable with one write.
 
 Syncing a new file costs the file system a transaction of its own, and there are about a thousand of
 those a second, whatever the number of threads. Overwriting a file that has its full length needs
-none. So a blob is first written into the journal and synced there, together with all others that
-arrive at the same time; its own file is written without a sync. When a segment of the journal is
-full, one sync of the whole file system makes the files of its blobs durable, and the segment is
-free again. After a power failure the blobs that are still in the journal are written anew.
+none. So a blob is first written into the journal, together with all others that arrive at the same
+time; its own file is written later and without a sync. When a segment of the journal is full, one
+sync of the whole file system makes the files of its blobs durable, and the segment is free again.
+After a power failure the blobs that are still in the journal are written anew.
 
-Layout of a segment, in blocks of 4096 bytes: block 0 is the header of the segment; a record begins
-at a block and is a header followed by the content. All numbers are little-endian.
-
-=========  =====================================================================
-bytes      header of a record
-=========  =====================================================================
-0-7        magic
-8-15       generation; the record counts only if it is that of the segment. A random
-           number, so that no content of a blob can pass for a record
-16-23      length of the content
-24-39      UUID of the blob
-40-43      CRC-32 of the content
-44-47      CRC-32 of the 44 bytes before
-=========  =====================================================================
+A record may carry a memo: what the owner of the blob needs to write its rows again. Rows that were
+committed without a sync are made durable before the segment of their memos is freed.
 
 References
 ----------
-Decision 0008
+Decision 0008, Decision 0010
 """
 
 import ctypes
-import errno
 import fcntl
 import logging
-import mmap
 import os
-import struct
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
-from isal import isal_zlib
-
-from isocenter.errors import StorageUnavailableError
+from isocenter.errors import ServerError, StorageUnavailableError
+from isocenter.storage.direct import BLOCK_BYTES
 from isocenter.storage.failures import storage_errors
-from isocenter.storage.port import Buffer
+from isocenter.storage.segment import Record, Segment, new_buffers
 from isocenter.storage.temporary import FILE_MODE, FOLDER_MODE, sync_path
 
-__all__ = ["Journal", "Segment", "sync_file_system"]
+__all__ = ["Journal", "sync_file_system"]
 
 _log = logging.getLogger(__name__)
 
-_BLOCK = 4096
-_RECORD = struct.Struct("<8sQQ16sII")
-_RECORD_MAGIC = b"ISOBLOB1"
-_SEGMENT = struct.Struct("<8sQI")
-_SEGMENT_MAGIC = b"ISOSEGM1"
 _SEGMENTS = 2
-_ZEROS = bytes(1 << 20)
 _MOST_SERVERS = 64
-
-
-class Segment:
-    """One file of the journal. The journal's lock guards ``end``, ``unsettled`` and ``is_free``."""
-
-    def __init__(self, path: Path, size_bytes: int) -> None:
-        self.path = path
-        self.size_bytes = size_bytes
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        # Where the next record begins.
-        self.end = _BLOCK
-        # Groups of records whose blobs do not all have files yet.
-        self.unsettled = 0
-        self.is_free = True
-        self._sync_lock = threading.Lock()
-        self._count_lock = threading.Lock()
-        self._written = 0
-        self._synced = 0
-        # Set for good by a failed sync: the system tells of lost pages only once.
-        self.is_broken = False
-        self.generation = self._read_generation()
-
-    def _read_generation(self) -> int:
-        header = os.pread(self.descriptor, _SEGMENT.size, 0)
-        if len(header) == _SEGMENT.size:
-            magic, generation, crc = _SEGMENT.unpack(header)
-            if magic == _SEGMENT_MAGIC and crc == isal_zlib.crc32(header[:16]):
-                return int(generation)
-        return 0
-
-    def prepare(self) -> None:
-        """Give the file its full length, so that overwriting it later changes no metadata."""
-        if os.fstat(self.descriptor).st_size == self.size_bytes:
-            return
-        os.ftruncate(self.descriptor, 0)
-        for start in range(0, self.size_bytes, len(_ZEROS)):
-            os.pwrite(self.descriptor, _ZEROS[: self.size_bytes - start], start)
-        os.fsync(self.descriptor)
-
-    def begin_generation(self) -> None:
-        """Make all records count no more, durably."""
-        self.generation = int.from_bytes(os.urandom(8), "little")
-        header = _SEGMENT_MAGIC + self.generation.to_bytes(8, "little")
-        header += isal_zlib.crc32(header).to_bytes(4, "little")
-        os.pwrite(self.descriptor, header, 0)
-        os.fdatasync(self.descriptor)
-        self.end = _BLOCK
-
-    def write(self, offset: int, name: bytes, content: Buffer) -> None:
-        """Write a record at its place; it is durable after `sync`."""
-        head = _RECORD.pack(
-            _RECORD_MAGIC, self.generation, len(content), name, isal_zlib.crc32(content), 0
-        )[:-4]
-        head += isal_zlib.crc32(head).to_bytes(4, "little")
-        parts: list[Buffer] = [head, content]
-        written = os.pwritev(self.descriptor, parts, offset)
-        body = memoryview(content)
-        while written < len(head) + len(body):
-            rest = body[written - len(head) :]
-            written += os.pwrite(self.descriptor, rest, offset + written)
-
-    def sync(self) -> None:
-        """Make all records durable whose `write` has returned; threads share the wait."""
-        with self._count_lock:
-            self._written += 1
-            mine = self._written
-        with self._sync_lock:
-            if self._synced < mine:
-                if self.is_broken:
-                    raise OSError(errno.EIO, os.strerror(errno.EIO))
-                newest = self._written
-                try:
-                    os.fdatasync(self.descriptor)
-                except OSError:
-                    self.is_broken = True
-                    raise
-                self._synced = newest
-
-    def erase(self, offset: int) -> None:
-        """Take back a record; durable after `sync`."""
-        os.pwrite(self.descriptor, bytes(_RECORD.size), offset)
-
-    def iter_records(self) -> Iterator[tuple[str, memoryview]]:
-        """Iterate over the records that count; the views end with the iteration."""
-        # The file may be of another size than the option asks for now.
-        size = os.fstat(self.descriptor).st_size
-        if size <= _BLOCK:
-            return
-        with (
-            mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ) as content,
-            memoryview(content) as view,
-        ):
-            for offset in range(_BLOCK, size - _RECORD.size, _BLOCK):
-                # A record may follow a gap: its writer may have been faster than another's.
-                record = self._parse(view, offset)
-                if record is not None:
-                    name, body = record
-                    with body:
-                        yield name, body
-
-    def _parse(self, view: memoryview, offset: int) -> tuple[str, memoryview] | None:
-        head = bytes(view[offset : offset + _RECORD.size])
-        magic, generation, length, name, crc, head_crc = _RECORD.unpack(head)
-        if magic != _RECORD_MAGIC or generation != self.generation:
-            return None
-        start = offset + _RECORD.size
-        if head_crc != isal_zlib.crc32(head[:-4]) or length > len(view) - start:
-            return None
-        body = view[start : start + length]
-        if isal_zlib.crc32(body) != crc:
-            body.release()
-            return None
-        return str(uuid.UUID(bytes=name)), body
 
 
 class Journal:
@@ -183,9 +47,14 @@ class Journal:
     folder
         Where the journals of all servers of a storage folder lie; each takes one of its own.
     size_bytes
-        Room for the content of blobs.
+        Room for the content of blobs; with 0 nothing can be appended, only what was left is
+        replayed.
     sync_files
         Makes every file that was written before durable.
+    sync_rows
+        Makes every row durable that was committed before.
+    write_files
+        Writes the files that still wait; called when a segment is full.
 
     Raises
     ------
@@ -193,66 +62,107 @@ class Journal:
         If the journal cannot be made or is not readable.
     """
 
-    def __init__(self, folder: Path, size_bytes: int, sync_files: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        size_bytes: int,
+        sync_files: Callable[[], None],
+        *,
+        sync_rows: Callable[[], None] = lambda: None,
+        write_files: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sync_files = sync_files
+        self._sync_rows = sync_rows
+        self._write_files = write_files
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._is_closing = False
+        # Until what was found is replayed, nothing may be appended.
+        self._is_open = False
         # A sync of the files has failed, so only the journal is known to hold them.
         self._is_broken = False
         self._retiring: threading.Thread | None = None
         # Where the blobs lie whose records count.
         self._places: dict[str, tuple[Segment, int]] = {}
-        size = size_bytes // _SEGMENTS // _BLOCK * _BLOCK
+        self._buffers = new_buffers()
+        size = max(size_bytes // _SEGMENTS // BLOCK_BYTES, 1) * BLOCK_BYTES
         with storage_errors():
             self._folder, self._lock_descriptor = _take_folder(folder)
-            self._segments = _open_segments(self._folder, size)
+            self._segments = self._open_segments(self._folder, size)
+            self._abandoned = [
+                (self._open_segments(folder, size), descriptor)
+                for folder, descriptor in _take_abandoned(self._folder)
+            ]
+        self._ordinal = 0
         self._active = self._segments[0]
         self._active.is_free = False
 
-    def replay(self, restore: Callable[[str, memoryview], None]) -> None:
-        """Hand over every blob whose file may not be durable; call it once, before `append`.
+    def _open_segments(self, folder: Path, size_bytes: int) -> list[Segment]:
+        paths = [folder / f"segment-{number}" for number in range(_SEGMENTS)]
+        return [Segment(path, size_bytes, self._buffers) for path in paths]
+
+    def replay(self, restore: Callable[[str, memoryview], None]) -> list[tuple[str, bytes]]:
+        """Hand over every blob whose file may not be durable; call it once, then `begin`.
 
         Parameters
         ----------
         restore
             Writes the file of a blob unless it is there and whole.
+
+        Returns
+        -------
+        list of tuple
+            Name and memo of the blobs that have a memo, in the order of `append`.
+        """
+        memos = []
+        with storage_errors():
+            for segments in (*(segments for segments, _ in self._abandoned), self._segments):
+                for segment in sorted(segments, key=lambda segment: segment.ordinal):
+                    for name, memo, content in segment.iter_records():
+                        restore(name, content)
+                        if memo:
+                            memos.append((name, memo))
+            self._sync_files()
+        return memos
+
+    def begin(self) -> None:
+        """Forget what was replayed; from now on blobs can be appended.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the journal cannot be written.
         """
         with storage_errors():
-            for folder, descriptor in _take_abandoned(self._folder):
-                segments = _open_segments(folder, self._segments[0].size_bytes)
-                self._replay(segments, restore)
+            for segments, descriptor in self._abandoned:
                 for segment in segments:
-                    os.close(segment.descriptor)
+                    segment.begin_generation(0)
+                    segment.close()
                 os.close(descriptor)
-            self._replay(self._segments, restore)
+            self._abandoned = []
             for segment in self._segments:
                 segment.prepare()
-                segment.begin_generation()
+                self._renew(segment)
             sync_path(str(self._folder))
+        self._is_open = True
 
-    def _replay(
-        self, segments: Sequence[Segment], restore: Callable[[str, memoryview], None]
-    ) -> None:
-        for segment in segments:
-            for name, content in segment.iter_records():
-                restore(name, content)
-        self._sync_files()
-        for segment in segments:
-            segment.begin_generation()
+    def _renew(self, segment: Segment) -> None:
+        self._ordinal += 1
+        segment.begin_generation(self._ordinal)
 
-    def append(self, blobs: Sequence[tuple[str, Buffer]]) -> Segment | None:
+    def append(self, records: Sequence[Record], *, has_rows: bool = False) -> Segment | None:
         """Make some blobs durable, together.
 
         Parameters
         ----------
-        blobs
-            Pairs of name and content.
+        has_rows
+            Whether rows follow, which the memos can be used to write again.
 
         Returns
         -------
         Segment or None
-            To be given to `settle` once all of them have their files; ``None`` if there is no room
+            To be given to `settle` once all of them have their files, and once more, if
+            ``has_rows``, when the rows are committed or will never be; ``None`` if there is no room
             for all of them now.
 
         Raises
@@ -260,78 +170,82 @@ class Journal:
         FullStorageError, StorageUnavailableError
             If the journal cannot be written.
         """
-        sizes = [-(-(_RECORD.size + len(content)) // _BLOCK) * _BLOCK for _, content in blobs]
+        sizes = [record.size_bytes for record in records]
+        uses = 1 + has_rows
         with self._lock:
             segment = self._choose_segment(sum(sizes))
             if segment is None:
                 return None
             offsets = list(accumulate(sizes, initial=segment.end))
             segment.end = offsets.pop()
-            segment.unsettled += 1
+            segment.unsettled += uses
         try:
             with storage_errors():
-                for (name, content), offset in zip(blobs, offsets, strict=True):
-                    segment.write(offset, uuid.UUID(name).bytes, content)
-                segment.sync()
+                segment.write(offsets[0], records)
         except BaseException:
-            self.settle(segment)
+            self.settle(segment, uses)
             raise
         with self._lock:
-            for (name, _), offset in zip(blobs, offsets, strict=True):
-                self._places[name] = (segment, offset)
+            for record, offset in zip(records, offsets, strict=True):
+                self._places[record.name] = (segment, offset)
         return segment
 
     def _choose_segment(self, size: int) -> Segment | None:
         """Find a segment with room, beginning the next one if it is free. Needs the lock."""
-        if self._active.is_broken:
+        if not self._is_open or self._active.is_broken:
             return None
         if self._active.end + size <= self._active.size_bytes:
             return self._active
-        free = next((segment for segment in self._segments if segment.is_free), None)
-        if free is None or _BLOCK + size > free.size_bytes:
+        free = [segment for segment in self._segments if segment.is_free]
+        if not free or BLOCK_BYTES + size > free[0].size_bytes:
             return None
-        full, self._active = self._active, free
-        free.is_free = False
+        full, self._active = self._active, min(free, key=lambda segment: segment.ordinal)
+        self._active.is_free = False
         self._retiring = threading.Thread(target=self._retire, args=(full,), name="journal")
         self._retiring.start()
-        return free
+        return self._active
 
-    def settle(self, segment: Segment) -> None:
-        """Note that the blobs of one `append` have their files, or will never have them."""
+    def settle(self, segment: Segment, uses: int = 1) -> None:
+        """Note that the blobs of one `append` have their files or rows, or will never have them."""
         with self._changed:
-            segment.unsettled -= 1
+            segment.unsettled -= uses
             if not segment.unsettled:
                 self._changed.notify_all()
 
     def erase(self, attachment_uuid: str) -> None:
         """Forget a blob that is removed, lest a power failure bring it back."""
-        with storage_errors():
-            with self._lock:
-                place = self._places.pop(attachment_uuid, None)
-                if place is None:
-                    return
-                # Under the lock, because the place may belong to another blob a moment later.
+        with self._lock:
+            place = self._places.pop(attachment_uuid, None)
+            if place is None:
+                return
+            # Else the place might belong to another blob a moment later.
+            place[0].unsettled += 1
+        try:
+            with storage_errors():
                 place[0].erase(place[1])
-            place[0].sync()
+        finally:
+            self.settle(place[0])
 
     def _retire(self, segment: Segment) -> None:
-        """Free a full segment once the files of its blobs are durable."""
-        with self._changed:
-            while segment.unsettled and not self._is_closing:
-                self._changed.wait()
-            if self._is_closing:
-                return
+        """Free a full segment once the files and rows of its blobs are durable."""
         try:
+            self._write_files()
+            with self._changed:
+                while segment.unsettled and not self._is_closing:
+                    self._changed.wait()
+                if self._is_closing:
+                    return
             self._sync_files()
+            self._sync_rows()
             self._free(segment)
-        except OSError:
+        except (OSError, ServerError):
             # The segment stays as it is: its blobs are safe in it, and new ones go round it.
             self._is_broken = True
             _log.exception("the storage area cannot be synced; storing becomes slower")
 
     def _free(self, segment: Segment) -> None:
         # First on disk, then in memory: until then a removed blob must still be erased.
-        segment.begin_generation()
+        self._renew(segment)
         with self._lock:
             places = self._places.items()
             self._places = {name: place for name, place in places if place[0] is not segment}
@@ -343,8 +257,8 @@ class Journal:
         Parameters
         ----------
         is_complete
-            Whether every blob has its file. If not, or if the files cannot be made durable, the
-            journal stays as it is and the next start replays it.
+            Whether every blob has its file. If not, or if the files cannot be made durable, or if
+            the journal was not begun, it stays as it is and the next start replays it.
         """
         with self._changed:
             self._is_closing = True
@@ -353,19 +267,21 @@ class Journal:
             self._retiring.join()
         try:
             self._sync_files()
-            is_safe = is_complete and not self._is_broken
+            self._sync_rows()
+            is_safe = is_complete and self._is_open and not self._is_broken
             for segment in self._segments if is_safe else ():
-                segment.begin_generation()
-        except OSError:
+                self._renew(segment)
+        except (OSError, ServerError):
             _log.exception("the storage area cannot be synced; the next start will do it")
         finally:
-            for segment in self._segments:
-                os.close(segment.descriptor)
-            os.close(self._lock_descriptor)
+            self._release()
 
-
-def _open_segments(folder: Path, size_bytes: int) -> list[Segment]:
-    return [Segment(folder / f"segment-{number}", size_bytes) for number in range(_SEGMENTS)]
+    def _release(self) -> None:
+        for segments, descriptor in (*self._abandoned, (self._segments, self._lock_descriptor)):
+            for segment in segments:
+                segment.close()
+            os.close(descriptor)
+        self._buffers.close()
 
 
 def _take_folder(parent: Path) -> tuple[Path, int]:

@@ -1,57 +1,50 @@
-"""The storage folder with a journal in front: blobs are durable sooner."""
+"""The storage folder with a journal in front: blobs are durable sooner, and so are their rows."""
 
-import logging
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from isal import isal_zlib
 
-from isocenter.errors import MissingFileError, ServerError
+from isocenter.errors import MissingFileError
+from isocenter.storage.backlog import Backlog
 from isocenter.storage.filesystem import FileBlobReader, FileSystemStorage
-from isocenter.storage.journal import Journal, Segment, sync_file_system
+from isocenter.storage.journal import Journal, sync_file_system
 from isocenter.storage.mapped import MappedFile
 from isocenter.storage.names import check_uuid
 from isocenter.storage.port import Buffer, check_range
+from isocenter.storage.segment import LARGEST_CONTENT, LARGEST_MEMO, Record
+from isocenter.storage.temporary import TemporaryFile
 
-__all__ = ["JournaledStorage", "finish_journal"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["JournaledStorage"]
 
 _FOLDER = "journal"
-# Larger blobs would gain nothing: writing their bytes twice costs more than a sync of their own.
-_LARGEST_BLOB = 128 * 1024
 # What may be appended at once, lest it fill the journal.
 _LARGEST_SHARE = 16
-_FILING_THREADS = 2
 _MOST_UNFILED_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class _Unfiled:
-    """A blob that is durable in the journal and whose file is being written."""
-
-    content: bytes
-    filing: "Future[None]"
 
 
 class JournaledStorage(FileSystemStorage):
     """Keeps blobs in a folder, small ones made durable by a journal. Thread-safe.
 
-    `write` returns when the journal is durable; the file of the blob follows at once, written by a
-    thread of our own. Until then the blob is read from memory.
+    `write` returns when the journal is durable; the file of the blob follows in a quiet moment,
+    written by a thread of our own. Until then the blob is read from memory.
+
+    What an earlier server left in the journal has its files when this is made. Its memos are kept
+    until `forget_memos`, and until then the journal takes nothing new.
 
     Parameters
     ----------
     root
         The folder; made if missing.
     journal_bytes
-        Room of the journal.
+        Room of the journal; 0 if there is to be none any more, but one was left.
+    sync
+        See `FileSystemStorage`.
     is_shared
         Whether other processes read the folder, and must find the file when `write` returns.
+    sync_rows
+        Makes all rows durable that were committed before. Without it no memos are kept.
 
     Raises
     ------
@@ -60,155 +53,155 @@ class JournaledStorage(FileSystemStorage):
 
     References
     ----------
-    Decision 0008
+    Decision 0008, Decision 0010
     """
 
-    def __init__(self, root: Path, *, journal_bytes: int, is_shared: bool = False) -> None:
-        super().__init__(root, sync=True)
+    def __init__(
+        self,
+        root: Path,
+        *,
+        journal_bytes: int,
+        sync: bool = True,
+        is_shared: bool = False,
+        sync_rows: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(root, sync=sync)
         self._unsynced = FileSystemStorage(root, sync=False)
         self._largest = journal_bytes // _LARGEST_SHARE
-        self._most_unfiled = 0 if is_shared else _MOST_UNFILED_BYTES
-        self._filing = ThreadPoolExecutor(_FILING_THREADS, thread_name_prefix="filing")
-        self._lock = threading.Lock()
-        # The lock guards both; reading one entry of the dictionary needs no lock.
-        self._unfiled: dict[str, _Unfiled] = {}
-        self._unfiled_bytes = 0
-        self._journal = Journal(root / _FOLDER, journal_bytes, partial(sync_file_system, root))
-        self._journal.replay(self._restore)
+        self._has_memos = sync_rows is not None and not is_shared
+        self._backlog = Backlog(
+            self._unsynced.write_in_place, most_bytes=0 if is_shared else _MOST_UNFILED_BYTES
+        )
+        self._journal = Journal(
+            root / _FOLDER,
+            journal_bytes,
+            partial(sync_file_system, root),
+            sync_rows=sync_rows or (lambda: None),
+            write_files=self._backlog.finish_all,
+        )
+        self._memos = self._journal.replay(self._restore)
+        if not self._memos:
+            self._journal.begin()
+
+    @property
+    def keeps_memos(self) -> bool:
+        """Whether rows may be written again from here (see `Storage.keeps_memos`)."""
+        return self._has_memos
+
+    @staticmethod
+    def is_in(root: Path) -> bool:
+        """Tell whether a folder has a journal, which has to be replayed."""
+        return (root / _FOLDER).is_dir()
+
+    def list_memos(self) -> list[tuple[str, bytes]]:
+        """List what an earlier server left (see `Storage.list_memos`)."""
+        return list(self._memos)
+
+    def forget_memos(self) -> None:
+        """Empty what an earlier server left (see `Storage.forget_memos`)."""
+        if self._memos:
+            self._journal.begin()
+            self._memos = []
 
     def write(self, attachment_uuid: str, content: Buffer) -> None:
         """Store a blob as a whole (see `Storage.write`)."""
         self.write_many([(attachment_uuid, content)])
 
-    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+    def write_many(
+        self, blobs: Sequence[tuple[str, Buffer]], memos: Sequence[bytes] = ()
+    ) -> Callable[[], None] | None:
         """Store some blobs, made durable together (see `Storage.write_many`)."""
         for name, _ in blobs:
             check_uuid(name)
-            self._finish(name)
-        size = sum(len(content) for _, content in blobs)
-        is_small = size <= self._largest and all(
-            len(content) <= _LARGEST_BLOB for _, content in blobs
-        )
-        segment = self._journal.append(blobs) if is_small else None
+            self._backlog.finish(name)
+        has_rows = self._has_memos and bool(memos)
+        records = [
+            Record(name, content, memo if has_rows else b"")
+            for (name, content), memo in zip(blobs, memos or [b""] * len(blobs), strict=True)
+        ]
+        segment = None
+        if self._fits(records):
+            segment = self._journal.append(records, has_rows=has_rows)
         if segment is None:
             for name, content in blobs:
                 super().write(name, content)
-        elif not self._file_later(blobs, size, segment):
+            return None
+        settle = partial(self._journal.settle, segment)
+        kept = [(name, bytes(content)) for name, content in blobs]
+        if not self._backlog.add(kept, settle):
             try:
-                self._file(blobs)
-            finally:
-                self._journal.settle(segment)
+                for name, content in kept:
+                    self._unsynced.write_in_place(name, content)
+            except BaseException:
+                self._journal.settle(segment, 1 + has_rows)
+                raise
+            settle()
+        return settle if has_rows else None
 
-    def _file_later(self, blobs: Sequence[tuple[str, Buffer]], size: int, segment: Segment) -> bool:
-        """Leave the files to our own threads, unless too much waits for them already."""
-        with self._lock:
-            if self._unfiled_bytes + size > self._most_unfiled:
-                return False
-            self._unfiled_bytes += size
-            kept = [(name, bytes(content)) for name, content in blobs]
-            filing = self._filing.submit(self._file, kept)
-            for name, content in kept:
-                self._unfiled[name] = _Unfiled(content, filing)
-        filing.add_done_callback(partial(self._forget, kept, size, segment))
-        return True
+    def _fits(self, records: Sequence[Record]) -> bool:
+        return sum(record.size_bytes for record in records) <= self._largest and all(
+            len(record.content) <= LARGEST_CONTENT and len(record.memo) <= LARGEST_MEMO
+            for record in records
+        )
 
-    def _file(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
-        for name, content in blobs:
-            try:
-                self._unsynced.write(name, content)
-            except ServerError:
-                # No file without a sync, so no file without the journal: try the other way.
-                super().write(name, content)
+    def publish(self, file: TemporaryFile, attachment_uuid: str) -> None:
+        """Give a written file the name of its blob (see `FileSystemStorage.publish`)."""
+        self._backlog.finish(attachment_uuid)
+        super().publish(file, attachment_uuid)
 
-    def _forget(
-        self,
-        blobs: Sequence[tuple[str, bytes]],
-        size: int,
-        segment: Segment,
-        filing: "Future[None]",
-    ) -> None:
-        """Drop blobs from memory once they have their files.
-
-        Those that got none stay there and in the journal, which then cannot be freed: they are read
-        from memory, and written by the next start.
-        """
-        if filing.exception() is not None:
-            _log.error("a file cannot be written yet", exc_info=filing.exception())
-            return
-        with self._lock:
-            self._unfiled_bytes -= size
-            for name, content in blobs:
-                unfiled = self._unfiled.get(name)
-                if unfiled is not None and unfiled.content is content:
-                    del self._unfiled[name]
-        self._journal.settle(segment)
-
-    def _finish(self, attachment_uuid: str) -> None:
-        """Wait until a blob has its file, if it was stored a moment ago."""
-        unfiled = self._unfiled.get(attachment_uuid)
-        if unfiled is not None:
-            unfiled.filing.result()
-
-    def _finish_all(self) -> None:
-        """Wait until the files are written of all that was stored before."""
-        with self._lock:
-            filings = [unfiled.filing for unfiled in self._unfiled.values()]
-        wait(filings)
+    def adopt(self, attachment_uuid: str, path: Path) -> None:
+        """Take over a finished file (see `Storage.adopt`)."""
+        self._backlog.finish(attachment_uuid)
+        super().adopt(attachment_uuid, path)
 
     def read(self, attachment_uuid: str, start: int = 0, stop: int | None = None) -> bytes:
         """Read a range of a blob (see `Storage.read`)."""
-        unfiled = self._unfiled.get(attachment_uuid)
-        if unfiled is None:
+        content = self._backlog.lookup(attachment_uuid)
+        if content is None:
             return super().read(attachment_uuid, start, stop)
-        stop = len(unfiled.content) if stop is None else stop
-        check_range(start, stop, len(unfiled.content))
-        return unfiled.content[start:stop]
+        stop = len(content) if stop is None else stop
+        check_range(start, stop, len(content))
+        return content[start:stop]
 
     def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytes | bytearray | None:
         """Read a range if no disk has to be waited for (see `Storage.read_cached`)."""
-        unfiled = self._unfiled.get(attachment_uuid)
-        if unfiled is None:
+        content = self._backlog.lookup(attachment_uuid)
+        if content is None:
             return super().read_cached(attachment_uuid, start, stop)
-        is_inside = 0 <= start <= stop <= len(unfiled.content)
-        return unfiled.content[start:stop] if is_inside else None
+        return content[start:stop] if 0 <= start <= stop <= len(content) else None
 
     def open_cached(self, attachment_uuid: str, start: int, stop: int) -> MappedFile | None:
         """Open a blob that has its file (see `Storage.open_cached`)."""
-        if attachment_uuid in self._unfiled:
+        if self._backlog.lookup(attachment_uuid) is not None:
             return None
         return super().open_cached(attachment_uuid, start, stop)
 
     def open_reader(self, attachment_uuid: str) -> FileBlobReader:
         """Open a blob for reading in pieces (see `Storage.open_reader`)."""
-        self._finish(attachment_uuid)
+        self._backlog.finish(attachment_uuid)
         return super().open_reader(attachment_uuid)
 
     def size_bytes(self, attachment_uuid: str) -> int:
         """Tell the size of a blob (see `Storage.size_bytes`)."""
-        self._finish(attachment_uuid)
-        return super().size_bytes(attachment_uuid)
+        content = self._backlog.lookup(attachment_uuid)
+        return super().size_bytes(attachment_uuid) if content is None else len(content)
 
     def iter_uuids(self) -> Iterator[str]:
         """Iterate over the names of all blobs (see `Storage.iter_uuids`)."""
-        self._finish_all()
+        self._backlog.finish_all()
         return super().iter_uuids()
-
-    def remove_temporary(self, older_than_s: float) -> int:
-        """Remove what killed writers left (see `Storage.remove_temporary`)."""
-        self._finish_all()
-        return super().remove_temporary(older_than_s)
 
     def remove(self, attachment_uuid: str) -> None:
         """Remove a blob (see `Storage.remove`)."""
         check_uuid(attachment_uuid)
-        self._finish(attachment_uuid)
         self._journal.erase(attachment_uuid)
+        self._backlog.drop(attachment_uuid)
         super().remove(attachment_uuid)
 
     def close(self) -> None:
         """Make everything durable in its own file and leave an empty journal."""
-        self._filing.shutdown(wait=True)
-        self._journal.close(is_complete=not self._unfiled)
+        is_complete = self._backlog.close()
+        self._journal.close(is_complete=is_complete)
         super().close()
 
     def _restore(self, attachment_uuid: str, content: memoryview) -> None:
@@ -221,16 +214,4 @@ class JournaledStorage(FileSystemStorage):
             len(stored) == len(content) and isal_zlib.crc32(stored) == isal_zlib.crc32(content)
         )
         if not is_whole:
-            super().write(attachment_uuid, content)
-
-
-def finish_journal(root: Path) -> None:
-    """Write the files that a journal still holds, before a storage without one is opened.
-
-    Raises
-    ------
-    FullStorageError, StorageUnavailableError
-        If they cannot be written.
-    """
-    if (root / _FOLDER).is_dir():
-        JournaledStorage(root, journal_bytes=_LARGEST_SHARE * _LARGEST_BLOB).close()
+            self._unsynced.write(attachment_uuid, content)

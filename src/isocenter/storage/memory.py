@@ -1,6 +1,6 @@
 """Blobs in memory, for tests and for servers that keep nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -85,6 +85,11 @@ class MemoryStorage:
         self._blobs: dict[str, bytes] = {}
 
     @property
+    def keeps_memos(self) -> bool:
+        """No: nothing outlives the process (see `Storage.keeps_memos`)."""
+        return False
+
+    @property
     def spool_folder(self) -> None:
         """No folder: `adopt` always copies."""
         return
@@ -94,10 +99,22 @@ class MemoryStorage:
         check_uuid(attachment_uuid)
         self._blobs[attachment_uuid] = bytes(content)
 
-    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+    def write_many(
+        self,
+        blobs: Sequence[tuple[str, Buffer]],
+        memos: Sequence[bytes] = (),  # noqa: ARG002 - they are for journals
+    ) -> Callable[[], None] | None:
         """Store some blobs (see `Storage.write_many`)."""
         for name, content in blobs:
             self.write(name, content)
+        return None
+
+    def list_memos(self) -> list[tuple[str, bytes]]:
+        """Nothing outlives the process (see `Storage.list_memos`)."""
+        return []
+
+    def forget_memos(self) -> None:
+        """Nothing is to be forgotten (see `Storage.forget_memos`)."""
 
     def open_writer(self, attachment_uuid: str) -> MemoryBlobWriter:
         """Open a blob for writing in pieces (see `Storage.open_writer`)."""

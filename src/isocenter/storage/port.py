@@ -5,7 +5,7 @@ name each blob by a fresh random UUID and never change one, so a storage needs n
 readers nor versions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from mmap import mmap
 from pathlib import Path
@@ -86,6 +86,11 @@ class Storage(Protocol):
     """
 
     @property
+    def keeps_memos(self) -> bool:
+        """Whether `write_many` is quick and keeps memos, as a rule."""
+        ...
+
+    @property
     def spool_folder(self) -> Path | None:
         """Where to collect a file so that `adopt` need not copy it, if there is such a folder."""
         ...
@@ -102,13 +107,24 @@ class Storage(Protocol):
         """
         ...
 
-    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
-        """Store some small blobs as `write` does; they may share the wait for the disk.
+    def write_many(
+        self, blobs: Sequence[tuple[str, Buffer]], memos: Sequence[bytes] = ()
+    ) -> Callable[[], None] | None:
+        """Store some blobs as `write` does; they may share the wait for the disk.
 
         Parameters
         ----------
         blobs
             Pairs of name and content; the contents must not change any more.
+        memos
+            For each blob, what its rows can be written from again.
+
+        Returns
+        -------
+        callable or None
+            ``None`` if no memos are kept: the rows have to be durable by themselves. Else a
+            function to call when the rows are committed, even without a sync, or never will be: a
+            start after a crash gives the memos back, until the rows are known to be durable.
 
         Raises
         ------
@@ -218,6 +234,17 @@ class Storage(Protocol):
         int
             Number of removed files.
         """
+        ...
+
+    def list_memos(self) -> list[tuple[str, bytes]]:
+        """List name and memo of the blobs whose rows may not be durable, oldest first.
+
+        They were left by an earlier server, and remain until `forget_memos`.
+        """
+        ...
+
+    def forget_memos(self) -> None:
+        """Forget what `list_memos` lists, because all rows are durable."""
         ...
 
     def check_writable(self) -> None:

@@ -135,6 +135,27 @@ class SpooledContent:
                 if isinstance(view, mmap.mmap):
                     view.close()
 
+    def take(self) -> bytes | None:
+        """Give all of the content as one piece and close this, if it is small enough to stay.
+
+        Never blocks. ``None``, and nothing is changed, if some of it is or belongs on the disk.
+
+        Raises
+        ------
+        BadSequenceError
+            After `close` or `move_to`.
+        """
+        with self._use:
+            self._check_open()
+            if self._file is not None or self.size_bytes > self._threshold_bytes:
+                return None
+            self._is_closed = True
+            self._kept += self._pending
+            self._pending.clear()
+            content = self._join()
+            self._kept = []
+        return content
+
     def open_file(self) -> BinaryIO:
         """Open all of the content as a seekable file, which the caller closes before the content.
 

@@ -36,6 +36,8 @@ class TemporaryFile:
     ----------
     folder
         An existing folder.
+    name
+        Instead of the random name.
 
     Attributes
     ----------
@@ -45,8 +47,8 @@ class TemporaryFile:
 
     __slots__ = ("_descriptor", "path")
 
-    def __init__(self, folder: str) -> None:
-        self.path = f"{folder}/{os.urandom(16).hex()}"
+    def __init__(self, folder: str, name: str | None = None) -> None:
+        self.path = f"{folder}/{name or os.urandom(16).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(self.path, flags, FILE_MODE)
 

@@ -38,7 +38,7 @@ class FullStorage(MemoryStorage):
     def write(self, attachment_uuid: str, content: Buffer) -> None:
         raise FullStorageError
 
-    def write_many(self, blobs: Sequence[tuple[str, Buffer]]) -> None:
+    def write_many(self, blobs: Sequence[tuple[str, Buffer]], memos: Sequence[bytes] = ()) -> None:
         for name, content in blobs[: len(blobs) // 2]:
             super().write(name, content)
         raise FullStorageError
@@ -256,9 +256,9 @@ async def test_store_lost_answer_of_commit_never_takes_the_file_of_a_row(
 ) -> None:
     write = parts.database.write
 
-    def lose(change: Callable[[Transaction], Any]) -> None:
+    def lose(change: Callable[[Transaction], Any], **options: bool) -> None:
         if is_committed:
-            write(change)
+            write(change, **options)
         raise error
 
     monkeypatch.setattr(parts.database, "write", lose)

@@ -216,7 +216,7 @@ async def test_store_zip_bomb_raises_and_leaves_nothing(parts: Parts) -> None:
 
 async def test_store_zip_on_full_storage_raises_its_error(parts: Parts) -> None:
     class Full(MemoryStorage):
-        def write_many(self, blobs: object) -> None:
+        def write_many(self, blobs: object, memos: object = ()) -> None:
             raise FullStorageError
 
         def write(self, attachment_uuid: str, content: Buffer) -> None:

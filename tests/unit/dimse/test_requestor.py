@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
-from dataclasses import replace
 
+import msgspec
 import pytest
 from tests.support.scripted_peer import (
     DEADLINE_S,
@@ -222,7 +222,7 @@ async def test_requests_of_peer_during_get_are_served() -> None:
         await accept_association(peer)
         get = await peer.read_command()
         await peer.read_data_set()
-        store = replace(
+        store = msgspec.structs.replace(
             build_command(CommandField.C_STORE_RQ), affected_sop_class_uid=MR_IMAGE_STORAGE
         )
         await peer.send(encode_message(5, store, b"instance"))

@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 from tests.support.instances import build_new_instance
 
-from isocenter.errors import BackendError, DatabaseUnavailableError
+from isocenter.errors import BackendError, DatabaseUnavailableError, FullStorageError
 from isocenter.index import sqlite
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Transaction
@@ -32,14 +32,14 @@ class CountingDatabase(SQLiteDatabase):
         self.proceed = threading.Event()
         self.proceed.set()
 
-    def write(self, change: Callable[[Transaction], T]) -> T:
+    def write(self, change: Callable[[Transaction], T], *, can_be_redone: bool = False) -> T:
         self.writes += 1
         self.first_has_begun.set()
         assert self.proceed.wait(10)
         if self.refusals:
             self.refusals -= 1
             raise self.error
-        return super().write(change)
+        return super().write(change, can_be_redone=can_be_redone)
 
 
 @pytest.fixture
@@ -133,3 +133,52 @@ def test_store_many_unavailable_database_is_not_tried_again(database: CountingDa
 
     assert all(isinstance(result, DatabaseUnavailableError) for result in results)
     assert database.writes == 1
+
+
+def test_store_many_waits_for_the_blobs_before_anybody_can_see_the_rows(
+    database: CountingDatabase,
+) -> None:
+    counts = []
+
+    def await_blobs() -> bool:
+        counts.append(database.read(get_statistics).instances)
+        return True
+
+    results = GroupCommit(database).store_many([build_new_instance("p/t/r/i")], await_blobs)
+
+    assert (results, counts) == ([STORED], [0])
+    assert database.read(get_statistics).instances == 1
+
+
+@pytest.mark.parametrize("can_be_redone", [True, False])
+def test_store_many_syncs_unless_all_rows_can_be_redone(
+    database: CountingDatabase, monkeypatch: pytest.MonkeyPatch, can_be_redone: bool
+) -> None:
+    syncs = []
+    monkeypatch.setattr(database, "sync", lambda: syncs.append(True))
+
+    GroupCommit(database).store_many([build_new_instance("p/t/r/i")], lambda: can_be_redone)
+
+    assert bool(syncs) is not can_be_redone
+
+
+def test_store_many_blobs_that_are_not_written_leave_no_rows_and_harm_nobody_else(
+    database: CountingDatabase,
+) -> None:
+    def fail() -> bool:
+        raise FullStorageError
+
+    commit = GroupCommit(database)
+    database.proceed.clear()
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(commit.store, build_new_instance("p/t/r/first"))
+        assert database.first_has_begun.wait(10)
+        bad = threads.submit(commit.store_many, [build_new_instance("p/t/r/bad")], fail)
+        good = threads.submit(commit.store, build_new_instance("p/t/r/good"))
+        while len(commit._queue) < 2:
+            pass
+        database.proceed.set()
+        assert first.result() == good.result() == STORED
+        assert isinstance(bad.result()[0], FullStorageError)
+
+    assert database.read(get_statistics).instances == 2

@@ -14,6 +14,7 @@ from isocenter.errors import BackendError, DatabaseUnavailableError, FullStorage
 from isocenter.index import sqlite
 from isocenter.index.reading import get_statistics, list_public_ids
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.index.writing import store_instances
 
 LOG_BYTES = 1 << 20
 
@@ -71,6 +72,38 @@ def test_write_syncs_the_log_if_durable(
         database.write(lambda tx: list_public_ids(tx, Level.PATIENT))
 
         assert len(synced) == is_durable
+
+
+def test_write_that_can_be_redone_is_synced_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    with closing(SQLiteDatabase(tmp_path / "index")) as database:
+        synced.clear()
+        for number in range(3):
+            new = build_new_instance(f"p/t/r/i{number}")
+            database.write(lambda tx, new=new: store_instances(tx, [new]), can_be_redone=True)  # type: ignore[misc]
+        assert synced == []
+        # Even one that changes nothing: what it saw must stay.
+        database.write(lambda tx: list_public_ids(tx, Level.PATIENT))
+        assert len(synced) == 1
+        database.sync()
+        assert len(synced) == 1
+
+
+def test_sync_makes_what_can_be_redone_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    with closing(SQLiteDatabase(tmp_path / "index")) as database:
+        synced.clear()
+        new = build_new_instance("p/t/r/i")
+        database.write(lambda tx: store_instances(tx, [new]), can_be_redone=True)
+        database.sync()
+        database.sync()
+        assert len(synced) == 1
 
 
 def test_write_failing_sync_leaves_the_outcome_open(

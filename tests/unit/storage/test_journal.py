@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from isocenter.errors import StorageUnavailableError
 from isocenter.storage.journal import Journal, sync_file_system
+from isocenter.storage.segment import Record, Segment
 
 SIZE = 512 * 1024
 BLOCK = 4096
@@ -17,7 +18,12 @@ BLOCK = 4096
 def open_journal(folder: Path, sync: Callable[[], None] = lambda: None) -> Journal:
     journal = Journal(folder / "journal", SIZE, sync)
     journal.replay(lambda _, __: None)
+    journal.begin()
     return journal
+
+
+def append(journal: Journal, *blobs: tuple[str, bytes]) -> Segment | None:
+    return journal.append([Record(name, content) for name, content in blobs])
 
 
 def crash(journal: Journal) -> None:
@@ -29,6 +35,7 @@ def replayed(folder: Path) -> dict[str, bytes]:
     journal = Journal(folder / "journal", SIZE, lambda: None)
     found: dict[str, bytes] = {}
     journal.replay(lambda name, content: found.__setitem__(name, bytes(content)))
+    journal.begin()
     journal.close(is_complete=True)
     return found
 
@@ -41,21 +48,21 @@ def test_replay_after_crash_gives_every_blob(tmp_path: Path) -> None:
     blobs = {new_name(): bytes([n]) * n * 1000 for n in range(20)}
     journal = open_journal(tmp_path)
     for name, content in blobs.items():
-        assert journal.append([(name, content)]) is not None
+        assert append(journal, (name, content)) is not None
     crash(journal)
     assert replayed(tmp_path) == blobs
 
 
 def test_replay_after_clean_end_gives_nothing(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
-    journal.append([(new_name(), b"content")])
+    append(journal, (new_name(), b"content"))
     journal.close(is_complete=True)
     assert replayed(tmp_path) == {}
 
 
 def test_replay_of_replayed_journal_gives_nothing(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
-    journal.append([(new_name(), b"content")])
+    append(journal, (new_name(), b"content"))
     crash(journal)
     assert len(replayed(tmp_path)) == 1
     assert replayed(tmp_path) == {}
@@ -64,7 +71,7 @@ def test_replay_of_replayed_journal_gives_nothing(tmp_path: Path) -> None:
 def test_replay_skips_torn_record_but_not_those_behind_it(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     torn, whole = new_name(), new_name()
-    journal.append([(torn, b"t" * 10_000), (whole, b"w" * 10_000)])
+    append(journal, (torn, b"t" * 10_000), (whole, b"w" * 10_000))
     crash(journal)
     segment = tmp_path / "journal" / "0" / "segment-0"
     content = bytearray(segment.read_bytes())
@@ -75,16 +82,16 @@ def test_replay_skips_torn_record_but_not_those_behind_it(tmp_path: Path) -> Non
 
 def test_replay_skips_record_forged_inside_of_a_blob(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
-    journal.append([(new_name(), b"x" * 100)])
+    append(journal, (new_name(), b"x" * 100))
     crash(journal)
     own_record = (tmp_path / "journal" / "0" / "segment-0").read_bytes()[BLOCK : 2 * BLOCK]
     assert replayed(tmp_path) != {}
     # The same bytes, but of a generation that is over, at the beginning of a block.
-    head = struct.calcsize("<8sQQ16sII")
+    head = struct.calcsize("<8sQQ16sIII")
     forged = bytes(BLOCK - head) + own_record
     journal = open_journal(tmp_path)
     name = new_name()
-    journal.append([(name, forged)])
+    append(journal, (name, forged))
     crash(journal)
     assert replayed(tmp_path) == {name: forged}
 
@@ -92,7 +99,7 @@ def test_replay_skips_record_forged_inside_of_a_blob(tmp_path: Path) -> None:
 def test_replay_skips_erased_blob(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     erased, kept = new_name(), new_name()
-    journal.append([(erased, b"e"), (kept, b"k")])
+    append(journal, (erased, b"e"), (kept, b"k"))
     journal.erase(erased)
     journal.erase(new_name())
     crash(journal)
@@ -104,19 +111,19 @@ def test_append_without_room_is_refused_until_blobs_have_files(tmp_path: Path) -
     journal = open_journal(tmp_path, lambda: synced.append(True))
     syncs_at_start = len(synced)
     appended = []
-    while (segment := journal.append([(new_name(), b"c" * 50_000)])) is not None:
+    while (segment := append(journal, (new_name(), b"c" * 50_000))) is not None:
         appended.append(segment)
     assert len(appended) == 8
     for segment in appended:
         journal.settle(segment)
-    wait_until(lambda: journal.append([(new_name(), b"c" * 50_000)]) is not None)
+    wait_until(lambda: append(journal, (new_name(), b"c" * 50_000)) is not None)
     assert len(synced) > syncs_at_start
     journal.close(is_complete=True)
 
 
 def test_append_of_blob_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
-    assert journal.append([(new_name(), b"c" * SIZE)]) is None
+    assert append(journal, (new_name(), b"c" * SIZE)) is None
     journal.close(is_complete=True)
 
 
@@ -125,7 +132,7 @@ def test_freed_segment_is_not_replayed(tmp_path: Path) -> None:
     old = []
     for _ in range(5):
         name = new_name()
-        segment = journal.append([(name, b"o" * 50_000)])
+        segment = append(journal, (name, b"o" * 50_000))
         assert segment is not None
         old.append(name)
         journal.settle(segment)
@@ -145,7 +152,7 @@ def test_failing_sync_keeps_the_blobs(tmp_path: Path, caplog: pytest.LogCaptureF
     is_broken = True
     names = [new_name() for _ in range(5)]
     for name in names:
-        segment = journal.append([(name, b"o" * 50_000)])
+        segment = append(journal, (name, b"o" * 50_000))
         assert segment is not None
         journal.settle(segment)
     wait_until(lambda: "cannot be synced" in caplog.text)
@@ -153,28 +160,28 @@ def test_failing_sync_keeps_the_blobs(tmp_path: Path, caplog: pytest.LogCaptureF
     assert set(replayed(tmp_path)) == set(names)
 
 
-def test_failed_sync_of_a_segment_is_never_followed_by_a_good_one(
+def test_failed_write_of_a_segment_is_never_followed_by_a_good_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = open_journal(tmp_path)
     with monkeypatch.context() as patch:
 
-        def fail(_: int) -> None:
+        def fail(*_: object) -> int:
             raise OSError(5, "Input/output error")
 
-        patch.setattr("os.fdatasync", fail)
+        patch.setattr("os.pwrite", fail)
         with pytest.raises(StorageUnavailableError):
-            journal.append([(new_name(), b"lost")])
-    assert journal.append([(new_name(), b"next")]) is None
+            append(journal, (new_name(), b"lost"))
+    assert append(journal, (new_name(), b"next")) is None
     with pytest.raises(OSError, match="Input/output error"):
-        journal._segments[0].sync()
+        journal._segments[0].erase(BLOCK)
     journal.close(is_complete=True)
 
 
 def test_second_server_takes_a_journal_of_its_own(tmp_path: Path) -> None:
     first, second = open_journal(tmp_path), open_journal(tmp_path)
-    first.append([(new_name(), b"first")])
-    second.append([(new_name(), b"second")])
+    append(first, (new_name(), b"first"))
+    append(second, (new_name(), b"second"))
     crash(second)
     crash(first)
     assert sorted(replayed(tmp_path).values()) == [b"first", b"second"]
@@ -193,7 +200,7 @@ def test_replay_of_damaged_journal_gives_only_whole_blobs(
 ) -> None:
     blobs = {new_name(): bytes([n]) * 9000 for n in range(6)}
     journal = open_journal(tmp_path)
-    journal.append(list(blobs.items()))
+    append(journal, *blobs.items())
     crash(journal)
     segment = tmp_path / "journal" / "0" / "segment-0"
     content = bytearray(segment.read_bytes())
