@@ -150,11 +150,9 @@ async def test_identifier_of_another_level_is_404(api: Api) -> None:
 
 
 async def test_directory_answers_the_names_of_its_children(api: Api) -> None:
-    names = (
-        "bulk-delete create-archive generate-uid labels lookup metrics-prometheus now now-local "
-        "reset shutdown"
-    )
-    assert await api.get_json("/tools") == names.split()
+    names = {route.path.split("/")[2] for route in ROUTES if route.path.startswith("/tools/")}
+    assert {"lookup", "now", "reset"} <= names
+    assert await api.get_json("/tools") == sorted(names)
     assert (await api.request("HEAD", "/tools")).status_code == 200
     assert (await api.request("POST", "/tools")).status_code == 405
 
