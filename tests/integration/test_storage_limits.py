@@ -184,6 +184,13 @@ def test_parallel_ingest_keeps_to_the_rule(tmp_path: Path) -> None:
         )
         for instance, size in instances.items():
             assert len(server.get(f"/instances/{instance}/file").body) == size
+
+        attachment = f"/patients/{last.patient}/attachments/1025"
+        refused = server.request("PUT", attachment, bytes(MIB))
+        assert (refused.status, refused.json()["OrthancStatus"]) == (507, 19)
+        assert server.request("PUT", attachment, bytes(MIB // 2)).status == 200
+        assert int(server.get("/statistics").json()["TotalDiskSize"]) <= MIB
+        assert server.get(f"/instances/{last.instance}").status == 200
         assert "Traceback" not in server.log
 
 
