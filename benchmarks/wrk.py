@@ -58,7 +58,7 @@ class Post:
     body: str
 
 
-def measure_rate(
+def measure_rate(  # noqa: PLR0913 - what wrk is told
     port: int,
     paths: Sequence[str | Post],
     *,
@@ -66,6 +66,7 @@ def measure_rate(
     duration_s: int,
     connections: int = 8,
     is_anew: bool = False,
+    body: str | None = None,
 ) -> Sample:
     """Ask for the paths in turn, over and over, and return the requests answered per second.
 
@@ -83,6 +84,8 @@ def measure_rate(
         Number of connections that are kept busy by one thread.
     is_anew
         No two requests are the same, so that no answer can be repeated; bodies must hold `COUNT`.
+    body
+        What to write to the paths by PUT; None: read them.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def measure_rate(
         If an answer is not 2xx or a connection fails.
     """
     script.parent.mkdir(parents=True, exist_ok=True)
-    text = _SCRIPT.format(questions=", ".join(map(_write, paths)))
+    text = _SCRIPT.format(questions=", ".join(_write(path, body) for path in paths))
     anew = _ANEW if isinstance(paths[0], str) else _ANEW_BODY
     script.write_text(text + anew if is_anew else text)
     arguments = ["-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script)]
@@ -114,7 +117,10 @@ def measure_rate(
     return Sample(float(rate[1]), watch.client_cpu_s / watch.elapsed_s)
 
 
-def _write(path: str | Post) -> str:
+def _write(path: str | Post, body: str | None) -> str:
     """Write a request as a table of Lua, whose strings of ASCII are written as those of JSON."""
-    words = ["GET", path] if isinstance(path, str) else ["POST", path.path, path.body]
+    if isinstance(path, Post):
+        words = ["POST", path.path, path.body]
+    else:
+        words = ["GET", path] if body is None else ["PUT", path, body]
     return "{" + ", ".join(map(json.dumps, words)) + "}"

@@ -17,8 +17,8 @@ ANY = object()
 """Fits every value."""
 
 # Values that no two servers share: only their types are compared.
-_VOLATILE = frozenset({"DatabaseServerIdentifier", "DicomPort", "FileUuid", "HttpPort"})
-_TIMES = frozenset({"Date", "LastUpdate"})
+_VOLATILE = frozenset({"DatabaseServerIdentifier", "DicomPort", "FileUuid", "HttpPort", "Uuid"})
+_TIMES = frozenset({"Date", "LastUpdate", "ReceptionDate"})
 # Sentences of an error, which each server words itself (behaviour manual §2.3).
 _WORDING = frozenset({"Details", "Message", "OrthancError"})
 _COMPARED_HEADERS = ("content-disposition", "location", "allow", "content-encoding")

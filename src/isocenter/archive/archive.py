@@ -12,9 +12,12 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.exporting import Exporter
 from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.instance_editor import InstanceEditor
+from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.registry import Registry, build_registry
@@ -25,6 +28,7 @@ from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags
+from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.records import Overwrite
 from isocenter.storage.port import Storage
@@ -72,6 +76,9 @@ class Archive:
     stability: Stability
     storage: Storage
     warnings: WarningLog
+    exporter: Exporter
+    job_outputs: JobOutputs
+    editor: InstanceEditor
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -85,9 +92,11 @@ class Archive:
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
         self.deleter.start()
         self.stability.start()
+        self.job_outputs.start()
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
@@ -99,13 +108,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_configured_main_tags(configuration)
     default_encoding = configuration.text("DefaultEncoding")
-    ingest_options = IngestOptions(
-        main_tags=main_tags,
-        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
-        default_encoding=default_encoding,
-    )
+    ingest_options = _get_ingest_options(configuration, main_tags)
     ingest = Ingest(workers, database, storage, ingest_options)
     deleter = Deleter(workers, database, storage)
     registry = build_registry(configuration)
@@ -153,6 +156,27 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=warnings,
+        exporter=Exporter(workers, storage),
+        editor=InstanceEditor(workers, storage, default_encoding),
+        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+    )
+
+
+def _get_output_limits(configuration: Configuration) -> OutputLimits:
+    return OutputLimits(
+        count=configuration.integer("MediaArchiveSize"),
+        size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
+        age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
+    )
+
+
+def _get_ingest_options(configuration: Configuration, main_tags: MainTags) -> IngestOptions:
+    return IngestOptions(
+        main_tags=main_tags,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
+        default_encoding=configuration.text("DefaultEncoding"),
     )
 
 

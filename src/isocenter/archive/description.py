@@ -125,7 +125,7 @@ class FileDescription:
         return metadata
 
     def _series_metadata(self) -> dict[MetadataCode, str]:
-        metadata = self._get_remote_aet()
+        metadata = self._remote_aet_metadata()
         expected = count_expected_instances(self._summary.values)
         if expected is not None:
             metadata[MetadataCode.EXPECTED_NUMBER_OF_INSTANCES] = str(expected)
@@ -158,10 +158,10 @@ class FileDescription:
             metadata[MetadataCode.CALLED_AET] = origin.called_aet
         if origin.http_username is not None:
             metadata[MetadataCode.HTTP_USERNAME] = origin.http_username
-        return metadata | self._get_remote_aet()
+        return metadata | self._remote_aet_metadata()
 
-    def _get_remote_aet(self) -> dict[MetadataCode, str]:
-        """Name who sent the file; nobody by HTTP, which is an empty name."""
+    def _remote_aet_metadata(self) -> dict[MetadataCode, str]:
+        """Name the sender, which by HTTP is nobody."""
         origin = self._origin
         if origin.remote_aet is None and origin.kind is not OriginKind.REST_API:
             return {}

@@ -20,8 +20,9 @@ from isocenter.archive.record_spool import RecordSpool
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import MainTags
-from isocenter.dicom.reader import build_identity, read_summary
+from isocenter.dicom.reader import FileSummary, build_identity, read_summary
 from isocenter.errors import (
+    BadFileFormatError,
     CorruptedBlobError,
     DatabaseUnavailableError,
     MissingFileError,
@@ -222,17 +223,25 @@ class Reconstruction:
         return self._database.read(lambda tx: find_stored_instances(tx, instance_ids))
 
     def _describe(self, instance: StoredInstance, file: DicomAttachment) -> FileDescription:
-        options = self._options
-        with open_header(self._storage, file) as buffer:
-            summary = read_summary(
-                buffer,
-                wanted=options.main_tags.wanted,
-                default_encoding=options.default_encoding,
-                is_whole=file.pixel_data_offset is None,
-            )
+        try:
+            summary = self._summarize(file)
+        except BadFileFormatError:
+            if file.pixel_data_offset is None:
+                raise
+            # The offset of the pixel data is among what may have to be mended.
+            summary = self._summarize(DicomAttachment(file.attachment, file.revision, None))
         if build_identity(summary).public_ids.instance != instance.public_id:
             raise CorruptedBlobError("a stored file is not that of its instance")
-        return FileDescription(summary, options.main_tags, _NO_ORIGIN, 0)
+        return FileDescription(summary, self._options.main_tags, _NO_ORIGIN, 0)
+
+    def _summarize(self, file: DicomAttachment) -> FileSummary:
+        with open_header(self._storage, file) as buffer:
+            return read_summary(
+                buffer,
+                wanted=self._options.main_tags.wanted,
+                default_encoding=self._options.default_encoding,
+                is_whole=file.pixel_data_offset is None,
+            )
 
     def _write_rows(self, spool: RecordSpool[RebuiltResource]) -> list[int] | None:
         rows = spool.take(_ROWS_OF_A_TRANSACTION)

@@ -260,6 +260,7 @@ _INDEX = Group(
             "DefaultPrivateCreator",
             TEXT,
             default="",
+            effect=Effect.FULL,
             meaning="Private creator of the private tags that this server writes.",
         ),
         Option(
@@ -331,7 +332,8 @@ _JOBS = Group(
         Option(
             "MediaArchiveSize",
             COUNT,
-            default=1,
+            default=100,
+            effect=Effect.FULL,
             meaning="Archives made by asynchronous jobs that are kept for download.",
         ),
         Option(
@@ -344,6 +346,7 @@ _JOBS = Group(
             "ZipUseUtf8",
             BOOLEAN,
             default=False,
+            effect=Effect.FULL,
             meaning="Write the names of folders in ZIP archives in UTF-8 instead of ASCII.",
         ),
         Option(

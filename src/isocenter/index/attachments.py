@@ -1,7 +1,11 @@
-"""Attachments of resources: which blobs they have."""
+"""Attachments of resources: which blobs they have.
+
+Changes are logged of attachments of the user's own only.
+"""
 
 from typing import Any
 
+from isocenter.config.codes import FIRST_USER_CODE
 from isocenter.errors import RevisionConflictError, UnknownResourceError
 from isocenter.index.annotations import Address, Condition, find_values, get_row
 from isocenter.index.port import Transaction
@@ -51,7 +55,7 @@ def _get_attachment(row: tuple[Any, ...], content_type: int) -> StoredAttachment
 def write_attachment(
     batch: Batch, address: Address, attachment: Attachment, *, condition: Condition, now: int
 ) -> StoredAttachment:
-    """Attach a blob to a resource and log the change; a blob that was there goes.
+    """Attach a blob to a resource and log it; a blob that was there goes.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def write_attachment(
 def replace_attachment(
     batch: Batch, address: Address, attachment: Attachment, *, replaced: str, now: int
 ) -> StoredAttachment:
-    """Put another form of the same content in the place of a blob, and log the change.
+    """Put another form of the same content in the place of a blob.
 
     Parameters
     ----------
@@ -92,7 +96,7 @@ def replace_attachment(
 def delete_attachment(
     batch: Batch, address: Address, content_type: int, *, condition: Condition, now: int
 ) -> None:
-    """Remove an attachment of a resource, its blob too, and log the change.
+    """Remove an attachment of a resource, its blob too, and log it.
 
     Raises
     ------
@@ -109,7 +113,7 @@ def delete_attachment(
     keys = {"resource_id": resource_id, "content_type": content_type}
     batch.tx.run("delete_attachment", keys)
     _drop_blob(batch, present.attachment)
-    batch.add_change(ChangeType.UPDATED_ATTACHMENT, resource_id, now)
+    _log_change(batch, resource_id, content_type, now)
 
 
 def _find_attachment(
@@ -147,7 +151,7 @@ def _write_attachment(
         _drop_blob(batch, present.attachment)
     batch.counts["disk_size"] += attachment.compressed_size
     batch.counts["uncompressed_size"] += attachment.uncompressed_size
-    batch.add_change(ChangeType.UPDATED_ATTACHMENT, resource_id, now)
+    _log_change(batch, resource_id, attachment.content_type, now)
     return StoredAttachment(attachment, revision)
 
 
@@ -156,3 +160,9 @@ def _drop_blob(batch: Batch, attachment: Attachment) -> None:
     batch.tx.run("insert_removal", {"attachment_uuid": attachment.attachment_uuid})
     batch.counts["disk_size"] -= attachment.compressed_size
     batch.counts["uncompressed_size"] -= attachment.uncompressed_size
+
+
+def _log_change(batch: Batch, resource_id: int, content_type: int, now: int) -> None:
+    """Log a change of an attachment, unless it is the system's (behaviour manual §10.1)."""
+    if content_type >= FIRST_USER_CODE:
+        batch.add_change(ChangeType.UPDATED_ATTACHMENT, resource_id, now)

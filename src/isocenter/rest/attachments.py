@@ -238,6 +238,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             arguments=(Argument("full", "flag", "Answer names and codes."),),
             statuses=(200, 400, 404),
             is_immediate=True,
+            is_lasting=True,
         ),
         *_build_whole(level, f"{path}/{{name}}"),
         *_build_reading(level, f"{path}/{{name}}"),
@@ -255,6 +256,8 @@ def _build_whole(level: Level, path: str) -> list[Route]:
             f"List what can be done with an attachment of the {one}",
             area,
             statuses=(200, 304, 400, 404),
+            is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "PUT",
@@ -293,6 +296,8 @@ def _build_reading(level: Level, path: str) -> list[Route]:
             area,
             answer="text/plain",
             statuses=(200, 304, 400, 404),
+            is_immediate=True,
+            is_lasting=True,
         )
         for name, (read, summary) in _PROPERTIES.items()
     ]
@@ -305,6 +310,8 @@ def _build_reading(level: Level, path: str) -> list[Route]:
             "Name of the blob, sizes and MD5 sums of an attachment",
             area,
             statuses=(200, 304, 400, 404),
+            is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "GET",
@@ -315,6 +322,8 @@ def _build_reading(level: Level, path: str) -> list[Route]:
             arguments=(Argument("filename", "text", "Name for saving the file."),),
             answer="application/octet-stream",
             statuses=(200, 206, 304, 400, 404, 416),
+            is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "GET",
@@ -324,6 +333,8 @@ def _build_reading(level: Level, path: str) -> list[Route]:
             area,
             answer="application/octet-stream",
             statuses=(200, 206, 304, 400, 404, 416),
+            is_immediate=True,
+            is_lasting=True,
         ),
     ]
 

@@ -62,6 +62,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             many,
             statuses=(200, 404),
             is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "GET",
@@ -71,6 +72,8 @@ def _build_level_routes(level: Level) -> list[Route]:
             many,
             answer="text/plain",
             statuses=(200, 404),
+            is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "PUT",

@@ -107,6 +107,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             arguments=(EXPAND, _NUMERIC),
             statuses=(200, 400, 404),
             is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "GET",
@@ -116,6 +117,8 @@ def _build_level_routes(level: Level) -> list[Route]:
             many,
             answer="text/plain",
             statuses=(200, 304, 400, 404),
+            is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "PUT",

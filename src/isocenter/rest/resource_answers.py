@@ -5,7 +5,7 @@ References
 Orthanc REST: JSON of resources (behaviour manual §3), requested tags (§4.4)
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -44,6 +44,8 @@ _SHORT_LIST = 50
 _FEW_CHILDREN = 1000
 # A longer list is read and written in pages of this size.
 _PAGE = 500
+# Objects that name more children than this are written and sent in parts.
+_MOST_CHILDREN = 50_000
 _MOST_REQUESTED_TAGS = 1000
 # So much of a wrong name is repeated in the error.
 _LONGEST_NAME = 100
@@ -277,11 +279,11 @@ async def write_resources(
     Memory holds a page or two. Parameters are those of `answer_resources`.
     """
     resp.content_type = JSON
-    first = await _format_page(services, level, internal_ids[:_PAGE], expansion)
-    if len(internal_ids) <= _PAGE:
-        resp.data = first
+    found = await _read(services, level, internal_ids[:_PAGE], expansion)
+    if len(internal_ids) <= _PAGE and len(list(_cut(found))) <= 1:
+        resp.data = await _format(services, found, expansion)
     else:
-        resp.stream = _stream(services, level, internal_ids, expansion=expansion, page=first)
+        resp.stream = _stream(services, level, internal_ids, expansion=expansion, found=found)
 
 
 async def write_described(
@@ -298,24 +300,30 @@ async def _stream(
     internal_ids: Sequence[int],
     *,
     expansion: Expansion,
-    page: bytes,
+    found: Sequence[Described],
 ) -> AsyncIterator[bytes]:
-    """Join pages, each of them a JSON array, to one array."""
+    """Join the JSON arrays of parts to one; the first page was read already."""
     separator = b"["
     for start in range(_PAGE, len(internal_ids) + _PAGE, _PAGE):
-        if page != _NOTHING:
-            yield separator + page.removeprefix(b"[").removesuffix(_END)
+        for part in _cut(found):
+            document = await _format(services, part, expansion)
+            yield separator + document.removeprefix(b"[").removesuffix(_END)
             separator = b","
         following = internal_ids[start : start + _PAGE]
-        page = await _format_page(services, level, following, expansion) if following else b""
+        found = await _read(services, level, following, expansion) if following else ()
     yield _END if separator == b"," else _NOTHING
 
 
-async def _format_page(
-    services: Services, level: Level | None, internal_ids: Sequence[int], expansion: Expansion
-) -> bytes:
-    found = await _read(services, level, internal_ids, expansion)
-    return await _format(services, found, expansion)
+def _cut(found: Sequence[Described]) -> Iterator[Sequence[Described]]:
+    """Cut resources into parts that do not name too many children, which can be any number."""
+    start = names = 0
+    for stop, one in enumerate(found):
+        names += len(one.row.children)
+        if names > _MOST_CHILDREN and stop > start:
+            yield found[start:stop]
+            start, names = stop, len(one.row.children)
+    if start < len(found):
+        yield found[start:]
 
 
 async def _format(services: Services, found: Sequence[Described], expansion: Expansion) -> bytes:

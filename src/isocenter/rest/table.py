@@ -2,6 +2,7 @@
 
 from isocenter.http.routes import Route
 from isocenter.rest import (
+    archives,
     attachments,
     bulk,
     changes,
@@ -11,6 +12,7 @@ from isocenter.rest import (
     jobs,
     labels,
     metadata,
+    modification,
     reconstruction,
     resources,
     system,
@@ -37,6 +39,8 @@ ROUTES: tuple[Route, ...] = (
     *bulk.ROUTES,
     *reconstruction.ROUTES,
     *jobs.ROUTES,
+    *archives.ROUTES,
+    *modification.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.dicom_files import build_instance
-from tests.unit.archive.parts import REST, Parts
+from tests.unit.archive.parts import REST, Parts, build_numbered
 
 from isocenter.archive import reconstruction
 from isocenter.archive.blobs import Blobs
@@ -20,7 +20,7 @@ from isocenter.index.rebuilding import (
     find_stored_instances,
     rebuild_resources,
 )
-from isocenter.index.records import Overwrite
+from isocenter.index.records import MetadataCode, NewResource, Overwrite
 
 ROWS = 0x00280010
 EXTRA = build_main_tags({Level.INSTANCE: [ROWS]})
@@ -211,3 +211,21 @@ async def test_overwritten_file_is_described_by_what_it_is_now(parts: Parts, cas
     outcome = await parts.store(build_file(0, b"\7\0"), overwrite=Overwrite.ALWAYS)
     assert await case.subject.rebuild(Level.INSTANCE, outcome.public_ids.instance)
     assert '"Rows":"7"' in parts.get(Level.INSTANCE, outcome.public_ids.instance).main_tags
+
+
+@pytest.mark.parametrize("offset", [0, 200, 400, 10**9])
+async def test_wrong_offset_of_the_pixel_data_is_mended(
+    parts: Parts, case: Case, offset: int
+) -> None:
+    outcome = await parts.store(build_numbered(1))
+    public_id = outcome.public_ids.instance
+    [found] = parts.database.read(
+        lambda tx: find_stored_instances(tx, [parts.get(Level.INSTANCE, public_id).internal_id])
+    )
+    before = parts.get_metadata(Level.INSTANCE, public_id)[MetadataCode.PIXEL_DATA_OFFSET]
+    description = NewResource("I", "{}", f'{{"14":"{offset}"}}')
+    parts.database.write(
+        lambda tx: rebuild_resources(tx, [RebuiltResource(found.internal_id, description)])
+    )
+    assert await case.subject.rebuild(Level.INSTANCE, public_id)
+    assert parts.get_metadata(Level.INSTANCE, public_id)[MetadataCode.PIXEL_DATA_OFFSET] == before

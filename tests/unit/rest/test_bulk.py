@@ -86,6 +86,17 @@ async def test_long_answer_comes_in_pages(api: Api, monkeypatch: pytest.MonkeyPa
     assert await describe(api, Resources=named) == whole
 
 
+@pytest.mark.parametrize("most", [0, 1, 2, 100])
+async def test_answer_with_many_children_comes_in_parts(
+    api: Api, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    files = await store_tree(api)
+    named = [files[3].instance, files[0].patient, files[0].patient, files[0].study, files[1].series]
+    whole = await describe(api, Resources=named)
+    monkeypatch.setattr(resource_answers, "_MOST_CHILDREN", most)
+    assert await describe(api, Resources=named) == whole
+
+
 @pytest.mark.parametrize("body", [{"Resources": []}, {"Resources": [], "Level": "Study"}])
 async def test_nothing_asked_is_nothing_answered(api: Api, body: Any) -> None:
     assert await describe(api, **body) == []
