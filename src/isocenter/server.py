@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
+from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import select_routes
 from isocenter.scp.server import build_acceptor
@@ -38,6 +40,8 @@ from isocenter.tls import build_dicom_tls, build_http_tls
 from isocenter.version import __version__
 
 __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
+
+_log = logging.getLogger(__name__)
 
 Endpoint: TypeAlias = tuple[str, int]
 
@@ -121,6 +125,17 @@ def open_storage(configuration: Configuration) -> Storage:
         return FileSystemStorage(folder, sync=is_synced)
 
 
+def _open_read_only_storage(configuration: Configuration) -> Storage:
+    """Open the storage area for a server that stores nothing, on a read-only disk perhaps."""
+    folder = configuration.path("StorageDirectory")
+    try:
+        finish_journal(folder)
+    except StorageUnavailableError:
+        _log.warning("the journal of the storage cannot be emptied; the newest files may be absent")
+    with _naming_storage(configuration):
+        return FileSystemStorage(folder, sync=False)
+
+
 def _get_connection_info(configuration: Configuration) -> str:
     uri = configuration.text("PostgreSQL.ConnectionUri")
     if uri:
@@ -149,7 +164,9 @@ class Server:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._routes = select_routes(has_patient_level=configuration.boolean("PatientLevelEnabled"))
+        routes = select_routes(has_patient_level=configuration.boolean("PatientLevelEnabled"))
+        is_read_only = configuration.boolean("ReadOnly")
+        self._routes = build_read_only_routes(routes) if is_read_only else routes
         self._end: asyncio.Future[None] | None = None
         self._outcome = End.RESTART
 
@@ -217,7 +234,9 @@ class Server:
         with ExitStack() as stack:
             database = open_database(self._configuration)
             stack.callback(database.close)
-            storage = open_storage(self._configuration)
+            is_read_only = self._configuration.boolean("ReadOnly")
+            open_folder = _open_read_only_storage if is_read_only else open_storage
+            storage = open_folder(self._configuration)
             stack.callback(storage.close)
             archive = build_archive(self._configuration, database, storage)
             try:

@@ -130,7 +130,9 @@ class Annotations:
 
     async def has_label(self, address: Address, label: str) -> bool:
         """Tell whether a resource has a label."""
-        return await self._workers.read(lambda tx: has_label(tx, address, label))
+        # No resource has what is no label, and PostgreSQL does not take all of it as text.
+        possible = label if _LABEL.fullmatch(label) else ""
+        return await self._workers.read(lambda tx: has_label(tx, address, possible))
 
     async def list_all_labels(self) -> list[str]:
         """List the labels in use, sorted."""

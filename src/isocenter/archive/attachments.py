@@ -15,6 +15,8 @@ from isocenter.clock import now
 from isocenter.errors import (
     DatabaseUnavailableError,
     ForbiddenError,
+    MissingFileError,
+    RevisionConflictError,
     ServerError,
     UnknownItemError,
     UnknownResourceError,
@@ -38,6 +40,7 @@ _log = logging.getLogger(__name__)
 
 _OCTETS = "application/octet-stream"
 _DICOM_AS_JSON = 2
+_REPLACED = "the attachment was replaced meanwhile"
 
 
 class AttachmentFile(StoredFile):
@@ -138,7 +141,7 @@ class Attachments:
         except UnknownResourceError:
             raise UnknownItemError from None
         if present is not None:
-            self._build_condition(tag).check(present.tag)
+            self._build_condition(tag).check(present)
 
     async def store(
         self, address: Address, content_type: int, content: Content, *, tag: str | None = None
@@ -204,16 +207,24 @@ class Attachments:
             _log.warning("a file may be unused; a check of the storage will tell")
             return
         try:
+            is_used = self._is_present(address, attachment)
+        except ServerError:
+            _log.warning("cannot tell whether a file is used", exc_info=True)
+            return
+        if not is_used:
+            self._blobs.discard(attachment.attachment_uuid)
+
+    def _is_present(self, address: Address, attachment: Attachment) -> bool:
+        """Tell whether the index names the blob of an attachment."""
+        try:
             found = self._database.read(
                 lambda tx: lookup_attachment(tx, address, attachment.content_type)
             )
         except UnknownResourceError:
-            found = None
-        except ServerError:
-            _log.warning("cannot tell whether a file is used", exc_info=True)
-            return
-        if found is None or found.attachment.attachment_uuid != attachment.attachment_uuid:
-            self._blobs.discard(attachment.attachment_uuid)
+            return False
+        return found is not None and (
+            found.attachment.attachment_uuid == attachment.attachment_uuid
+        )
 
     async def remove(self, address: Address, content_type: int, *, tag: str | None = None) -> None:
         """Remove an attachment.
@@ -257,7 +268,12 @@ class Attachments:
             await self._workers.run(self._convert_blocking, address, stored.attachment)
 
     def _convert_blocking(self, address: Address, attachment: Attachment) -> None:
-        converted = self._blobs.convert(attachment)
+        try:
+            converted = self._blobs.convert(attachment)
+        except MissingFileError:
+            if self._is_present(address, attachment):
+                raise
+            raise RevisionConflictError(_REPLACED) from None
         self._commit(
             address,
             converted,
@@ -279,7 +295,13 @@ class Attachments:
             If the content has vanished.
         """
         stored = await self.get(address, content_type)
-        await self._workers.run(self._blobs.verify, stored.attachment)
+        try:
+            await self._workers.run(self._blobs.verify, stored.attachment)
+        except MissingFileError:
+            present = await self.get(address, content_type)
+            if present == stored:
+                raise
+            await self._workers.run(self._blobs.verify, present.attachment)
 
     def _build_condition(self, tag: str | None) -> Condition:
         return Condition(tag, self._has_checked_revisions)

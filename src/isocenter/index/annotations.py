@@ -6,7 +6,7 @@ wrong with it before it writes anything, so that it can fail without the others.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from isocenter.dicom.levels import Level
 from isocenter.errors import (
@@ -15,8 +15,8 @@ from isocenter.errors import (
     ServerError,
     UnknownResourceError,
 )
+from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
-from isocenter.index.writing import Batch
 
 __all__ = ["Address", "Condition", "find_values", "get_row", "run_changes"]
 
@@ -42,6 +42,15 @@ class Address:
         if "\0" in self.public_id:
             raise UnknownResourceError
         return {"level": int(self.level), "public_id": self.public_id}
+
+
+class Tagged(Protocol):
+    """A value that is in the index."""
+
+    @property
+    def tag(self) -> str:
+        """Its entity tag, without quotes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class Condition:
             message = 'the header "If-Match" is needed, as "CheckRevisions" is true'
             raise RevisionConflictError(message)
 
-    def check(self, present: str) -> None:
+    def check(self, present: Tagged) -> None:
         """Compare with the entity tag of the present value.
 
         Raises
@@ -84,7 +93,7 @@ class Condition:
             If the change must not be made.
         """
         self.demand()
-        if self.tag is not None and self.tag != present:
+        if self.tag is not None and self.tag != present.tag:
             raise RevisionConflictError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from isocenter.config.codes import FIRST_USER_CODE
 from isocenter.errors import RevisionConflictError, UnknownResourceError
 from isocenter.index.annotations import Address, Condition, find_values, get_row
+from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
 from isocenter.index.records import Attachment, ChangeType, StoredAttachment
-from isocenter.index.writing import Batch
 
 __all__ = [
     "delete_attachment",
@@ -66,7 +66,7 @@ def write_attachment(
     """
     resource_id, present = _find_attachment(batch, address, attachment.content_type)
     if present is not None:
-        condition.check(present.tag)
+        condition.check(present)
     return _write_attachment(batch, resource_id, attachment, present=present, now=now)
 
 
@@ -109,7 +109,7 @@ def delete_attachment(
     resource_id, present = _find_attachment(batch, address, content_type)
     if present is None:
         raise UnknownResourceError
-    condition.check(present.tag)
+    condition.check(present)
     keys = {"resource_id": resource_id, "content_type": content_type}
     batch.tx.run("delete_attachment", keys)
     _drop_blob(batch, present.attachment)

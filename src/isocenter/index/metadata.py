@@ -14,9 +14,9 @@ from isocenter.clock import format_timestamp
 from isocenter.dicom.levels import Level
 from isocenter.errors import UnknownResourceError
 from isocenter.index.annotations import Address, Condition, get_row
+from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
 from isocenter.index.records import ChangeType, MetadataCode, format_tag
-from isocenter.index.writing import Batch
 
 __all__ = [
     "LongValueError",
@@ -141,7 +141,7 @@ def write_metadata(
     row = get_row(batch.tx, "lookup_metadata", keys)
     revision = 0
     if (present := _get_value(row, code)) is not None:
-        condition.check(present.tag)
+        condition.check(present)
         revision = present.revision + 1
     written = MetadataValue(value, revision)
     batch.tx.run(
@@ -170,6 +170,6 @@ def delete_metadata(
     present = _get_value(row, code)
     if present is None:
         raise UnknownResourceError
-    condition.check(present.tag)
+    condition.check(present)
     batch.tx.run("delete_metadata", {"resource_id": row[0], "code": code})
     batch.add_change(ChangeType.UPDATED_METADATA, row[0], now)

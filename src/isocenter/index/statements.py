@@ -70,6 +70,8 @@ SQLITE = Dialect(
         "clustered": "WITHOUT ROWID",
         "for_update": "",
         "as_json": "",
+        # SQLite never changes the order of a CROSS JOIN, so it goes along the index.
+        "attachments_of_b": "attachments",
         "skip_locked": "",
     },
     parameter=":{}",
@@ -90,6 +92,9 @@ POSTGRESQL = Dialect(
         "clustered": "",
         "for_update": "FOR UPDATE",
         "as_json": "::json",
+        # OFFSET keeps the subquery apart, so it is run for each row of the table before it.
+        "attachments_of_b": "LATERAL (SELECT * FROM attachments x"
+        " WHERE x.resource_id = b.internal_id OFFSET 0)",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
     },
     parameter="%({})s",

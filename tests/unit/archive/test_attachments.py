@@ -182,6 +182,48 @@ async def test_compress_that_the_index_does_not_take_leaves_the_older_form(
     assert len(parts.list_blobs()) == 2
 
 
+async def replace_behind(parts: Parts, attachments: Attachments, study: Address) -> Any:
+    """Give what was read of an attachment before another one took its place, blob and all."""
+    stored = await attachments.store(study, 1024, CONTENT)
+    await attachments.store(study, 1024, b"newer")
+    parts.storage.remove(stored.attachment.attachment_uuid)
+
+    async def get_older(_: Attachments, __: Address, ___: int) -> Any:
+        return stored
+
+    return get_older
+
+
+async def test_compress_what_was_replaced_meanwhile_conflicts(
+    parts: Parts, study: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attachments = build(parts)
+    get_older = await replace_behind(parts, attachments, study)
+    monkeypatch.setattr(Attachments, "get", get_older)
+
+    with pytest.raises(RevisionConflictError):
+        await attachments.compress(study, 1024)
+
+
+async def test_verify_what_was_replaced_meanwhile_verifies_the_newer(
+    parts: Parts, study: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attachments = build(parts)
+    get_older = await replace_behind(parts, attachments, study)
+    get, calls = Attachments.get, 0
+
+    async def get_in_turn(owner: Attachments, address: Address, code: int) -> Any:
+        nonlocal calls
+        calls += 1
+        return await (get_older if calls == 1 else get)(owner, address, code)
+
+    monkeypatch.setattr(Attachments, "get", get_in_turn)
+
+    await attachments.verify(study, 1024)
+
+    assert calls == 2
+
+
 async def test_reconcile_compares_attachments_of_users(parts: Parts, study: Address) -> None:
     attachments = build(parts)
     for code in (1024, 2000):
