@@ -87,7 +87,7 @@ def _page(level: str, start: int) -> list[str]:
 def _find(pattern: str) -> Find:
     """A search for the first ten studies, which all archives have."""
     body = {"Level": "Study", "Query": {"PatientName": pattern}, "Expand": True}
-    return Find(lambda _stage: [body], 10)
+    return Find(lambda _stage: [body], 10, is_anew=True)
 
 
 LINES: tuple[ScaleLine, ...] = (

@@ -188,9 +188,20 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         warnings=warnings,
         database=database,
         exporter=Exporter(workers, storage),
-        editor=InstanceEditor(workers, storage, default_encoding),
+        editor=InstanceEditor(workers, storage, configuration.text("DefaultEncoding")),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=is_read_only,
+    )
+
+
+def _build_content(
+    configuration: Configuration, workers: Workers, storage: Storage
+) -> ContentReader:
+    return ContentReader(
+        workers,
+        storage,
+        default_encoding=configuration.text("DefaultEncoding"),
+        cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
     )
 
 

@@ -48,8 +48,9 @@ T = TypeVar("T")
 _DEADLINE_S = 300.0
 # So often a search on the event loop may look at the clock before it goes on in a thread.
 _BRIEF_CHECKS = 4
-# So few resources are described together with being found.
+# So few resources, with so few children, are described together with being found.
 _SHORT_LIST = 50
+_FEW_CHILDREN = 1000
 # The files of so many resources are looked up at once: few at first, as few may be wanted.
 _FIRST_PAGE = 64
 _LARGEST_PAGE = 1024
@@ -148,7 +149,10 @@ class Finder:
             rows = find_rows(tx, query, main_tags, check=check)
             if parts is None or len(rows) > _SHORT_LIST:
                 return Found(rows)
-            return Found(rows, [Described(row) for row in lookup_resources(tx, rows, parts)])
+            resources = lookup_resources(tx, rows, parts)
+            if sum(len(row.children) for row in resources) > _FEW_CHILDREN:
+                return Found(rows)
+            return Found(rows, [Described(row) for row in resources])
 
         return await self._read(search, deadline)
 
