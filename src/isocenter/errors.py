@@ -4,7 +4,8 @@
 
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
-    │                        BadRange · NotAcceptable · NotSupported · UnsupportedMediaType
+    │                        BadRange · NotAcceptable · NotSupported · UnknownTag
+    │                        UnsupportedMediaType · UnwritableFile
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence
@@ -66,7 +67,9 @@ __all__ = [
     "UnauthorizedError",
     "UnknownItemError",
     "UnknownResourceError",
+    "UnknownTagError",
     "UnsupportedMediaTypeError",
+    "UnwritableFileError",
     "leaves",
 ]
 
@@ -142,6 +145,18 @@ class UnsupportedMediaTypeError(RequestError):
     """A media type that the server does not understand."""
 
     code, http_status, message = 3000, 415, "Unsupported media type"
+
+
+class UnknownTagError(RequestError):
+    """A name of a data element that no dictionary knows (500 in Orthanc: quirk 43)."""
+
+    code, message = 27, "Unknown DICOM tag"
+
+
+class UnwritableFileError(RequestError):
+    """A path that a client gave cannot be written to."""
+
+    code, message = 14, "Cannot write to file"
 
 
 class NotSupportedError(RequestError):

@@ -3,17 +3,26 @@
 import hashlib
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.elements import ElementReader
+from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.file_export import FileExporter
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.models import ModelReader
 from isocenter.archive.stability import Stability
+from isocenter.archive.tags import TagsReader
+from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
+from isocenter.dicom.configured_elements import iter_configured_elements
 from isocenter.dicom.main_tags import MainTags, build_main_tags
+from isocenter.dicom.tags import TagDictionary
 from isocenter.index.port import Database
 from isocenter.index.records import Overwrite
 from isocenter.storage.port import Storage
@@ -37,6 +46,10 @@ class Archive:
 
     Attributes
     ----------
+    dictionary
+        Names and value representations of tags, with those of the configuration.
+    buffers
+        Its statistics are those of the storage cache.
     server_identifier
         Names this server in a database shared by several.
     """
@@ -44,6 +57,13 @@ class Archive:
     browse: Browse
     changes: ChangeLog
     content: ContentReader
+    tags: TagsReader
+    tags_below: TagsBelow
+    elements: ElementReader
+    models: ModelReader
+    exporter: FileExporter
+    buffers: FileBuffers
+    dictionary: TagDictionary
     deleter: Deleter
     ingest: Ingest
     uploads: Uploads
@@ -87,15 +107,20 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         default_encoding=default_encoding,
     )
     ingest = Ingest(workers, database, storage, ingest_options)
+    reading = _build_reading(configuration, workers, storage)
     return Archive(
         browse=Browse(workers),
         changes=ChangeLog(workers),
-        content=ContentReader(
-            workers,
-            storage,
-            default_encoding=default_encoding,
-            cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
+        content=reading.content,
+        tags=reading.tags,
+        tags_below=TagsBelow(workers, reading.tags),
+        elements=reading.elements,
+        models=reading.models,
+        exporter=FileExporter(
+            workers, reading.content, own_folders=_list_own_folders(configuration)
         ),
+        buffers=reading.buffers,
+        dictionary=reading.dictionary,
         deleter=Deleter(workers, database, storage),
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
@@ -107,10 +132,60 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The use cases that read stored files."""
+
+    dictionary: TagDictionary
+    buffers: FileBuffers
+    content: ContentReader
+    tags: TagsReader
+    elements: ElementReader
+    models: ModelReader
+
+
+def _build_reading(configuration: Configuration, workers: Workers, storage: Storage) -> _Reading:
+    dictionary = TagDictionary(
+        iter_configured_elements(configuration.mapping("Dictionary")),
+        knows_private=configuration.boolean("LoadPrivateDictionary"),
+    )
+    default_encoding = configuration.text("DefaultEncoding")
+    buffers = FileBuffers(
+        storage,
+        cache_bytes=configuration.integer("MaximumStorageCacheSize") * _MIB,
+        temporary_folder=_get_temporary_folder(configuration, storage),
+    )
+    return _Reading(
+        dictionary=dictionary,
+        buffers=buffers,
+        content=ContentReader(workers, storage, buffers),
+        tags=TagsReader(
+            workers,
+            storage,
+            buffers,
+            default_encoding=default_encoding,
+            dictionary=dictionary,
+            cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
+        ),
+        elements=ElementReader(workers, storage, buffers, dictionary=dictionary),
+        models=ModelReader(
+            workers, buffers, default_encoding=default_encoding, dictionary=dictionary
+        ),
+    )
+
+
+def _get_temporary_folder(configuration: Configuration, storage: Storage) -> Path:
+    return storage.spool_folder or configuration.path("TemporaryDirectory")
+
+
+def _list_own_folders(configuration: Configuration) -> list[Path]:
+    names = ("StorageDirectory", "IndexDirectory", "TemporaryDirectory")
+    return [configuration.path(name) for name in names]
+
+
 def _get_upload_options(configuration: Configuration, storage: Storage) -> UploadOptions:
-    folder = storage.spool_folder or configuration.path("TemporaryDirectory")
     return UploadOptions(
-        spool_folder=folder,
+        spool_folder=_get_temporary_folder(configuration, storage),
         spool_threshold=configuration.integer("Isocenter.SpoolThresholdKB") * _KIB,
         largest_body=configuration.integer("MaximumRequestBodySizeMB") * _MIB,
         largest_entry=configuration.integer("MaximumFileSizeInArchiveMB") * _MIB,

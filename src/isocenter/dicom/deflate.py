@@ -13,7 +13,7 @@ from isal import isal_zlib
 from isocenter.dicom.elements import Buffer
 from isocenter.errors import BadFileFormatError
 
-__all__ = ["MAXIMUM_INFLATED_BYTES", "read_inflated"]
+__all__ = ["MAXIMUM_INFLATED_BYTES", "inflate", "read_inflated"]
 
 _Result = TypeVar("_Result")
 
@@ -48,6 +48,20 @@ def read_inflated(buffer: Buffer, start: int, read: Callable[[bytes], _Result]) 
             if is_complete:
                 raise
     return read(_inflate(buffer, start, _STEPS[-1])[0])
+
+
+def inflate(buffer: Buffer, start: int) -> bytes:
+    """Inflate all of a data set.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it cannot be inflated, or has more than `MAXIMUM_INFLATED_BYTES` then.
+    """
+    data, is_complete = _inflate(buffer, start, MAXIMUM_INFLATED_BYTES)
+    if not is_complete:
+        raise BadFileFormatError(f"The data set inflates to over {MAXIMUM_INFLATED_BYTES} bytes")
+    return data
 
 
 def _inflate(buffer: Buffer, start: int, limit: int) -> tuple[bytes, bool]:

@@ -19,6 +19,7 @@ from isocenter.index.records import (
 )
 
 __all__ = [
+    "build_dicom_attachment",
     "find_changes",
     "find_descendants",
     "find_existing_attachments",
@@ -145,9 +146,14 @@ def lookup_dicom_attachment(tx: Transaction, public_id: str) -> DicomAttachment 
     row = tx.row("lookup_dicom_attachment", {"public_id": public_id})
     if row is None:
         return None
-    offset = _PIXEL_DATA_OFFSET.search(row[7])
+    return build_dicom_attachment(row)
+
+
+def build_dicom_attachment(columns: Sequence[Any]) -> DicomAttachment:
+    """Build the record of a DICOM file from the columns of ``lookup_dicom_attachment``."""
+    offset = _PIXEL_DATA_OFFSET.search(columns[7])
     return DicomAttachment(
-        Attachment(1, *row[:6]), row[6], None if offset is None else int(offset[1])
+        Attachment(1, *columns[:6]), columns[6], None if offset is None else int(offset[1])
     )
 
 

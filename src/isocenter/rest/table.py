@@ -1,7 +1,17 @@
 """Every route of the REST API, once: routing, permissions, OpenAPI and tests read this table."""
 
 from isocenter.http.routes import Route
-from isocenter.rest import changes, documentation, instances, resources, system, tools, uploads
+from isocenter.rest import (
+    changes,
+    documentation,
+    element_content,
+    instances,
+    resources,
+    system,
+    tags,
+    tools,
+    uploads,
+)
 
 __all__ = ["ROUTES"]
 
@@ -9,6 +19,8 @@ ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
+    *tags.ROUTES,
+    *element_content.ROUTES,
     *changes.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,

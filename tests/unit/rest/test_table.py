@@ -16,10 +16,16 @@ UNKNOWN = "-".join(["11111111"] * 5)
 EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
 READ_ROUTES = [route for route in ROUTES if route.method == "GET"]
 EVERY_READ_ROUTE = pytest.mark.parametrize("route", READ_ROUTES, ids=lambda r: r.path)
-WITH_IDENTIFIER = [route for route in ROUTES if "{public_id}" in route.path]
+# Switched off unless the configuration says otherwise.
+CLOSED = {"/instances/{public_id}/export"}
+WITH_IDENTIFIER = [
+    route for route in ROUTES if "{public_id}" in route.path and route.path not in CLOSED
+]
 HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
 # Arguments without which a route has nothing to answer.
 NEEDED = {"/tools/generate-uid": "?level=study"}
+# What stands for other parameters of a path.
+PARAMETERS = {"{path}": "0010-0020"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
@@ -29,7 +35,10 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
     """Fill the identifier of the right level into the path."""
     level = route.path.split("/")[1]
     public_id = UNKNOWN if file is None else file.paths.get(level, "/").split("/")[-1]
-    return route.path.replace("{public_id}", public_id) + NEEDED.get(route.path, "")
+    path = route.path.replace("{public_id}", public_id)
+    for template, value in PARAMETERS.items():
+        path = path.replace(template, value)
+    return path + NEEDED.get(route.path, "")
 
 
 def list_methods(path: str) -> set[str]:
@@ -105,7 +114,8 @@ async def test_unknown_identifier_is_404(api: Api, route: Route) -> None:
     "public_id", ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
 )
 async def test_malformed_identifier_is_404(api: Api, route: Route, public_id: str) -> None:
-    result = await api.request(route.method, route.path.replace("{public_id}", public_id))
+    path = route.path.replace("{path}", PARAMETERS["{path}"])
+    result = await api.request(route.method, path.replace("{public_id}", public_id))
     assert result.status_code == 404
 
 
@@ -123,7 +133,7 @@ async def test_identifier_of_another_level_is_404(api: Api) -> None:
 
 
 async def test_directory_answers_the_names_of_its_children(api: Api) -> None:
-    names = "generate-uid lookup metrics-prometheus now now-local reset shutdown"
+    names = "generate-uid invalidate-tags lookup metrics-prometheus now now-local reset shutdown"
     assert await api.get_json("/tools") == names.split()
     assert (await api.request("HEAD", "/tools")).status_code == 200
     assert (await api.request("POST", "/tools")).status_code == 405
