@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from tests.interop.comparing import ABSENT, Accepted
 
-__all__ = ["CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "NO_ANSWER", "READING", "STORE", "UPLOADS"]
+__all__ = [
+    "CHANGES",
+    "NEGOTIATION",
+    "NEWER_SYNTAXES",
+    "NO_ANSWER",
+    "READING",
+    "STORE",
+    "TAGS",
+    "UPLOADS",
+]
 
 NO_ANSWER = "no answer"
 """Stands for the status of a request that is never answered, or with an abort."""
@@ -117,6 +126,9 @@ READING = (
     Accepted("POST /tools/lookup é", "body", "letters beyond ASCII count (quirk 28)"),
 )
 """Of routes that only read."""
+
+TAGS: tuple[Accepted, ...] = ()
+"""Of tags, modules, headers and contents."""
 
 CHANGES = (
     _ALLOW,

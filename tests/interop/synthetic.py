@@ -261,7 +261,7 @@ def build_all() -> list[bytes]:
 
 def build_contents() -> Iterator[bytes]:
     """Build instances whose elements are of all kinds and encodings, for reading single ones."""
-    text = {
+    text: Elements = {
         _STUDY_DESCRIPTION: ("LO", b"abc   "),
         0x0008103E: ("LO", b"  lead"),
         0x00100010: ("PN", b"end\0\0\0"),
@@ -279,7 +279,7 @@ def build_contents() -> Iterator[bytes]:
         0x00420011: ("OB", b"\1\2\3\4"),
         **_PIXELS,
     }
-    numbers = {
+    numbers: Elements = {
         0x00280009: ("AT", b"\x54\0\x10\0"),
         0x00280106: ("US", b"\1\0\2\0"),
         0x00186020: ("SL", b"\1\0\0\0"),
@@ -309,5 +309,8 @@ def build_contents() -> Iterator[bytes]:
         ids[_SOP_INSTANCE_UID] = ("UI", f"1.2.9.20.{number}.1.3")
         yield build_file(build_data_set({**ids, **text}, syntax=syntax), syntax=syntax)
     yield build_instance(
-        instance="1.2.9.21.1", series="1.2.9.21", study="1.2.9", tail=encode_fragments([b"ab", b"cdef"])
+        instance="1.2.9.21.1",
+        series="1.2.9.21",
+        study="1.2.9",
+        tail=encode_fragments([b"ab", b"cdef"]),
     )

@@ -14,6 +14,7 @@ from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.file_export import FileExporter
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.models import ModelReader
+from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
@@ -50,6 +51,8 @@ class Archive:
         Names and value representations of tags, with those of the configuration.
     buffers
         Its statistics are those of the storage cache.
+    settings
+        What a client may change while the server runs.
     server_identifier
         Names this server in a database shared by several.
     """
@@ -69,6 +72,7 @@ class Archive:
     uploads: Uploads
     main_tags: MainTags
     server_identifier: str
+    settings: Settings
     workers: Workers
     stability: Stability
     storage: Storage
@@ -107,7 +111,8 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         default_encoding=default_encoding,
     )
     ingest = Ingest(workers, database, storage, ingest_options)
-    reading = _build_reading(configuration, workers, storage)
+    settings = Settings(configuration.text("DefaultEncoding"))
+    reading = _build_reading(configuration, workers, storage, settings)
     return Archive(
         browse=Browse(workers),
         changes=ChangeLog(workers),
@@ -126,6 +131,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
         server_identifier=_get_server_identifier(configuration),
+        settings=settings,
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
@@ -144,12 +150,13 @@ class _Reading:
     models: ModelReader
 
 
-def _build_reading(configuration: Configuration, workers: Workers, storage: Storage) -> _Reading:
+def _build_reading(
+    configuration: Configuration, workers: Workers, storage: Storage, settings: Settings
+) -> _Reading:
     dictionary = TagDictionary(
         iter_configured_elements(configuration.mapping("Dictionary")),
         knows_private=configuration.boolean("LoadPrivateDictionary"),
     )
-    default_encoding = configuration.text("DefaultEncoding")
     buffers = FileBuffers(
         storage,
         cache_bytes=configuration.integer("MaximumStorageCacheSize") * _MIB,
@@ -163,14 +170,12 @@ def _build_reading(configuration: Configuration, workers: Workers, storage: Stor
             workers,
             storage,
             buffers,
-            default_encoding=default_encoding,
+            settings=settings,
             dictionary=dictionary,
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
         elements=ElementReader(workers, storage, buffers, dictionary=dictionary),
-        models=ModelReader(
-            workers, buffers, default_encoding=default_encoding, dictionary=dictionary
-        ),
+        models=ModelReader(workers, buffers, settings=settings, dictionary=dictionary),
     )
 
 

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from isocenter.archive.file_buffers import PIECE_BYTES, FileBuffers, iter_stored
 from isocenter.archive.workers import Workers
 from isocenter.index.reading import lookup_dicom_attachment
-from isocenter.index.records import DicomAttachment
-from isocenter.storage.compression import iter_decompressed
+from isocenter.index.records import Attachment
+from isocenter.storage.compression import decompress, iter_decompressed
+from isocenter.storage.mapped import MappedFile
 from isocenter.storage.port import Storage
 
 __all__ = ["ContentReader", "StoredFile"]
@@ -31,15 +32,21 @@ class StoredFile:
     media_type = "application/dicom"
 
     def __init__(
-        self, workers: Workers, storage: Storage, buffers: FileBuffers, found: DicomAttachment
+        self,
+        workers: Workers,
+        storage: Storage,
+        attachment: Attachment,
+        revision: int,
+        *,
+        buffers: FileBuffers | None = None,
     ) -> None:
         self._workers = workers
         self._storage = storage
         self._buffers = buffers
-        self._attachment = found.attachment
-        self.size_bytes = found.attachment.uncompressed_size
-        self.md5 = found.attachment.uncompressed_md5
-        self.revision = found.revision
+        self._attachment = attachment
+        self.size_bytes = attachment.uncompressed_size
+        self.md5 = attachment.uncompressed_md5
+        self.revision = revision
 
     @property
     def entity_tag(self) -> str:
@@ -62,12 +69,14 @@ class StoredFile:
             data = self._storage.read_cached(self._attachment.attachment_uuid, start, stop)
             if data is not None:
                 return data
-        elif (content := self._buffers.lookup_decompressed(self._attachment)) is not None:
-            return content[start:stop]
+        elif self._buffers is not None:
+            content = self._buffers.lookup_decompressed(self._attachment)
+            if content is not None:
+                return content[start:stop]
         return await self._workers.run(self._read, start, stop)
 
-    def open_cached(self, start: int, stop: int) -> int | None:
-        """Open a range as a file descriptor if it can be read at once; the caller closes it."""
+    def open_cached(self, start: int, stop: int) -> MappedFile | None:
+        """Open the file if a range of it can be read at once; nobody has to close it."""
         if self._is_packed or stop - start > _SMALL:
             return None
         return self._storage.open_cached(self._attachment.attachment_uuid, start, stop)
@@ -80,7 +89,9 @@ class StoredFile:
         uuid = self._attachment.attachment_uuid
         if not self._is_packed:
             return self._storage.read(uuid, start, stop)
-        return self._buffers.read_decompressed(self._attachment)[start:stop]
+        if self._buffers is not None:
+            return self._buffers.read_decompressed(self._attachment)[start:stop]
+        return decompress(self._storage.read(uuid), self.size_bytes)[start:stop]
 
     async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Read a range in pieces.
@@ -145,4 +156,10 @@ class ContentReader:
         found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
         if found is None:
             return None
-        return StoredFile(self._workers, self._storage, self._buffers, found)
+        return StoredFile(
+            self._workers,
+            self._storage,
+            found.attachment,
+            found.revision,
+            buffers=self._buffers,
+        )

@@ -162,7 +162,13 @@ class ElementReader:
         return InstanceElements(
             self._workers,
             self._buffers,
-            file=StoredFile(self._workers, self._storage, self._buffers, found),
+            file=StoredFile(
+                self._workers,
+                self._storage,
+                found.attachment,
+                found.revision,
+                buffers=self._buffers,
+            ),
             found=found,
             dictionary=self._dictionary,
         )

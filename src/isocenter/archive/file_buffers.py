@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from isocenter.archive.byte_cache import ByteCache, CacheStatistics
-from isocenter.errors import CorruptedBlobError, MissingFileError
+from isocenter.errors import BadRangeError, CorruptedBlobError, MissingFileError
 from isocenter.index.records import Attachment
 from isocenter.storage.compression import decompress, iter_decompressed
 from isocenter.storage.failures import storage_errors
@@ -26,6 +26,8 @@ PIECE_BYTES = 256 * 1024
 
 # The start of a plain file up to this size is read rather than mapped: it costs less.
 _SHORT_START = 4 * 1024 * 1024
+_SHORT_FILE = 256 * 1024
+_WRONG_SIZE = "A stored file does not have the size it was stored with"
 
 
 class FileBuffers:
@@ -86,7 +88,7 @@ class FileBuffers:
         if not attachment.compression:
             with (
                 self._storage.open_reader(attachment.attachment_uuid) as reader,
-                _map_blob(reader) as buffer,
+                _map_blob(reader, attachment.uncompressed_size) as buffer,
             ):
                 yield buffer
         elif self._cache.has_room_for(attachment.uncompressed_size):
@@ -109,10 +111,16 @@ class FileBuffers:
                 yield self._decompress_start(attachment, stop)
                 return
         elif not attachment.compression and stop <= _SHORT_START:
-            yield self._storage.read(attachment.attachment_uuid, 0, stop)
+            yield self._read_start(attachment, stop)
             return
         with self.open_whole(attachment) as buffer:
             yield buffer
+
+    def _read_start(self, attachment: Attachment, stop: int) -> bytes:
+        try:
+            return self._storage.read(attachment.attachment_uuid, 0, stop)
+        except BadRangeError as error:
+            raise CorruptedBlobError(_WRONG_SIZE) from error
 
     def _decompress_start(self, attachment: Attachment, stop: int) -> bytes:
         pieces: list[bytes] = []
@@ -150,12 +158,15 @@ def _write_all(descriptor: int, pieces: Iterable[bytes]) -> None:
 
 
 @contextmanager
-def _map_blob(reader: BlobReader) -> Iterator[Buffer]:
-    if not reader.size_bytes:
-        # The system maps no empty file, and no DICOM file is empty.
-        raise CorruptedBlobError("A stored file is empty")
-    if reader.path is None:
-        yield reader.read_at(0, reader.size_bytes)
+def _map_blob(reader: BlobReader, size_bytes: int) -> Iterator[Buffer]:
+    """Map a plain file, or read it if it is short or no file.
+
+    A file that was cut is refused, because looking at pages that are not there ends the process.
+    """
+    if reader.size_bytes != size_bytes or not size_bytes:
+        raise CorruptedBlobError(_WRONG_SIZE)
+    if reader.path is None or size_bytes <= _SHORT_FILE:
+        yield reader.read_at(0, size_bytes)
         return
     with storage_errors():
         try:

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Protocol
 
 from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.dicom.dicomweb_json import iter_dicom_json
 from isocenter.dicom.dicomweb_xml import iter_native_xml
@@ -40,8 +41,8 @@ class ModelReader:
 
     Parameters
     ----------
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
     dictionary
         Names and value representations.
     """
@@ -51,12 +52,12 @@ class ModelReader:
         workers: Workers,
         buffers: FileBuffers,
         *,
-        default_encoding: str,
+        settings: Settings,
         dictionary: TagDictionary,
     ) -> None:
         self._workers = workers
         self._buffers = buffers
-        self._default_encoding = default_encoding
+        self._settings = settings
         self._dictionary = dictionary
 
     async def iter_model(self, public_id: str, form: ModelForm) -> AsyncGenerator[bytes]:
@@ -92,6 +93,6 @@ class ModelReader:
         with self._buffers.open_whole(found.attachment) as buffer:
             yield from _ITERATE[form](
                 buffer,
-                default_encoding=self._default_encoding,
+                default_encoding=self._settings.default_encoding,
                 dictionary=self._dictionary,
             )

@@ -1,16 +1,16 @@
 """The tags of single instances as JSON: all, meta information, modules."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import msgspec
 
 from isocenter.archive.byte_cache import ByteCache, CacheStatistics
 from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.dicom.file_meta import read_file_meta
 from isocenter.dicom.json_forms import (
@@ -28,7 +28,7 @@ from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment, DicomAttachment
 from isocenter.storage.port import Buffer, Storage
 
-__all__ = ["TagsReader", "TagsRequest", "format_document"]
+__all__ = ["TagsQuestion", "TagsReader", "TagsRequest", "format_document"]
 
 # A header up to this size is parsed on the event loop.
 _SHORT_HEADER = 32 * 1024
@@ -60,6 +60,22 @@ class TagsRequest:
     is_whole: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class TagsQuestion:
+    """All that decides which tags of a file are written, and how; the key of the cache.
+
+    Attributes
+    ----------
+    module
+        Write the tags of this module alone.
+    """
+
+    attachment_uuid: str
+    request: TagsRequest
+    module: Level | None
+    default_encoding: str
+
+
 def format_document(value: Any) -> bytes:
     """Write JSON as all answers have it: sorted, indented, with a line feed at the end."""
     return msgspec.json.format(_encode(value), indent=_INDENT) + b"\n"
@@ -70,8 +86,8 @@ class TagsReader:
 
     Parameters
     ----------
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
     dictionary
         Names and value representations.
     cache_bytes
@@ -84,16 +100,16 @@ class TagsReader:
         storage: Storage,
         buffers: FileBuffers,
         *,
-        default_encoding: str,
+        settings: Settings,
         dictionary: TagDictionary,
         cache_bytes: int,
     ) -> None:
         self._workers = workers
         self._storage = storage
         self._buffers = buffers
-        self._default_encoding = default_encoding
+        self._settings = settings
         self._dictionary = dictionary
-        self._cache: ByteCache[tuple[str, TagsRequest, Level | None]] = ByteCache(cache_bytes)
+        self._cache: ByteCache[TagsQuestion] = ByteCache(cache_bytes)
 
     def forget(self) -> None:
         """Empty the cache of tags.
@@ -118,12 +134,7 @@ class TagsReader:
         found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
         if found is None:
             return None
-        document = self.lookup_cached(found, request)
-        if document is None:
-            write = partial(self.build_tags, request=request)
-            tags = await self._read(found, write, is_whole=request.is_whole)
-            document = self.keep(found, request, tags)
-        return document
+        return await self._answer(found, self.ask(found, request))
 
     async def lookup_header(self, public_id: str, shape: Shape) -> bytes | None:
         """Write the file meta information of an instance as JSON, or ``None``.
@@ -169,37 +180,33 @@ class TagsReader:
         found = await self._workers.read(lambda tx: lookup_first_file(tx, *resource))
         if found is None:
             return None
-        document = self.lookup_cached(found, request, module)
-        if document is None:
-            build = partial(self.build_some_tags, request=request, tags=MODULE_TAGS[module])
-            document = self.keep(found, request, await self._read(found, build), module)
-        return document
+        return await self._answer(found, self.ask(found, request, module))
 
-    async def _read(
-        self,
-        found: DicomAttachment,
-        build: Callable[[Buffer], dict[str, Any]],
-        *,
-        is_whole: bool = False,
-    ) -> dict[str, Any]:
+    async def _answer(self, found: DicomAttachment, question: TagsQuestion) -> bytes:
         """Read a header on the event loop if it is short and at hand, else in a thread."""
+        document = self.lookup_cached(question)
+        if document is not None:
+            return document
         stop = _get_header_stop(found)
-        is_plain = stop is not None and not is_whole and not found.attachment.compression
+        is_plain = not question.request.is_whole and not found.attachment.compression
         if is_plain and stop is not None and stop <= _SHORT_HEADER:
-            header = self._storage.read_cached(found.attachment.attachment_uuid, 0, stop)
+            header = self._storage.read_cached(question.attachment_uuid, 0, stop)
             if header is not None:
-                return build(header)
-        return await self._workers.run(self._read_stored, found, build, is_whole=is_whole)
+                return self.keep(question, self._build(header, question))
+        return self.keep(question, await self._workers.run(self.read, found, question))
 
-    def _read_stored(
-        self,
-        found: DicomAttachment,
-        build: Callable[[Buffer], dict[str, Any]],
-        *,
-        is_whole: bool,
-    ) -> dict[str, Any]:
-        with self.open_header(found, is_whole=is_whole) as buffer:
-            return build(buffer)
+    def read(self, found: DicomAttachment, question: TagsQuestion) -> dict[str, Any]:
+        """Read tags from their file; blocks.
+
+        Raises
+        ------
+        MissingFileError, CorruptedBlobError
+            If the file has vanished from the storage, or is damaged.
+        BadFileFormatError
+            If it cannot be read.
+        """
+        with self.open_header(found, is_whole=question.request.is_whole) as buffer:
+            return self._build(buffer, question)
 
     @contextmanager
     def open_header(self, found: DicomAttachment, *, is_whole: bool = False) -> Iterator[Buffer]:
@@ -220,46 +227,48 @@ class TagsReader:
             with self._buffers.open_start(found.attachment, stop) as buffer:
                 yield buffer
 
-    def build_tags(self, buffer: Buffer, request: TagsRequest) -> dict[str, Any]:
-        """Build the tags of an open file; see `build_tags_json` for the errors."""
+    def _build(self, buffer: Buffer, question: TagsQuestion) -> dict[str, Any]:
+        request = question.request
+        if question.module is not None:
+            return self.build_some_tags(buffer, question, MODULE_TAGS[question.module])
         return build_tags_json(
             buffer,
             request.shape,
             ignore_length=request.ignore_length,
             whole=request.is_whole,
-            default_encoding=self._default_encoding,
+            default_encoding=question.default_encoding,
             dictionary=self._dictionary,
         )
 
     def build_some_tags(
-        self, buffer: Buffer, request: TagsRequest, tags: AbstractSet[int]
+        self, buffer: Buffer, question: TagsQuestion, tags: AbstractSet[int]
     ) -> dict[str, Any]:
         """Build some of the tags of an open file; see `build_some_tags_json` for the errors."""
         return build_some_tags_json(
             buffer,
-            request.shape,
+            question.request.shape,
             tags,
-            ignore_length=request.ignore_length,
-            default_encoding=self._default_encoding,
+            ignore_length=question.request.ignore_length,
+            default_encoding=question.default_encoding,
             dictionary=self._dictionary,
         )
 
-    def lookup_cached(
+    def ask(
         self, found: DicomAttachment, request: TagsRequest, module: Level | None = None
-    ) -> bytes | None:
-        """Find tags that were written before, as JSON; never blocks."""
-        return self._cache.lookup((found.attachment.attachment_uuid, request, module))
+    ) -> TagsQuestion:
+        """Ask for tags of a file as they are to be written now."""
+        return TagsQuestion(
+            found.attachment.attachment_uuid, request, module, self._settings.default_encoding
+        )
 
-    def keep(
-        self,
-        found: DicomAttachment,
-        request: TagsRequest,
-        tags: dict[str, Any],
-        module: Level | None = None,
-    ) -> bytes:
+    def lookup_cached(self, question: TagsQuestion) -> bytes | None:
+        """Find tags that were written before, as JSON; never blocks."""
+        return self._cache.lookup(question)
+
+    def keep(self, question: TagsQuestion, tags: dict[str, Any]) -> bytes:
         """Write tags as JSON and keep that for the next time."""
         document = format_document(tags)
-        self._cache.add((found.attachment.attachment_uuid, request, module), document)
+        self._cache.add(question, document)
         return document
 
 

@@ -127,15 +127,15 @@ class TagsBelow:
     def _read_one(
         self, found: DicomAttachment, request: TagsRequest, *, is_kept: bool
     ) -> bytes | None:
-        document = self._tags.lookup_cached(found, request)
+        question = self._tags.ask(found, request)
+        document = self._tags.lookup_cached(question)
         if document is not None:
             return document
         try:
-            with self._tags.open_header(found, is_whole=request.is_whole) as buffer:
-                tags = self._tags.build_tags(buffer, request)
+            tags = self._tags.read(found, question)
         except MissingFileError:
             return None
-        return self._tags.keep(found, request, tags) if is_kept else format_document(tags)
+        return self._tags.keep(question, tags) if is_kept else format_document(tags)
 
     async def _read_again(
         self, public_id: str, found: DicomAttachment, request: TagsRequest
@@ -203,12 +203,13 @@ class TagsBelow:
     def _intersect_one(
         self, found: DicomAttachment, full: TagsRequest, shared: _Tags | None
     ) -> _Tags:
+        question = self._tags.ask(found, full)
+        if shared is None:
+            tags = self._tags.read(found, question)
+            return {key: entry for key, entry in tags.items() if entry["Type"] == "String"}
+        wanted = {int(key.replace(",", ""), 16) for key in shared}
         with self._tags.open_header(found) as buffer:
-            if shared is None:
-                tags = self._tags.build_tags(buffer, full)
-                return {key: entry for key, entry in tags.items() if entry["Type"] == "String"}
-            wanted = {int(key.replace(",", ""), 16) for key in shared}
-            tags = self._tags.build_some_tags(buffer, full, wanted)
+            tags = self._tags.build_some_tags(buffer, question, wanted)
         return {key: entry for key, entry in shared.items() if tags.get(key) == entry}
 
 

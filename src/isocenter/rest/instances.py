@@ -82,6 +82,7 @@ ROUTES = (
         details="With `Accept: application/dicom+json` or `application/dicom+xml` the data set is "
         "answered in that form (PS3.18 annex F, PS3.19), binary values included.",
         is_immediate=True,
+        is_lasting=True,
     ),
     Route(
         "POST",

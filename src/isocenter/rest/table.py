@@ -6,6 +6,7 @@ from isocenter.rest import (
     documentation,
     element_content,
     instances,
+    jobs,
     resources,
     system,
     tags,
@@ -25,5 +26,6 @@ ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
     *documentation.ROUTES,
     *tools.ROUTES,
+    *jobs.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

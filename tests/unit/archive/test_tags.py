@@ -8,6 +8,7 @@ from tests.support.dicom_files import Elements, build_instance, encode_element, 
 from tests.unit.archive.parts import REST, Parts, build_numbered
 from tests.unit.archive.storages import ColdStorage, CountingStorage
 
+from isocenter.archive.settings import Settings
 from isocenter.archive.tags import TagsReader, TagsRequest
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
@@ -25,14 +26,17 @@ LONG_HEADER = 5 * 1024 * 1024
 
 
 def new_reader(
-    parts: Parts, storage: Storage | None = None, cache_bytes: int = 1 << 20
+    parts: Parts,
+    storage: Storage | None = None,
+    cache_bytes: int = 1 << 20,
+    settings: Settings | None = None,
 ) -> TagsReader:
     storage = storage or parts.storage
     return TagsReader(
         parts.workers,
         storage,
         parts.new_buffers(storage, cache_bytes=cache_bytes),
-        default_encoding="Latin1",
+        settings=settings or Settings(),
         dictionary=DEFAULT_DICTIONARY,
         cache_bytes=cache_bytes,
     )
@@ -317,3 +321,16 @@ async def test_unreadable_tags_are_an_error_and_not_cached(parts: Parts) -> None
     with pytest.raises(BadFileFormatError):
         await reader.lookup_tags(public_id, SHORT)
     assert reader.get_statistics().count == 0
+
+
+async def test_tags_follow_the_default_encoding_at_once(parts: Parts) -> None:
+    public_id = await store(parts, build_numbered(1, {0x00100010: ("PN", b"\xcf\xf0")}))
+    settings = Settings("Latin1")
+    reader = new_reader(parts, settings=settings)
+    names = []
+
+    for encoding in ("Latin1", "Cyrillic", "Latin1"):
+        settings.default_encoding = encoding
+        names.append(load(await reader.lookup_tags(public_id, HUMAN))["PatientName"])
+
+    assert names == ["Ïð", b"\xcf\xf0".decode("iso8859_5"), "Ïð"]
