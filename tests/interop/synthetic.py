@@ -1,6 +1,7 @@
 """Synthetic files for the comparison: what real files seldom have."""
 
 from collections.abc import Iterator
+from itertools import product
 
 from tests.support.dicom_files import (
     EXPLICIT_BIG,
@@ -19,7 +20,6 @@ __all__ = ["build_all", "build_contents", "build_hierarchy"]
 
 Elements = dict[int, tuple[str, bytes | str]]
 
-_SOP_INSTANCE_UID = 0x00080018
 _PATIENT_NAME = 0x00100010
 _PATIENT_ID = 0x00100020
 _STUDY_DESCRIPTION = 0x00081030
@@ -277,7 +277,6 @@ def build_contents() -> Iterator[bytes]:
         0x00104000: ("LT", "x" * 300),
         0x00280109: ("US", b"\1\0"),
         0x00420011: ("OB", b"\1\2\3\4"),
-        **_PIXELS,
     }
     numbers: Elements = {
         0x00280009: ("AT", b"\x54\0\x10\0"),
@@ -287,30 +286,35 @@ def build_contents() -> Iterator[bytes]:
         0x00089459: ("FL", b"\0\0\xc0\x3f"),
         0x00281201: ("OW", b"\1\2\3\4"),
     }
-    for number, syntax in enumerate((EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG), 1):
-        ids = identifiers(
-            patient_id=f"Contents {number}",
-            study=f"1.2.9.20.{number}",
-            series=f"1.2.9.20.{number}.1",
-            instance=f"1.2.9.20.{number}.1.1",
+    syntaxes = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG)
+    for number, (syntax, is_undefined) in enumerate(product(syntaxes, (False, True)), 1):
+        yield _build_content(
+            number, numbers, _build_nested(syntax, is_undefined=is_undefined), syntax
         )
-        inner = encode_element(0x00080100, "SH", "T1", syntax=syntax)
-        for is_undefined in (False, True):
-            ids[_SOP_INSTANCE_UID] = ("UI", f"1.2.9.20.{number}.1.{1 + is_undefined}")
-            code = encode_sequence(
-                0x0040A168, [inner, inner], syntax=syntax, is_undefined=is_undefined
-            )
-            sequence = encode_sequence(
-                0x0040A730, [b"", code], syntax=syntax, is_undefined=is_undefined
-            )
-            before = build_data_set({**ids, **numbers}, syntax=syntax)
-            data_set = before + sequence + build_data_set(_PIXELS, syntax=syntax)
-            yield build_file(data_set, syntax=syntax)
-        ids[_SOP_INSTANCE_UID] = ("UI", f"1.2.9.20.{number}.1.3")
-        yield build_file(build_data_set({**ids, **text}, syntax=syntax), syntax=syntax)
+    for number, syntax in enumerate(syntaxes, 7):
+        yield _build_content(number, text, b"", syntax)
+    fragments = encode_fragments([b"ab", b"cdef"])
     yield build_instance(
+        patient_id="Fragments",
         instance="1.2.9.21.1",
         series="1.2.9.21",
         study="1.2.9",
-        tail=encode_fragments([b"ab", b"cdef"]),
+        tail=fragments,
     )
+
+
+def _build_nested(syntax: str, *, is_undefined: bool) -> bytes:
+    inner = encode_element(0x00080100, "SH", "T1", syntax=syntax)
+    code = encode_sequence(0x0040A168, [inner, inner], syntax=syntax, is_undefined=is_undefined)
+    return encode_sequence(0x0040A730, [b"", code], syntax=syntax, is_undefined=is_undefined)
+
+
+def _build_content(number: int, elements: Elements, sequence: bytes, syntax: str) -> bytes:
+    ids = identifiers(
+        patient_id=f"Contents {number}",
+        study=f"1.2.9.20.{number}",
+        series=f"1.2.9.20.{number}.1",
+        instance=f"1.2.9.20.{number}.1.1",
+    )
+    before = build_data_set({**ids, **elements}, syntax=syntax)
+    return build_file(before + sequence + build_data_set(_PIXELS, syntax=syntax), syntax=syntax)

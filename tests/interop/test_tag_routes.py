@@ -24,7 +24,7 @@ OPTIONS = {
 
 _LEVELS = ("patients", "studies", "series", "instances")
 _SHAPES = ("", "?short", "?simplify", "?short&simplify&full", "?ignore-length=0008-1030")
-_STEP = 3
+_STEP = 5
 _MOST_PATHS = 400
 
 _OF_ALL = ("module",)
@@ -114,10 +114,16 @@ def _compare_contents(pair: Pair, root: str) -> list[Difference]:
         target = waiting.pop()
         asked += 1
         ours, theirs = pair.both("GET", target)
-        found += compare(f"GET {target}", ours, theirs)
+        # Orthanc leaves some padding, and lists are in their order already.
+        if ours.body != theirs.body.rstrip(b" \0") and not _are_same_lists(ours, theirs):
+            found += compare(f"GET {target}", ours, theirs)
         # A sequence of many items is like one of few, and so are fragments.
-        waiting += [f"{target}/{name}" for name in _list_children(theirs)[:40]]
+        waiting += [f"{target}/{name}" for name in _list_children(theirs)[:30]]
     return found
+
+
+def _are_same_lists(ours: Answer, theirs: Answer) -> bool:
+    return bool(_list_children(theirs)) and _list_children(ours) == _list_children(theirs)
 
 
 def _list_children(answer: Answer) -> list[Any]:
