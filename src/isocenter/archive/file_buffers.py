@@ -7,6 +7,7 @@ threads.
 """
 
 import mmap
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -71,6 +72,8 @@ class FileBuffers:
         """
         stored = self._storage.read(attachment.attachment_uuid)
         content = decompress(stored, attachment.uncompressed_size)
+        if len(content) != attachment.uncompressed_size:
+            raise CorruptedBlobError(_WRONG_SIZE)
         self._cache.add(attachment.attachment_uuid, content)
         return content
 
@@ -129,8 +132,10 @@ class FileBuffers:
             for piece in iter_decompressed(iter_stored(reader), attachment.uncompressed_size):
                 pieces.append(piece)
                 size += len(piece)
-                if size >= stop:
+                if stop <= size < attachment.uncompressed_size:
                     break
+        if size < stop:
+            raise CorruptedBlobError(_WRONG_SIZE)
         return b"".join(pieces)
 
     @contextmanager
@@ -142,6 +147,8 @@ class FileBuffers:
         ):
             pieces = iter_decompressed(iter_stored(reader), attachment.uncompressed_size)
             _write_all(file.fileno(), pieces)
+            if os.fstat(file.fileno()).st_size != attachment.uncompressed_size:
+                raise CorruptedBlobError(_WRONG_SIZE)
             with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer:
                 yield buffer
 
