@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from benchmarks.stage import Stage
-from benchmarks.workloads import CStore, Delete, Read, Upload, Workload
+from benchmarks.workloads import CStore, Delete, FirstRead, Read, Upload, Workload
 
 
 class Variant(Enum):
@@ -60,6 +60,10 @@ def _tags_paths(stage: Stage) -> list[str]:
     return [f"{path}/simplified-tags" for path in _instance_paths(stage)]
 
 
+def _instances_tags_paths(stage: Stage) -> list[str]:
+    return [f"/studies/{stage.ct_study[0].public_study_id}/instances-tags?simplify"]
+
+
 def _file_paths(stage: Stage) -> list[str]:
     return [f"/instances/{key.public_id}/file" for key in stage.ct_study]
 
@@ -76,7 +80,13 @@ LINES: tuple[Line, ...] = (
     Line("GET /studies/{id}, asked anew", "1/s", Read(_study_paths, is_anew=True), None),
     Line("GET /instances/{id}, asked anew", "1/s", Read(_instance_paths, is_anew=True), None),
     Line("GET /instances/{id}/file, CT", "1/s", Read(_file_paths), 1.0),
-    Line("GET /instances/{id}/simplified-tags, MR", "1/s", Read(_tags_paths), 2.0),
+    Line("GET /instances/{id}/simplified-tags, MR", "1/s", Read(_tags_paths), 3.0),
+    Line(
+        "GET /studies/{id}/instances-tags?simplify, 200 CT",
+        "1/s",
+        Read(_instances_tags_paths, connections=2),
+        10.0,
+    ),
     _read("GET /studies?expand, 25 studies", ["/studies?expand"], 2.0),
     _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
     _read("GET /statistics", ["/statistics"], 2.0),
@@ -100,6 +110,13 @@ LINES: tuple[Line, ...] = (
     ),
     Line("C-STORE, MR, 3 associations", "1/s", CStore("MR", 300, studies=3), 3.0),
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
+    Line(
+        "GET /studies/{id}/instances-tags?simplify, 200 CT, for the first time",
+        "ms",
+        FirstRead(200, "instances-tags?simplify"),
+        None,
+        is_duration=True,
+    ),
     Line("DELETE /studies/{id}, 200 CT", "ms", Delete(200), 2.0, is_duration=True),
 )
 """All lines, in the order in which they are measured and shown."""

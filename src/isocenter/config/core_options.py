@@ -377,8 +377,8 @@ _CACHES = Group(
             default=128,
             unit="MB",
             effect=Effect.FULL,
-            meaning="Memory for the content of compressed files that were read last. Files that are "
-            "not compressed need none: the system keeps them in memory.",
+            meaning="Memory for the content of compressed files that were read last. Files that "
+            "are not compressed need none: the system keeps them in memory.",
         ),
         _cache("StorageLoaderThreadsCount", 4, "Threads that read files ahead."),
         _cache("StorageMemoryCapacity", 512, "Files in use in memory.", "MB"),
