@@ -10,9 +10,11 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.elements import ElementReader
+from isocenter.archive.exporting import Exporter
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.file_export import FileExporter
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.models import ModelReader
 from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
@@ -24,6 +26,7 @@ from isocenter.config.configuration import Configuration
 from isocenter.dicom.configured_elements import iter_configured_elements
 from isocenter.dicom.main_tags import MainTags, build_main_tags
 from isocenter.dicom.tags import TagDictionary
+from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.records import Overwrite
 from isocenter.storage.port import Storage
@@ -64,7 +67,7 @@ class Archive:
     tags_below: TagsBelow
     elements: ElementReader
     models: ModelReader
-    exporter: FileExporter
+    file_exporter: FileExporter
     buffers: FileBuffers
     dictionary: TagDictionary
     deleter: Deleter
@@ -76,6 +79,8 @@ class Archive:
     workers: Workers
     stability: Stability
     storage: Storage
+    exporter: Exporter
+    job_outputs: JobOutputs
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -89,9 +94,11 @@ class Archive:
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
         self.deleter.start()
         self.stability.start()
+        self.job_outputs.start()
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
@@ -110,6 +117,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         is_compressed=configuration.boolean("StorageCompression"),
         default_encoding=default_encoding,
     )
+    deleter = Deleter(workers, database, storage)
     ingest = Ingest(workers, database, storage, ingest_options)
     settings = Settings(configuration.text("DefaultEncoding"))
     reading = _build_reading(configuration, workers, storage, settings)
@@ -121,12 +129,12 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         tags_below=TagsBelow(workers, reading.tags),
         elements=reading.elements,
         models=reading.models,
-        exporter=FileExporter(
+        file_exporter=FileExporter(
             workers, reading.content, own_folders=_list_own_folders(configuration)
         ),
         buffers=reading.buffers,
         dictionary=reading.dictionary,
-        deleter=Deleter(workers, database, storage),
+        deleter=deleter,
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
@@ -135,6 +143,16 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        exporter=Exporter(workers, storage),
+        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+    )
+
+
+def _get_output_limits(configuration: Configuration) -> OutputLimits:
+    return OutputLimits(
+        count=configuration.integer("MediaArchiveSize"),
+        size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
+        age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
     )
 
 

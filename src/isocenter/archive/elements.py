@@ -1,6 +1,6 @@
 """Single elements of stored files, found by their path: lists of tags and items, and bytes."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from isocenter.archive.content import StoredFile
@@ -37,7 +37,7 @@ class StoredValue:
         self.data = data
         self.size_bytes = value.stop - value.start if data is None else len(data)
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes]:
         """Read them in pieces.
 
         Raises

@@ -1,59 +1,40 @@
-"""Answers of a length that is not known before they are complete."""
+"""Answers that are made while they are sent, and given up when nobody is there any more."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator, Callable
 
-from isocenter.http.exchange import Request, Response
+from falcon.asgi import Request
 
-__all__ = ["answer_pieces"]
+__all__ = ["Stream"]
 
-# An answer up to this size is sent at once, with its length.
-_SHORT = 1024 * 1024
+IS_GONE = "isocenter.is_gone"
+"""Where the application notes in the ASGI scope how to see whether the client has left."""
 
 
-async def answer_pieces(
-    req: Request, resp: Response, pieces: AsyncGenerator[bytes], *, media_type: str
-) -> bool:
-    """Answer what comes in pieces: with its length if it is short, else as it comes.
+class Stream:
+    """The pieces of an answer, for ``resp.stream``.
 
-    An error while the first pieces are made is answered as any other. A later one can only be told
-    by the end of the connection.
+    Without it a server goes on making an answer whose client has left.
 
     Parameters
     ----------
     pieces
-        Closed unless it is streamed.
-
-    Returns
-    -------
-    bool
-        False if there was no piece; nothing is set then.
+        An async generator; it is closed in any case.
     """
-    waiting: list[bytes] = []
-    size = 0
-    async for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size > _SHORT:
-            break
-    else:
-        if not waiting:
-            return False
-        resp.content_type = media_type
-        resp.data = b"".join(waiting)
-        return True
-    resp.content_type = media_type
-    if req.method == "HEAD":
-        await pieces.aclose()
-    else:
-        resp.stream = _chain(waiting, pieces)
-    return True
 
+    def __init__(self, req: Request, pieces: AsyncIterator[bytes]) -> None:
+        self._is_gone: Callable[[], bool] = req.scope.get(IS_GONE, lambda: False)
+        self._pieces = pieces
 
-async def _chain(first: list[bytes], rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    try:
-        while first:
-            yield first.pop(0)
-        async for piece in rest:
-            yield piece
-    finally:
-        await rest.aclose()
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_gone():
+            raise StopAsyncIteration
+        return await anext(self._pieces)
+
+    async def close(self) -> None:
+        """End the generator; Falcon calls this."""
+        aclose = getattr(self._pieces, "aclose", None)
+        if aclose is not None:
+            await aclose()

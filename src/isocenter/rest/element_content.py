@@ -6,6 +6,7 @@ from isocenter.errors import UnknownResourceError
 from isocenter.http.answers import answer_json
 from isocenter.http.error_answers import NotFound
 from isocenter.http.exchange import Request, Response
+from isocenter.http.pieces import answer_stream
 from isocenter.http.routes import Route
 from isocenter.rest.services import Services
 
@@ -42,7 +43,7 @@ def _answer_value(req: Request, resp: Response, value: StoredValue) -> None:
         return
     resp.content_length = value.size_bytes
     if req.method != "HEAD":
-        resp.stream = value.stream()
+        answer_stream(req, resp, value.stream())
 
 
 ROUTES = (

@@ -13,8 +13,8 @@ from isocenter.http.answers import answer_json
 from isocenter.http.arguments import read_body
 from isocenter.http.exchange import Request, Response
 from isocenter.http.files import answer_file
+from isocenter.http.pieces import answer_pieces
 from isocenter.http.routes import Argument, Permission, Route
-from isocenter.http.streaming import answer_pieces
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "export_file", "get_file"]
@@ -60,7 +60,7 @@ async def export_file(services: Services, req: BodyRequest, resp: Response, publ
     except UnicodeDecodeError as error:
         message = "the path must be UTF-8 text"
         raise BadParameterError(message) from error
-    if not await services.archive.exporter.export(public_id, path):
+    if not await services.archive.file_exporter.export(public_id, path):
         raise UnknownResourceError
     answer_json(resp, {})
 

@@ -2,6 +2,7 @@
 
 from isocenter.http.routes import Route
 from isocenter.rest import (
+    archives,
     changes,
     documentation,
     element_content,
@@ -27,5 +28,6 @@ ROUTES: tuple[Route, ...] = (
     *documentation.ROUTES,
     *tools.ROUTES,
     *jobs.ROUTES,
+    *archives.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

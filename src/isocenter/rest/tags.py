@@ -10,8 +10,8 @@ from isocenter.errors import BadParameterError, UnknownResourceError
 from isocenter.http.answers import JSON, answer_nothing
 from isocenter.http.arguments import get_flag
 from isocenter.http.exchange import Request, Response
+from isocenter.http.pieces import answer_pieces
 from isocenter.http.routes import Permission, Route
-from isocenter.http.streaming import answer_pieces
 from isocenter.rest.arguments import IGNORE_LENGTH, SHAPES, WHOLE
 from isocenter.rest.resources import get_shape
 from isocenter.rest.services import Services

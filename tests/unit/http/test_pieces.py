@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from isocenter.http.exchange import DirectResponse
-from isocenter.http.streaming import answer_pieces
+from isocenter.http.pieces import answer_pieces
 
 PIECE = bytes(400_000)
 
