@@ -21,6 +21,7 @@ from isocenter.dicom.element_paths import ItemList, TagList, Value, find_content
 from isocenter.dicom.json_forms import Shape, build_some_tags_json, build_tags_json
 from isocenter.dicom.modules import MODULE_TAGS
 from isocenter.dicom.tags import DEFAULT_DICTIONARY
+from isocenter.dicom.tags_writer import TagsWriter
 from isocenter.dicom.values import reverse_words
 from isocenter.errors import ServerError
 
@@ -88,6 +89,23 @@ def test_shapes_and_modules_hold_the_same_values(ds: Dataset, syntax: str) -> No
         assert build_some_tags_json(data, Shape.HUMAN, tags) == {
             name: value for name, value in human.items() if name in wanted
         }
+
+
+@_UNTIMED
+@given(st.lists(st.tuples(rich_data_sets(), st.sampled_from(SYNTAXES)), min_size=1, max_size=3))
+def test_writer_of_many_files_writes_each_as_if_it_were_alone(
+    files: list[tuple[Dataset, str]],
+) -> None:
+    contents = [write_data_set(ds, syntax) for ds, syntax in files]
+    for shape in Shape:
+        writer = TagsWriter(
+            shape,
+            ignore_length=frozenset(),
+            default_encoding="Latin1",
+            dictionary=DEFAULT_DICTIONARY,
+        )
+        for data in contents * 2:
+            assert writer.write(data) == build_tags_json(data, shape)
 
 
 @_UNTIMED

@@ -22,6 +22,7 @@ from isocenter.dicom.json_forms import (
 from isocenter.dicom.levels import Level
 from isocenter.dicom.modules import MODULE_TAGS
 from isocenter.dicom.tags import TagDictionary
+from isocenter.dicom.tags_writer import TagsWriter
 from isocenter.errors import BadFileFormatError
 from isocenter.index.files import lookup_first_file
 from isocenter.index.reading import lookup_dicom_attachment
@@ -195,8 +196,24 @@ class TagsReader:
                 return self.keep(question, self._build(header, question))
         return self.keep(question, await self._workers.run(self.read, found, question))
 
-    def read(self, found: DicomAttachment, question: TagsQuestion) -> dict[str, Any]:
+    def open_writer(self, request: TagsRequest) -> TagsWriter:
+        """Begin to write the tags of many files in the same form."""
+        return TagsWriter(
+            request.shape,
+            ignore_length=request.ignore_length,
+            default_encoding=self._settings.default_encoding,
+            dictionary=self._dictionary,
+        )
+
+    def read(
+        self, found: DicomAttachment, question: TagsQuestion, writer: TagsWriter | None = None
+    ) -> dict[str, Any]:
         """Read tags from their file; blocks.
+
+        Parameters
+        ----------
+        writer
+            Of the same form, if there are more files to read.
 
         Raises
         ------
@@ -206,7 +223,9 @@ class TagsReader:
             If it cannot be read.
         """
         with self.open_header(found, is_whole=question.request.is_whole) as buffer:
-            return self._build(buffer, question)
+            if writer is None or question.request.is_whole:
+                return self._build(buffer, question)
+            return writer.write(buffer)
 
     @contextmanager
     def open_header(self, found: DicomAttachment, *, is_whole: bool = False) -> Iterator[Buffer]:
@@ -254,12 +273,16 @@ class TagsReader:
         )
 
     def ask(
-        self, found: DicomAttachment, request: TagsRequest, module: Level | None = None
+        self,
+        found: DicomAttachment,
+        request: TagsRequest,
+        module: Level | None = None,
+        *,
+        default_encoding: str = "",
     ) -> TagsQuestion:
-        """Ask for tags of a file as they are to be written now."""
-        return TagsQuestion(
-            found.attachment.attachment_uuid, request, module, self._settings.default_encoding
-        )
+        """Ask for tags of a file as they are to be written now, or in another encoding."""
+        encoding = default_encoding or self._settings.default_encoding
+        return TagsQuestion(found.attachment.attachment_uuid, request, module, encoding)
 
     def lookup_cached(self, question: TagsQuestion) -> bytes | None:
         """Find tags that were written before, as JSON; never blocks."""

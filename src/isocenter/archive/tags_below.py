@@ -10,6 +10,7 @@ from isocenter.archive.tags import TagsReader, TagsRequest, format_document
 from isocenter.archive.workers import Workers
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
+from isocenter.dicom.tags_writer import TagsWriter
 from isocenter.errors import (
     BadFileFormatError,
     CorruptedBlobError,
@@ -72,10 +73,11 @@ class TagsBelow:
         separator = b"{\n"
         pending: deque[asyncio.Task[list[bytes]]] = deque()
         count = 0
+        writer = self._tags.open_writer(request)
         try:
             async for batch in self._iter_batches(level, public_id):
                 count += len(batch)
-                write = self._write_batch(batch, request, is_kept=count <= _MOST_CACHED)
+                write = self._write_batch(batch, request, writer, is_kept=count <= _MOST_CACHED)
                 pending.append(asyncio.create_task(write))
                 if len(pending) < _BATCHES_AHEAD:
                     continue
@@ -107,10 +109,17 @@ class TagsBelow:
             after = page[-1][0]
 
     async def _write_batch(
-        self, batch: Sequence[_File], request: TagsRequest, *, is_kept: bool
+        self,
+        batch: Sequence[_File],
+        request: TagsRequest,
+        writer: TagsWriter,
+        *,
+        is_kept: bool,
     ) -> list[bytes]:
         """Write the entries of some instances."""
-        documents = await self._workers.run(self._read_batch, batch, request, is_kept=is_kept)
+        documents = await self._workers.run(
+            self._read_batch, batch, request, writer, is_kept=is_kept
+        )
         entries = []
         for (public_id, found), document in zip(batch, documents, strict=True):
             text = document or await self._read_again(public_id, found, request)
@@ -119,20 +128,20 @@ class TagsBelow:
         return entries
 
     def _read_batch(
-        self, batch: Sequence[_File], request: TagsRequest, *, is_kept: bool
+        self, batch: Sequence[_File], request: TagsRequest, writer: TagsWriter, *, is_kept: bool
     ) -> list[bytes | None]:
         """Read the tags of some instances; ``None`` for those whose file is not there."""
-        return [self._read_one(found, request, is_kept=is_kept) for _, found in batch]
+        return [self._read_one(found, request, writer, is_kept=is_kept) for _, found in batch]
 
     def _read_one(
-        self, found: DicomAttachment, request: TagsRequest, *, is_kept: bool
+        self, found: DicomAttachment, request: TagsRequest, writer: TagsWriter, *, is_kept: bool
     ) -> bytes | None:
-        question = self._tags.ask(found, request)
+        question = self._tags.ask(found, request, default_encoding=writer.default_encoding)
         document = self._tags.lookup_cached(question)
         if document is not None:
             return document
         try:
-            tags = self._tags.read(found, question)
+            tags = self._tags.read(found, question, writer)
         except MissingFileError:
             return None
         return self._tags.keep(question, tags) if is_kept else format_document(tags)

@@ -51,6 +51,8 @@ from isocenter.errors import BadFileFormatError
 __all__ = [
     "MAXIMUM_ELEMENTS",
     "MAXIMUM_TEXT_BYTES",
+    "JsonWriter",
+    "Scope",
     "Shape",
     "build_header_json",
     "build_items_json",
@@ -94,7 +96,7 @@ class Shape(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
+class Scope:
     """What holds for one data set or item.
 
     Parameters
@@ -150,7 +152,9 @@ def build_tags_json(
     """
 
     def write(data: Buffer, start: int, layout: Layout) -> dict[str, Any]:
-        writer = _Writer(data, shape, ignore_length, dictionary, default_encoding=default_encoding)
+        writer = JsonWriter(
+            data, shape, ignore_length, dictionary, default_encoding=default_encoding
+        )
         return writer.write_data_set(start, layout, whole=whole)
 
     return _read_data_set(buffer, write)
@@ -185,7 +189,9 @@ def build_some_tags_json(
     """
 
     def write(data: Buffer, start: int, layout: Layout) -> dict[str, Any]:
-        writer = _Writer(data, shape, ignore_length, dictionary, default_encoding=default_encoding)
+        writer = JsonWriter(
+            data, shape, ignore_length, dictionary, default_encoding=default_encoding
+        )
         writer.restrict_to(tags)
         return writer.write_data_set(start, layout, whole=False)
 
@@ -215,8 +221,8 @@ def build_header_json(buffer: Buffer, shape: Shape) -> dict[str, Any]:
     Orthanc REST: GET /instances/{id}/header
     """
     meta = read_file_meta(buffer)
-    writer = _Writer(b"", shape, frozenset(), DEFAULT_DICTIONARY)
-    scope = _Scope(EXPLICIT_LITTLE, build_character_set(None))
+    writer = JsonWriter(b"", shape, frozenset(), DEFAULT_DICTIONARY)
+    scope = Scope(EXPLICIT_LITTLE, build_character_set(None))
     header: dict[str, Any] = {}
     for tag, (vr, data) in meta.elements.items():
         if vr in _SHOWN_VRS:
@@ -246,12 +252,18 @@ def build_items_json(
     ----------
     Orthanc REST: sequences of main DICOM tags (behaviour manual §4.2)
     """
-    writer = _Writer(buffer, Shape.HUMAN, frozenset(), DEFAULT_DICTIONARY)
-    return writer.write_items(start, stop, _Scope(layout, character_set))[0]
+    writer = JsonWriter(buffer, Shape.HUMAN, frozenset(), DEFAULT_DICTIONARY)
+    return writer.write_items(start, stop, Scope(layout, character_set))[0]
 
 
-class _Writer:
-    """Walks over the elements of one buffer and writes them in one shape."""
+class JsonWriter:
+    """Walks over the elements of one buffer and writes them in one shape. Not thread-safe.
+
+    Attributes
+    ----------
+    count
+        Elements that were written, those in items included.
+    """
 
     def __init__(
         self,
@@ -270,7 +282,7 @@ class _Writer:
         # Whether "US or SS" means SS in implicit encoding (PS3.5 §A.1).
         self._has_signed_pixels = False
         self._tags: AbstractSet[int] | None = None
-        self._count = 0
+        self.count = 0
 
     def restrict_to(self, tags: AbstractSet[int]) -> None:
         """Leave out all other elements of the outermost data set."""
@@ -279,9 +291,9 @@ class _Writer:
     def write_data_set(self, position: int, layout: Layout, *, whole: bool) -> dict[str, Any]:
         """Write the elements of the outermost data set."""
         buffer, end = self._buffer, len(self._buffer)
-        scope = _Scope(layout, self._choose_character_set(None))
+        scope = Scope(layout, self._choose_character_set(None))
         target: dict[str, Any] = {}
-        position = self._write_elements(target, position, end, scope, stop=PIXEL_DATA)
+        position = self.write_elements(target, position, end, scope, stop=PIXEL_DATA)
         if position + 8 > end:
             return target
         tag, _, value, length = read_element_header(buffer, position, end, scope.layout)
@@ -295,13 +307,13 @@ class _Writer:
         if whole and position > end:
             raise truncated()
         if whole:
-            self._write_elements(target, position, end, scope)
+            self.write_elements(target, position, end, scope)
         return target
 
-    def write_items(self, position: int, stop: int, scope: _Scope) -> tuple[list[Any], int]:
+    def write_items(self, position: int, stop: int, scope: Scope) -> tuple[list[Any], int]:
         """Write the items up to ``stop`` or a sequence delimitation item; tell where that was."""
         items: list[Any] = []
-        scope = _Scope(scope.layout, scope.character_set, scope.depth + 1)
+        scope = Scope(scope.layout, scope.character_set, scope.depth + 1)
         while position < stop:
             tag, length = read_item_header(self._buffer, position, stop, scope.layout)
             position += 8
@@ -312,16 +324,16 @@ class _Writer:
             # An item that claims more than its sequence has ends with the sequence.
             item_end = stop if length == UNDEFINED_LENGTH else min(position + length, stop)
             item: dict[str, Any] = {}
-            position = self._write_elements(item, position, item_end, scope)
+            position = self.write_elements(item, position, item_end, scope)
             items.append(item)
         return items, position
 
-    def _write_elements(
+    def write_elements(
         self,
         target: dict[str, Any],
         position: int,
         end: int,
-        scope: _Scope,
+        scope: Scope,
         *,
         stop: int = _NO_STOP,
     ) -> int:
@@ -371,7 +383,7 @@ class _Writer:
         return build_character_set(specific_character_set, self._default_encoding)
 
     def _read_nested(
-        self, vr: str, value: int, length: int, *, end: int, scope: _Scope
+        self, vr: str, value: int, length: int, *, end: int, scope: Scope
     ) -> tuple[_Entry, int]:
         """Read a sequence, or pass over fragments; a sequence too deep is not shown."""
         is_undefined = length == UNDEFINED_LENGTH
@@ -394,7 +406,7 @@ class _Writer:
         span: tuple[int, int],
         *,
         definition: Definition | None,
-        scope: _Scope,
+        scope: Scope,
     ) -> _Entry:
         start, stop = span
         is_unknown = vr == "UN"
@@ -411,7 +423,7 @@ class _Writer:
             return self._limit(tag, format_unknown(data, vr, scope.character_set))
         return self.format_value(tag, vr, data, scope)
 
-    def format_value(self, tag: int, vr: str, data: bytes, scope: _Scope) -> _Entry:
+    def format_value(self, tag: int, vr: str, data: bytes, scope: Scope) -> _Entry:
         """Turn a value into the type and the text of its JSON."""
         if vr in TEXT_VRS:
             return self._limit(tag, format_text(data, vr, scope.character_set))
@@ -443,8 +455,8 @@ class _Writer:
         creator: str | None = None,
     ) -> None:
         """Put an element into the JSON of its data set; of equal tags the first one counts."""
-        self._count += 1
-        if self._count > MAXIMUM_ELEMENTS:
+        self.count += 1
+        if self.count > MAXIMUM_ELEMENTS:
             raise BadFileFormatError(f"The data set has more than {MAXIMUM_ELEMENTS} elements")
         if not tag & 0xFFFF and tag != _META_GROUP_LENGTH:
             return
