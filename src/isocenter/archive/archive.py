@@ -5,6 +5,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from isocenter.archive.annotations import Annotations
+from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
@@ -13,9 +15,12 @@ from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.file_export import FileExporter
+from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.models import ModelReader
+from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
 from isocenter.archive.tags import TagsReader
@@ -50,6 +55,8 @@ class Archive:
 
     Attributes
     ----------
+    registry
+        Names of metadata and attachments.
     dictionary
         Names and value representations of tags, with those of the configuration.
     buffers
@@ -60,6 +67,8 @@ class Archive:
         Names this server in a database shared by several.
     """
 
+    annotations: Annotations
+    attachments: Attachments
     browse: Browse
     changes: ChangeLog
     content: ContentReader
@@ -74,6 +83,7 @@ class Archive:
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
+    registry: Registry
     server_identifier: str
     settings: Settings
     workers: Workers
@@ -81,6 +91,7 @@ class Archive:
     storage: Storage
     exporter: Exporter
     job_outputs: JobOutputs
+    editor: InstanceEditor
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -117,11 +128,25 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         is_compressed=configuration.boolean("StorageCompression"),
         default_encoding=default_encoding,
     )
-    deleter = Deleter(workers, database, storage)
     ingest = Ingest(workers, database, storage, ingest_options)
+    deleter = Deleter(workers, database, storage)
+    registry = build_registry(configuration)
+    writes = GroupWrites(workers, database)
+    has_checked_revisions = configuration.boolean("CheckRevisions")
     settings = Settings(configuration.text("DefaultEncoding"))
     reading = _build_reading(configuration, workers, storage, settings)
     return Archive(
+        annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
+        attachments=Attachments(
+            workers,
+            database,
+            storage,
+            blobs=ingest.blobs,
+            writes=writes,
+            content_types=registry.content_types,
+            on_removal=deleter.wake,
+            has_checked_revisions=has_checked_revisions,
+        ),
         browse=Browse(workers),
         changes=ChangeLog(workers),
         content=reading.content,
@@ -138,12 +163,14 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        registry=registry,
         server_identifier=_get_server_identifier(configuration),
         settings=settings,
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         exporter=Exporter(workers, storage),
+        editor=InstanceEditor(workers, storage, default_encoding),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from isocenter.dicom.character_sets import CharacterSet, build_character_set, strip_padding
-from isocenter.dicom.deflate import inflate
+from isocenter.dicom.deflate import inflate_data_set
 from isocenter.dicom.element_walk import Element, ElementWalk, Region
 from isocenter.dicom.elements import MAXIMUM_DEPTH, Buffer, truncated
 from isocenter.dicom.file_meta import read_file_meta
@@ -108,7 +108,7 @@ def open_model(buffer: Buffer, *, default_encoding: str, dictionary: TagDictiona
     meta = read_file_meta(buffer)
     start = meta.data_set_offset
     if meta.is_deflated:
-        buffer, start = inflate(buffer, start), 0
+        buffer, start = inflate_data_set(buffer, start), 0
 
     def begin() -> tuple[ModelWalk, Item]:
         walk = ModelWalk(buffer, dictionary, default_encoding=default_encoding)

@@ -3,11 +3,15 @@
 from isocenter.http.routes import Route
 from isocenter.rest import (
     archives,
+    attachments,
     changes,
     documentation,
     element_content,
     instances,
     jobs,
+    labels,
+    metadata,
+    modification,
     resources,
     system,
     tags,
@@ -23,11 +27,15 @@ ROUTES: tuple[Route, ...] = (
     *instances.ROUTES,
     *tags.ROUTES,
     *element_content.ROUTES,
+    *metadata.ROUTES,
+    *attachments.ROUTES,
+    *labels.ROUTES,
     *changes.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,
     *tools.ROUTES,
     *jobs.ROUTES,
     *archives.ROUTES,
+    *modification.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
