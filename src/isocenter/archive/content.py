@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 
 from isocenter.archive.file_buffers import PIECE_BYTES, FileBuffers, iter_stored
+from isocenter.archive.kept_files import lookup_kept_file
 from isocenter.archive.workers import Workers
-from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment
 from isocenter.storage.compression import decompress, iter_decompressed
 from isocenter.storage.mapped import MappedFile
@@ -152,8 +152,14 @@ class ContentReader:
         self._buffers = buffers
 
     async def lookup_file(self, public_id: str) -> StoredFile | None:
-        """Find the file of an instance, or ``None``."""
-        found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        """Find the file of an instance, or ``None`` if there is no such instance.
+
+        Raises
+        ------
+        MissingFileError
+            If the file was not kept (option ``StoreDicom``).
+        """
+        found = await self._workers.read(lambda tx: lookup_kept_file(tx, public_id))
         if found is None:
             return None
         return StoredFile(

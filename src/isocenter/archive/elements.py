@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 from isocenter.archive.content import StoredFile
 from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.kept_files import lookup_kept_file
 from isocenter.archive.workers import Workers
 from isocenter.dicom.element_paths import ItemList, Path, TagList, Value, find_content
 from isocenter.dicom.elements import PIXEL_DATA
 from isocenter.dicom.tags import TagDictionary
 from isocenter.dicom.values import reverse_words
-from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import DicomAttachment
 from isocenter.storage.port import Buffer, Storage
 
@@ -156,7 +156,7 @@ class ElementReader:
         ----------
         Orthanc REST: GET /instances/{id}/content (behaviour manual §6)
         """
-        found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        found = await self._workers.read(lambda tx: lookup_kept_file(tx, public_id))
         if found is None:
             return None
         return InstanceElements(

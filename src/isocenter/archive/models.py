@@ -5,12 +5,12 @@ from enum import Enum
 from typing import Protocol
 
 from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.kept_files import lookup_kept_file
 from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.dicom.dicomweb_json import iter_dicom_json
 from isocenter.dicom.dicomweb_xml import iter_native_xml
 from isocenter.dicom.tags import TagDictionary
-from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import DicomAttachment
 from isocenter.storage.port import Buffer
 
@@ -79,7 +79,7 @@ class ModelReader:
         ----------
         Orthanc REST: GET /instances/{id}/file (behaviour manual §8.2.1)
         """
-        found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        found = await self._workers.read(lambda tx: lookup_kept_file(tx, public_id))
         if found is None:
             return
         pieces = self._iter_pieces(found, form)

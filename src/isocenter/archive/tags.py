@@ -10,6 +10,7 @@ import msgspec
 
 from isocenter.archive.byte_cache import ByteCache, CacheStatistics
 from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.kept_files import lookup_kept_file
 from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.dicom.file_meta import read_file_meta
@@ -24,8 +25,6 @@ from isocenter.dicom.modules import MODULE_TAGS
 from isocenter.dicom.tags import TagDictionary
 from isocenter.dicom.tags_writer import TagsWriter
 from isocenter.errors import BadFileFormatError
-from isocenter.index.files import lookup_first_file
-from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment, DicomAttachment
 from isocenter.storage.port import Buffer, Storage
 
@@ -132,7 +131,7 @@ class TagsReader:
         ----------
         Orthanc REST: GET /instances/{id}/tags (behaviour manual §5)
         """
-        found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        found = await self._workers.read(lambda tx: lookup_kept_file(tx, public_id))
         if found is None:
             return None
         return await self._answer(found, self.ask(found, request))
@@ -144,7 +143,7 @@ class TagsReader:
         ----------
         Orthanc REST: GET /instances/{id}/header (behaviour manual §6)
         """
-        found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        found = await self._workers.read(lambda tx: lookup_kept_file(tx, public_id))
         if found is None:
             return None
         attachment = found.attachment
@@ -178,7 +177,8 @@ class TagsReader:
         ----------
         Orthanc REST: GET /{level}/{id}/module (behaviour manual §6)
         """
-        found = await self._workers.read(lambda tx: lookup_first_file(tx, *resource))
+        level, public_id = resource
+        found = await self._workers.read(lambda tx: lookup_kept_file(tx, public_id, level))
         if found is None:
             return None
         return await self._answer(found, self.ask(found, request, module))

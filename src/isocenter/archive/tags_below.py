@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
+from isocenter.archive.kept_files import find_kept_files
 from isocenter.archive.tags import TagsReader, TagsRequest, format_document
 from isocenter.archive.workers import Workers
 from isocenter.dicom.json_forms import Shape
@@ -17,7 +18,7 @@ from isocenter.errors import (
     MissingFileError,
     ServerError,
 )
-from isocenter.index.files import FILES_PAGE, find_files_below
+from isocenter.index.files import FILES_PAGE
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import DicomAttachment
 
@@ -100,7 +101,7 @@ class TagsBelow:
         after = ""
         while True:
             page = await self._workers.read_long(
-                lambda tx, after=after: find_files_below(tx, level, public_id, after=after)  # type: ignore[misc]
+                lambda tx, after=after: find_kept_files(tx, level, public_id, after=after)  # type: ignore[misc]
             )
             for batch in _cut_into_batches(page):
                 yield batch

@@ -200,5 +200,6 @@ ROUTES = (
         "tools",
         permission=Permission.WRITE,
         answer="text/plain",
+        is_writing=False,
     ),
 )

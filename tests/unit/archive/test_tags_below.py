@@ -82,7 +82,7 @@ async def test_pages_are_joined(
     monkeypatch.setattr(tags_below, "FILES_PAGE", 3)
     monkeypatch.setattr(
         tags_below,
-        "find_files_below",
+        "find_kept_files",
         lambda tx, level, public_id, *, after: find(tx, level, public_id, after=after, limit=3),
     )
     _, below = new_reader(parts)
@@ -165,7 +165,7 @@ async def test_instance_that_was_replaced_meanwhile_is_read_anew(
             for name, file in find(tx, level, public_id, after=after)
         ]
 
-    monkeypatch.setattr(tags_below, "find_files_below", find_stale)
+    monkeypatch.setattr(tags_below, "find_kept_files", find_stale)
     _, below = new_reader(parts)
 
     assert len(await read_all(below, stored[0])) == 2
@@ -208,3 +208,25 @@ async def test_reading_that_is_given_up_leaves_nothing_behind(
     await pieces.aclose()
 
     assert len(await read_all(below, stored[0])) == 8
+
+
+async def test_resource_without_any_file_is_told_from_an_unknown_one(parts: Parts) -> None:
+    ids = (await parts.store(build_numbered(1), keeps_files=False)).public_ids
+    tags, below = new_reader(parts)
+
+    with pytest.raises(MissingFileError):
+        await read_all(below, ids)
+    with pytest.raises(MissingFileError):
+        await below.lookup_shared_tags(Level.PATIENT, ids.patient, HUMAN)
+    with pytest.raises(MissingFileError):
+        await tags.lookup_tags(ids.instance, HUMAN)
+    with pytest.raises(MissingFileError):
+        await tags.lookup_module((Level.STUDY, ids.study), Level.STUDY, HUMAN)
+
+
+async def test_instances_without_files_are_left_out(parts: Parts) -> None:
+    kept = (await parts.store(build_numbered(1))).public_ids
+    await parts.store(build_numbered(2), keeps_files=False)
+    _, below = new_reader(parts)
+
+    assert list(await read_all(below, kept)) == [kept.instance]
