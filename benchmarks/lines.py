@@ -12,6 +12,7 @@ from benchmarks.workloads import (
     Download,
     Find,
     FindInFiles,
+    FirstRead,
     Read,
     Upload,
     Workload,
@@ -71,6 +72,10 @@ def _tags_paths(stage: Stage) -> list[str]:
     return [f"{path}/simplified-tags" for path in _instance_paths(stage)]
 
 
+def _instances_tags_paths(stage: Stage) -> list[str]:
+    return [f"/studies/{stage.ct_study[0].public_study_id}/instances-tags?simplify"]
+
+
 def _archive_path(stage: Stage) -> str:
     return f"/studies/{stage.ct_study[0].public_study_id}/archive"
 
@@ -112,7 +117,13 @@ LINES: tuple[Line, ...] = (
     Line("GET /studies/{id}, asked anew", "1/s", Read(_study_paths, is_anew=True), None),
     Line("GET /instances/{id}, asked anew", "1/s", Read(_instance_paths, is_anew=True), None),
     Line("GET /instances/{id}/file, CT", "1/s", Read(_file_paths), 1.0),
-    Line("GET /instances/{id}/simplified-tags, MR", "1/s", Read(_tags_paths), 2.0),
+    Line("GET /instances/{id}/simplified-tags, MR", "1/s", Read(_tags_paths), 3.0),
+    Line(
+        "GET /studies/{id}/instances-tags?simplify, 200 CT",
+        "1/s",
+        Read(_instances_tags_paths, connections=2),
+        10.0,
+    ),
     Line("GET /instances/{id}/metadata?expand", "1/s", Read(_metadata_paths), 1.1),
     Line("GET …/attachments/dicom/data, MR", "1/s", Read(_attachment_paths), 1.0),
     _read("GET /studies?expand, 25 studies", ["/studies?expand"], 2.0),
@@ -174,6 +185,13 @@ LINES: tuple[Line, ...] = (
         "ms",
         FindInFiles(1000),
         5.0,
+        is_duration=True,
+    ),
+    Line(
+        "GET /studies/{id}/instances-tags?simplify, 200 CT, for the first time",
+        "ms",
+        FirstRead(200, "instances-tags?simplify"),
+        None,
         is_duration=True,
     ),
     Line("DELETE /studies/{id}, 200 CT", "ms", Delete(200), 2.0, is_duration=True),

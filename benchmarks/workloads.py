@@ -114,7 +114,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Requests per second by ``wrk`` with one thread and eight connections.
+    """Requests per second by ``wrk`` with one thread.
 
     Attributes
     ----------
@@ -122,10 +122,13 @@ class Read:
         Builds the paths that are asked for in turn.
     is_anew
         No two requests are the same, so that no answer can be repeated.
+    connections
+        Connections that work at the same time; few where Orthanc needs more than a second.
     """
 
     build_paths: Callable[[Stage], list[str]]
     is_anew: bool = False
+    connections: int = 8
     studies: int = 0
 
     def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:  # noqa: ARG002
@@ -137,7 +140,36 @@ class Read:
             script=stage.folder / "wrk.lua",
             duration_s=stage.duration_s,
             is_anew=self.is_anew,
+            connections=self.connections,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRead:
+    """Milliseconds to answer about a CT study that was never asked for before.
+
+    Attributes
+    ----------
+    count
+        Instances of the study.
+    name
+        What follows the address of the study.
+    """
+
+    count: int
+    name: str
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study, ask once, and delete the study again."""
+        keys = study_keys(studies[0], 2, self.count // 2)
+        upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        path = f"/studies/{keys[0].public_study_id}"
+        with timed() as watch:
+            server.request("GET", f"{path}/{self.name}")
+        server.request("DELETE", path)
+        return watch.build_duration_ms()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
     │                        BadRange · MisplacedParent · NotAcceptable · NotSupported · UnknownTag
-    │                        UnsupportedMediaType
+    │                        UnsupportedMediaType · UnwritableFile
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
@@ -75,6 +75,7 @@ __all__ = [
     "UnknownResourceError",
     "UnknownTagError",
     "UnsupportedMediaTypeError",
+    "UnwritableFileError",
     "VerificationError",
     "build_error",
     "get_message",
@@ -165,6 +166,12 @@ class MisplacedParentError(RequestError):
     """A resource of the level cannot lie below the parent that was named (500 in Orthanc)."""
 
     code, message = 6, "A parent must be of a level above"
+
+
+class UnwritableFileError(RequestError):
+    """A path that a client gave cannot be written to."""
+
+    code, message = 14, "Cannot write to file"
 
 
 class NotSupportedError(RequestError):

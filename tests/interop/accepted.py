@@ -20,6 +20,7 @@ __all__ = [
     "READING",
     "RECYCLING",
     "STORE",
+    "TAGS",
     "UPLOADS",
 ]
 
@@ -130,6 +131,66 @@ READING = (
     Accepted("POST /tools/lookup é", "body", "letters beyond ASCII count (quirk 28)"),
 )
 """Of routes that only read."""
+
+_NAMED = "[0-9a-f]{4},[0-9a-f]{4}|[A-Z][A-Za-z]+"
+_FIRST_INSTANCE = "a module is read from the first instance; in Orthanc from the last one stored"
+
+TAGS = (
+    Accepted(
+        "GET .*/((instances-|shared-|simplified-)?tags|header)",
+        "body/(.*/)?([0-9a-f]{4},0000|(Generic|Private)GroupLength)",
+        "group lengths are not listed (behaviour manual §5.1)",
+        ours=ABSENT,
+    ),
+    Accepted(
+        "GET .*tags",
+        "body/(.*/)?(0028,0009|FrameIncrementPointer)(/Value)?",
+        "all values of AT are shown",
+        theirs="0054,0010",
+    ),
+    Accepted(
+        "GET .*tags",
+        "body/(.*/)?(0028,0106|SmallestImagePixelValue|0028,0109|LargestPixelValueInSeries"
+        "|0028,110[123]|(Red|Green|Blue)PaletteColorLookupTableDescriptor)(/Type|/Value)?",
+        "US or SS in implicit encoding is a number",
+    ),
+    Accepted(
+        "GET .*tags",
+        "body/(.*/)?5200,92(29|30)/.*/PrivateCreator",
+        "private creators are named inside sequences, too",
+        theirs=ABSENT,
+    ),
+    Accepted("GET /series/.*/module", "body/(0028,0109|LargestPixel.*)", "quirk 32", theirs=ABSENT),
+    Accepted("GET /patients/da39a3ee.*/module", f"body/({_NAMED})(/Value)?", _FIRST_INSTANCE),
+    Accepted("GET /patients/bba83f41.*/module", f"body/({_NAMED})(/Value)?", _FIRST_INSTANCE),
+    Accepted("GET /studies/ef351eb2.*/module", f"body/({_NAMED})(/Value)?", _FIRST_INSTANCE),
+    Accepted(
+        "GET .*/shared-tags.ignore-length=0008-1030",
+        "body/0008,1030",
+        "long texts that were asked for are shared as well",
+        theirs=ABSENT,
+    ),
+    Accepted(
+        "GET .*/content/(PatientID|00100020/|0010,0020)",
+        "body",
+        "the padding of text is left out (behaviour manual §6)",
+        theirs=b" both ",
+    ),
+    Accepted(
+        "GET .*/content/0008-0018|GET .*/content/0020-000[de]",
+        "body",
+        "blanks at the start of a value are part of its bytes",
+    ),
+    Accepted(
+        "GET /instances/f5a85d80.*/content",
+        "body",
+        "the group length of 0008 is an element; Orthanc takes it for file meta information",
+    ),
+    Accepted("GET .*ignore-length=Nobody", "status", "an unknown tag is 400 (quirk 43)", 400, 500),
+    Accepted("GET .*/content/[Np]", "status", "an unknown tag is 400 (quirk 43)", 400, 500),
+    Accepted("GET .*short=x", "status", "newer: a boolean that is none is an error", 400, 200),
+)
+"""Of tags, modules, headers and contents."""
 
 CHANGES = (
     _ALLOW,

@@ -1,10 +1,22 @@
 """Synthetic files for the comparison: what real files seldom have."""
 
 from collections.abc import Iterator
+from itertools import product
 
-from tests.support.dicom_files import build_instance, encode_element, encode_sequence
+from tests.support.dicom_files import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    build_data_set,
+    build_file,
+    build_instance,
+    encode_element,
+    encode_fragments,
+    encode_sequence,
+    identifiers,
+)
 
-__all__ = ["build_all", "build_hierarchy"]
+__all__ = ["build_all", "build_contents", "build_hierarchy"]
 
 Elements = dict[int, tuple[str, bytes | str]]
 
@@ -19,6 +31,7 @@ _POSITIONS = 0x00200105
 _SLICES = 0x00540081
 _TIME_SLICES = 0x00540101
 _CARDIAC = 0x00181090
+_PIXELS: Elements = {0x7FE00010: ("OW", b"\1\2\3\4")}
 
 # Elements that tell the expected number of instances, and the indexes that arrive.
 _EXPECTATIONS: tuple[tuple[Elements, tuple[str, ...]], ...] = (
@@ -244,3 +257,64 @@ def build_all() -> list[bytes]:
         *_build_patient_ids(),
         *_build_oddities(),
     ]
+
+
+def build_contents() -> Iterator[bytes]:
+    """Build instances whose elements are of all kinds and encodings, for reading single ones."""
+    text: Elements = {
+        _STUDY_DESCRIPTION: ("LO", b"abc   "),
+        0x0008103E: ("LO", b"  lead"),
+        0x00100010: ("PN", b"end\0\0\0"),
+        0x00204000: ("LT", b"a\r\n \0"),
+        0x00321060: ("LO", b"nul\0in  "),
+        0x00400254: ("UN", b"un  "),
+        0x00090010: ("LO", "INVENTED 1.0"),
+        0x00091001: ("LO", b"pv"),
+        0x00091002: ("OB", b"a "),
+        0x00091003: ("UN", b"\1\0"),
+        0x00081190: ("UR", b"http://x  "),
+        0x0040A160: ("UT", b"ut"),
+        0x00104000: ("LT", "x" * 300),
+        0x00280109: ("US", b"\1\0"),
+        0x00420011: ("OB", b"\1\2\3\4"),
+    }
+    numbers: Elements = {
+        0x00280009: ("AT", b"\x54\0\x10\0"),
+        0x00280106: ("US", b"\1\0\2\0"),
+        0x00186020: ("SL", b"\1\0\0\0"),
+        0x00189073: ("FD", b"\0\0\0\0\0\0\xf8\x3f"),
+        0x00089459: ("FL", b"\0\0\xc0\x3f"),
+        0x00281201: ("OW", b"\1\2\3\4"),
+    }
+    syntaxes = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG)
+    for number, (syntax, is_undefined) in enumerate(product(syntaxes, (False, True)), 1):
+        yield _build_content(
+            number, numbers, _build_nested(syntax, is_undefined=is_undefined), syntax
+        )
+    for number, syntax in enumerate(syntaxes, 7):
+        yield _build_content(number, text, b"", syntax)
+    fragments = encode_fragments([b"ab", b"cdef"])
+    yield build_instance(
+        patient_id="Fragments",
+        instance="1.2.9.21.1",
+        series="1.2.9.21",
+        study="1.2.9",
+        tail=fragments,
+    )
+
+
+def _build_nested(syntax: str, *, is_undefined: bool) -> bytes:
+    inner = encode_element(0x00080100, "SH", "T1", syntax=syntax)
+    code = encode_sequence(0x0040A168, [inner, inner], syntax=syntax, is_undefined=is_undefined)
+    return encode_sequence(0x0040A730, [b"", code], syntax=syntax, is_undefined=is_undefined)
+
+
+def _build_content(number: int, elements: Elements, sequence: bytes, syntax: str) -> bytes:
+    ids = identifiers(
+        patient_id=f"Contents {number}",
+        study=f"1.2.9.20.{number}",
+        series=f"1.2.9.20.{number}.1",
+        instance=f"1.2.9.20.{number}.1.1",
+    )
+    before = build_data_set({**ids, **elements}, syntax=syntax)
+    return build_file(before + sequence + build_data_set(_PIXELS, syntax=syntax), syntax=syntax)

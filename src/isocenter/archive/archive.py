@@ -12,25 +12,34 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.exports import ExportLog
+from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.file_export import FileExporter
 from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
+from isocenter.archive.models import ModelReader
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
+from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
+from isocenter.archive.tags import TagsReader
+from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
+from isocenter.dicom.configured_elements import iter_configured_elements
 from isocenter.dicom.main_tags import MainTags
+from isocenter.dicom.tags import TagDictionary
 from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.read_only import ReadOnlyDatabase
@@ -60,6 +69,12 @@ class Archive:
     ----------
     registry
         Names of metadata and attachments.
+    dictionary
+        Names and value representations of tags, with those of the configuration.
+    buffers
+        Its statistics are those of the storage cache.
+    settings
+        What a client may change while the server runs.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -73,6 +88,13 @@ class Archive:
     browse: Browse
     changes: ChangeLog
     content: ContentReader
+    tags: TagsReader
+    tags_below: TagsBelow
+    elements: ElementReader
+    models: ModelReader
+    file_exporter: FileExporter
+    buffers: FileBuffers
+    dictionary: TagDictionary
     deleter: Deleter
     exports: ExportLog
     ingest: Ingest
@@ -84,6 +106,7 @@ class Archive:
     reconstruction: Reconstruction
     registry: Registry
     server_identifier: str
+    settings: Settings
     workers: Workers
     stability: Stability
     storage: Storage
@@ -138,7 +161,6 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     rules = _get_rules(configuration)
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_configured_main_tags(configuration)
-    default_encoding = configuration.text("DefaultEncoding")
     ingest_options = _get_ingest_options(configuration, main_tags, rules)
     deleter = Deleter(workers, database, storage, rules)
     ingest = Ingest(
@@ -149,6 +171,8 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     is_checked = configuration.boolean("CheckRevisions")
     warnings = WarningLog(configuration.mapping("Warnings"))
     rebuilt = _get_reconstruction_options(configuration, storage, main_tags)
+    settings = Settings(configuration.text("DefaultEncoding"))
+    reading = _build_reading(configuration, workers, storage, settings)
     return Archive(
         annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
         attachments=Attachments(
@@ -163,12 +187,14 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ),
         browse=_build_browse(configuration, workers, storage, main_tags, warnings),
         changes=ChangeLog(workers, has_deletions=rules.logs_deletions),
-        content=ContentReader(
-            workers,
-            storage,
-            default_encoding=default_encoding,
-            cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
-        ),
+        content=reading.content,
+        tags=reading.tags,
+        tags_below=reading.tags_below,
+        elements=reading.elements,
+        models=reading.models,
+        file_exporter=reading.file_exporter,
+        buffers=reading.buffers,
+        dictionary=reading.dictionary,
         deleter=deleter,
         exports=ExportLog(workers, is_enabled=configuration.boolean("LogExportedResources")),
         protection=Protection(workers),
@@ -182,6 +208,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         ),
         registry=registry,
         server_identifier=_get_server_identifier(configuration),
+        settings=settings,
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
@@ -191,17 +218,6 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         editor=InstanceEditor(workers, storage, configuration.text("DefaultEncoding")),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=is_read_only,
-    )
-
-
-def _build_content(
-    configuration: Configuration, workers: Workers, storage: Storage
-) -> ContentReader:
-    return ContentReader(
-        workers,
-        storage,
-        default_encoding=configuration.text("DefaultEncoding"),
-        cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
     )
 
 
@@ -278,6 +294,59 @@ def _get_reconstruction_options(
         is_compressed=configuration.boolean("StorageCompression"),
         folder=_get_spool_folder(configuration, storage),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The use cases that read stored files."""
+
+    dictionary: TagDictionary
+    buffers: FileBuffers
+    content: ContentReader
+    tags: TagsReader
+    tags_below: TagsBelow
+    elements: ElementReader
+    models: ModelReader
+    file_exporter: FileExporter
+
+
+def _build_reading(
+    configuration: Configuration, workers: Workers, storage: Storage, settings: Settings
+) -> _Reading:
+    dictionary = TagDictionary(
+        iter_configured_elements(configuration.mapping("Dictionary")),
+        knows_private=configuration.boolean("LoadPrivateDictionary"),
+    )
+    buffers = FileBuffers(
+        storage,
+        cache_bytes=configuration.integer("MaximumStorageCacheSize") * _MIB,
+        temporary_folder=_get_spool_folder(configuration, storage),
+    )
+    content = ContentReader(workers, storage, buffers)
+    tags = TagsReader(
+        workers,
+        storage,
+        buffers,
+        settings=settings,
+        dictionary=dictionary,
+        cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
+    )
+    own_folders = _list_own_folders(configuration)
+    return _Reading(
+        dictionary=dictionary,
+        buffers=buffers,
+        content=content,
+        tags=tags,
+        tags_below=TagsBelow(workers, tags),
+        elements=ElementReader(workers, storage, buffers, dictionary=dictionary),
+        models=ModelReader(workers, buffers, settings=settings, dictionary=dictionary),
+        file_exporter=FileExporter(workers, content, own_folders=own_folders),
+    )
+
+
+def _list_own_folders(configuration: Configuration) -> list[Path]:
+    names = ("StorageDirectory", "IndexDirectory", "TemporaryDirectory")
+    return [configuration.path(name) for name in names]
 
 
 def _get_upload_options(configuration: Configuration, storage: Storage) -> UploadOptions:

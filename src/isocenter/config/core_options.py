@@ -245,6 +245,7 @@ _INDEX = Group(
             "Dictionary",
             DICOM_DICTIONARY,
             default={},
+            effect=_FULL,
             meaning='Names of private tags: `{"00e1,10c2": ["UI", "PET-CT Multi Modality Name", '
             '1, 1, "ELSCINT1"]}` (VR, name, least and most values, private creator; 0 '
             "for any number of values).",
@@ -259,6 +260,7 @@ _INDEX = Group(
             "LoadPrivateDictionary",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Know the private tags that manufacturers have published.",
         ),
         Option(
@@ -392,7 +394,9 @@ _CACHES = Group(
             COUNT,
             default=128,
             unit="MB",
-            meaning="Memory that keeps recently read files.",
+            effect=Effect.FULL,
+            meaning="Memory for the content of compressed files that were read last. Files that "
+            "are not compressed need none: the system keeps them in memory.",
         ),
         _cache("StorageLoaderThreadsCount", 4, "Threads that read files ahead."),
         _cache("StorageMemoryCapacity", 512, "Files in use in memory.", "MB"),

@@ -188,6 +188,7 @@ _HTTP_SERVER = Group(
             "RestApiWriteToFileSystemEnabled",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Let clients write files to folders of the server's host.",
         ),
     ),

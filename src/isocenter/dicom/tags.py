@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from isocenter.dicom.dictionary import Definition, load_element_table
-from isocenter.errors import BadRequestError
+from isocenter.errors import UnknownTagError
 
 __all__ = [
     "DEFAULT_DICTIONARY",
@@ -31,6 +31,8 @@ UNKNOWN_NAME = "Unknown Tag & Data"
 
 _RETIRED = "RETIRED_"
 _VR_SIZE = 2
+# More of a wrong name is not repeated in the error.
+_LONGEST_SHOWN_NAME = 64
 _NUMBER = re.compile(r"([0-9a-f]{4})[,-]?([0-9a-f]{4})", re.IGNORECASE)
 
 
@@ -75,27 +77,33 @@ class TagDictionary:
     Parameters
     ----------
     configured
-        Elements of the option ``Dictionary``; they win over the built-in ones.
+        Elements of the option ``Dictionary``; they win over the built-in ones. A private one
+        without a creator holds whatever the creator of its block is.
+    knows_private
+        Whether the published private elements are known (option ``LoadPrivateDictionary``).
 
     References
     ----------
-    Orthanc configuration: ``Dictionary`` (behaviour manual §38)
+    Orthanc configuration: ``Dictionary``, ``LoadPrivateDictionary`` (behaviour manual §38)
     """
 
-    def __init__(self, configured: Iterable[ConfiguredElement] = ()) -> None:
+    def __init__(
+        self, configured: Iterable[ConfiguredElement] = (), *, knows_private: bool = True
+    ) -> None:
         table = load_element_table()
         self._standard = table.standard
         self._repeating = table.repeating
-        self._private = table.private
+        self._private = table.private if knows_private else {}
         self._configured: dict[int, Definition] = {}
         self._configured_private: dict[tuple[str, int], Definition] = {}
-        self._tags = _load_tags()
+        names: dict[str, int] = {}
         for tag, definition, creator in configured:
-            self._tags = self._tags | {definition.name: tag}
+            names[definition.name] = tag
             if creator is None:
                 self._configured[tag] = definition
             else:
                 self._configured_private[creator, _build_private_key(tag)] = definition
+        self._tags = _load_tags() | names if names else _load_tags()
 
     def lookup(self, tag: int, creator: str | None = None) -> Definition | None:
         """Find what is known of an element, or ``None``.
@@ -172,12 +180,14 @@ class TagDictionary:
 
         Raises
         ------
-        BadRequestError
+        UnknownTagError
             If no dictionary knows the name.
         """
         tag = self.lookup_tag(text.strip())
         if tag is None:
-            raise BadRequestError(f"Unknown DICOM tag: {text}")
+            raise UnknownTagError(
+                f"No dictionary knows the tag {text.strip()[:_LONGEST_SHOWN_NAME]!r}"
+            )
         return tag
 
 
@@ -227,7 +237,7 @@ def parse_tag(text: str) -> int:
 
     Raises
     ------
-    BadRequestError
+    UnknownTagError
         If the name is not known.
 
     References

@@ -6,6 +6,7 @@ PS3.5 §6.2; Orthanc REST: JSON of tags (behaviour manual §5.1), number formats
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Literal
 
 from isocenter.dicom.character_sets import CharacterSet, cut_at_nul
@@ -17,6 +18,9 @@ __all__ = [
     "format_numbers",
     "format_text",
     "format_unknown",
+    "get_word_size",
+    "parse_numbers",
+    "reverse_words",
 ]
 
 MAXIMUM_SHOWN_BYTES = 256
@@ -41,6 +45,16 @@ _FORMATS = {
 
 _WHOLE_NUMBERS = frozenset("HhIiQq")
 _BYTE_ORDERS: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
+
+# PS3.5 §7.3: the words of these are in the byte order of the transfer syntax, too.
+_WORD_SIZES = {vr: size for vr, (_, size) in _FORMATS.items()} | {
+    "AT": 2,
+    "OW": 2,
+    "OF": 4,
+    "OL": 4,
+    "OD": 8,
+    "OV": 8,
+}
 
 NUMBER_VRS = frozenset(_FORMATS)
 """Value representations whose values are binary numbers that are shown as text."""
@@ -99,12 +113,60 @@ def format_numbers(data: bytes, vr: str, byte_order: str) -> str:
     if len(data) == size and code in _WHOLE_NUMBERS and vr != "AT":
         # Most numbers come alone: this is three times faster than the general way.
         return str(int.from_bytes(data, _BYTE_ORDERS[byte_order], signed=code.islower()))
-    count = len(data) // size
     if vr == "AT":
-        halves = struct.unpack_from(f"{byte_order}{count * 2}H", data)
-        pairs = zip(halves[::2], halves[1::2], strict=True)
-        return "\\".join(f"{group:04x},{element:04x}" for group, element in pairs)
-    numbers = struct.unpack_from(f"{byte_order}{count}{code}", data)
+        return "\\".join(f"{tag[:4]},{tag[4:]}" for tag in _parse_tags(data, byte_order))
+    numbers = struct.unpack_from(f"{byte_order}{len(data) // size}{code}", data)
     if code in "fd":
         return "\\".join([f"{number:.17g}" for number in numbers])
     return "\\".join(map(str, numbers))
+
+
+def get_word_size(vr: str) -> int:
+    """Tell the size in bytes of the words of a value whose order depends on the transfer syntax.
+
+    References
+    ----------
+    PS3.5 §7.3
+    """
+    return _WORD_SIZES.get(vr, 1)
+
+
+def reverse_words(data: bytes, size: int) -> bytes:
+    """Turn words from big to little endian or back; an incomplete one at the end stays as it is.
+
+    Parameters
+    ----------
+    size
+        Of a word, in bytes.
+    """
+    if size == 1:
+        return data
+    whole = len(data) - len(data) % size
+    result = bytearray(data)
+    for offset in range(size):
+        result[offset:whole:size] = data[size - 1 - offset : whole : size]
+    return bytes(result)
+
+
+def parse_numbers(data: bytes, vr: str, byte_order: str) -> Sequence[int | float | str]:
+    """Read binary numbers; tags are texts of eight capital digits.
+
+    Parameters
+    ----------
+    data, vr, byte_order
+        As for `format_numbers`.
+
+    References
+    ----------
+    PS3.18 §F.2.3, PS3.19 §A.1.5
+    """
+    if vr == "AT":
+        return [tag.upper() for tag in _parse_tags(data, byte_order)]
+    code, size = _FORMATS[vr]
+    return struct.unpack_from(f"{byte_order}{len(data) // size}{code}", data)
+
+
+def _parse_tags(data: bytes, byte_order: str) -> list[str]:
+    halves = struct.unpack_from(f"{byte_order}{len(data) // 4 * 2}H", data)
+    pairs = zip(halves[::2], halves[1::2], strict=True)
+    return [f"{group:04x}{element:04x}" for group, element in pairs]

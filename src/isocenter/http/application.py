@@ -17,6 +17,7 @@ from isocenter.http.routes import Route, list_children, list_directories
 __all__ = ["build_application"]
 
 _MOST_PARTS = 100_000
+_REST = "{path}"
 _OVERRIDING = {"put": "PUT", "delete": "DELETE"}
 
 
@@ -70,7 +71,7 @@ def build_application(
     app.resp_options.default_media_type = "text/plain"
     _add_error_handlers(app, ErrorAnswers(has_bodies=has_error_bodies))
     for path, responders in _group(routes).items():
-        app.add_route(path, _Resource(responders, services))
+        app.add_route(_build_template(path), _Resource(responders, services))
     for directory in list_directories(routes):
         app.add_route(directory, _Directory(list_children(routes, directory)))
     return app
@@ -81,6 +82,11 @@ def _add_error_handlers(app: Application, answers: ErrorAnswers) -> None:
     app.add_error_handler(falcon.HTTPError, answers.answer_http_error)
     app.add_error_handler(ServerError, answers.answer_server_error)
     app.add_error_handler(NotFound, answers.answer_not_found)
+
+
+def _build_template(path: str) -> str:
+    """Write a path for Falcon: the last parameter takes the rest of it if its name is ``path``."""
+    return f"{path.removesuffix(_REST)}{{path:path}}" if path.endswith(_REST) else path
 
 
 def _group(routes: Sequence[Route]) -> dict[str, list[Route]]:

@@ -41,7 +41,8 @@ class Route:
     Attributes
     ----------
     path
-        Template such as ``/studies/{public_id}``.
+        Template such as ``/studies/{public_id}``. A parameter ``{path}`` at its end takes all that
+        follows, slashes included.
     summary
         One line for the documentation.
     area

@@ -227,14 +227,16 @@ def has_resource(tx: Transaction, level: Level, public_id: str) -> bool:
 def lookup_dicom_attachment(tx: Transaction, public_id: str) -> DicomAttachment | None:
     """Find the DICOM file of an instance, or ``None``."""
     row = tx.row("lookup_dicom_attachment", {"public_id": public_id})
-    return None if row is None else build_dicom_attachment(row)
+    if row is None:
+        return None
+    return build_dicom_attachment(row)
 
 
-def build_dicom_attachment(row: tuple[Any, ...]) -> DicomAttachment:
-    """Build the record of a DICOM file of the columns of its attachment and the metadata."""
-    offset = _PIXEL_DATA_OFFSET.search(row[7])
+def build_dicom_attachment(columns: Sequence[Any]) -> DicomAttachment:
+    """Build the record of a DICOM file from the columns of ``lookup_dicom_attachment``."""
+    offset = _PIXEL_DATA_OFFSET.search(columns[7])
     return DicomAttachment(
-        Attachment(1, *row[:6]), row[6], None if offset is None else int(offset[1])
+        Attachment(1, *columns[:6]), columns[6], None if offset is None else int(offset[1])
     )
 
 

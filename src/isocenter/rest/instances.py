@@ -1,22 +1,26 @@
-"""The file and the tags of an instance."""
+"""The file of an instance: as it is, in the forms of DICOMweb, exported to the host."""
 
-from isocenter.archive.content import TagsRequest
-from isocenter.dicom.json_forms import Shape
-from isocenter.dicom.tags import parse_tag
-from isocenter.errors import BadParameterError, NotSupportedError, UnknownResourceError
-from isocenter.http.answers import JSON
-from isocenter.http.arguments import get_flag
+from falcon.asgi import Request as BodyRequest
+
+from isocenter.archive.models import ModelForm
+from isocenter.errors import (
+    BadParameterError,
+    ForbiddenError,
+    NotSupportedError,
+    UnknownResourceError,
+)
+from isocenter.http.answers import answer_json
+from isocenter.http.arguments import read_body
 from isocenter.http.exchange import Request, Response
 from isocenter.http.files import answer_file
-from isocenter.http.routes import Argument, Route
-from isocenter.rest.arguments import IGNORE_LENGTH, SHAPES, WHOLE
-from isocenter.rest.resources import get_shape
+from isocenter.http.pieces import answer_pieces
+from isocenter.http.routes import Argument, Permission, Route
 from isocenter.rest.services import Services
 
-__all__ = ["ROUTES", "get_file", "get_simplified_tags", "get_tags"]
+__all__ = ["ROUTES", "export_file", "get_file"]
 
-_LONGEST_IGNORE_LENGTH = 1000
-_OTHER_FORMS = ("application/dicom+json", "application/dicom+xml")
+# PATH_MAX of Linux.
+_LONGEST_PATH = 4096
 
 
 async def get_file(services: Services, req: Request, resp: Response, public_id: str) -> None:
@@ -24,47 +28,41 @@ async def get_file(services: Services, req: Request, resp: Response, public_id: 
     for name in ("transcode", "lossy-quality"):
         if name in req.params:
             raise NotSupportedError(f"the argument '{name}' is not supported by this version")
-    if any(form in req.accept for form in _OTHER_FORMS):
-        message = "only application/dicom is supported by this version"
-        raise NotSupportedError(message)
+    form = _choose_form(req.accept)
+    if form is not None:
+        pieces = services.archive.models.iter_model(public_id, form)
+        if not await answer_pieces(req, resp, pieces, media_type=form.value):
+            raise UnknownResourceError
+        return
     file = await services.archive.content.lookup_file(public_id)
     if file is None:
         raise UnknownResourceError
     await answer_file(req, resp, file, file_name=f"{public_id}.dcm")
 
 
-async def get_tags(services: Services, req: Request, resp: Response, public_id: str) -> None:
-    """Orthanc REST: GET /instances/{id}/tags."""
-    await _answer_tags(services, req, resp, public_id, get_shape(req, Shape.FULL))
+def _choose_form(accept: str) -> ModelForm | None:
+    """Find the first form of the DICOM model in the header ``Accept``; else the file is meant."""
+    for part in accept.lower().split(","):
+        media_type = part.partition(";")[0].strip()
+        for form in ModelForm:
+            if media_type == form.value:
+                return form
+    return None
 
 
-async def get_simplified_tags(
-    services: Services, req: Request, resp: Response, public_id: str
-) -> None:
-    """Orthanc REST: GET /instances/{id}/simplified-tags."""
-    await _answer_tags(services, req, resp, public_id, Shape.HUMAN)
-
-
-async def _answer_tags(
-    services: Services, req: Request, resp: Response, public_id: str, shape: Shape
-) -> None:
-    request = TagsRequest(
-        shape=shape,
-        ignore_length=_get_ignore_length(req),
-        is_whole=get_flag(req, "whole"),
-    )
-    document = await services.archive.content.lookup_tags(public_id, request)
-    if document is None:
+async def export_file(services: Services, req: BodyRequest, resp: Response, public_id: str) -> None:
+    """Orthanc REST: POST /instances/{id}/export; the body is the path."""
+    if not services.configuration.boolean("RestApiWriteToFileSystemEnabled"):
+        raise ForbiddenError("the option RestApiWriteToFileSystemEnabled is false")
+    body = await read_body(req, limit=_LONGEST_PATH)
+    try:
+        path = body.decode()
+    except UnicodeDecodeError as error:
+        message = "the path must be UTF-8 text"
+        raise BadParameterError(message) from error
+    if not await services.archive.file_exporter.export(public_id, path):
         raise UnknownResourceError
-    resp.content_type = JSON
-    resp.data = document
-
-
-def _get_ignore_length(req: Request) -> frozenset[int]:
-    names = [name for name in (req.get_param("ignore-length") or "").split(",") if name.strip()]
-    if len(names) > _LONGEST_IGNORE_LENGTH:
-        raise BadParameterError(f"'ignore-length' may list {_LONGEST_IGNORE_LENGTH} tags at most")
-    return frozenset(parse_tag(name) for name in names)
+    answer_json(resp, {})
 
 
 ROUTES = (
@@ -74,30 +72,27 @@ ROUTES = (
         get_file,
         "Download the DICOM file; ranges and entity tags work",
         "instances",
-        arguments=(Argument("filename", "text", "Name for saving the file."),),
+        arguments=(
+            Argument("filename", "text", "Name for saving the file."),
+            Argument("transcode", "text", "Not supported by this version."),
+            Argument("lossy-quality", "integer", "Not supported by this version."),
+        ),
         answer="application/dicom",
-        statuses=(200, 206, 304, 404, 416, 501),
+        statuses=(200, 206, 304, 400, 404, 416, 501),
+        details="With `Accept: application/dicom+json` or `application/dicom+xml` the data set is "
+        "answered in that form (PS3.18 annex F, PS3.19), binary values included.",
         is_immediate=True,
         is_lasting=True,
     ),
     Route(
-        "GET",
-        "/instances/{public_id}/tags",
-        get_tags,
-        "All tags of the instance as JSON",
+        "POST",
+        "/instances/{public_id}/export",
+        export_file,
+        "Write the DICOM file to a path of the server's host",
         "instances",
-        arguments=(*SHAPES, IGNORE_LENGTH, WHOLE),
-        statuses=(200, 400, 404),
-        is_immediate=True,
-    ),
-    Route(
-        "GET",
-        "/instances/{public_id}/simplified-tags",
-        get_simplified_tags,
-        "All tags of the instance as JSON, by name",
-        "instances",
-        arguments=(IGNORE_LENGTH, WHOLE),
-        statuses=(200, 400, 404),
-        is_immediate=True,
+        permission=Permission.ADMINISTER,
+        body="text/plain",
+        statuses=(200, 400, 403, 404, 413),
+        details="Only if the option `RestApiWriteToFileSystemEnabled` is true.",
     ),
 )

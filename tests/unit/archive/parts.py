@@ -11,6 +11,7 @@ from typing import Any
 from tests.support.dicom_files import EXPLICIT_LITTLE, Elements, build_instance, encode_element
 
 from isocenter.archive.browse import Browse
+from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.received import Origin, OriginKind, StoreOutcome
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
@@ -82,6 +83,12 @@ class Parts:
         values = {"spool_threshold": _LARGE, "largest_body": 0, "largest_entry": 1 << 20, **limits}
         options = UploadOptions(spool_folder=self.folder, **values)
         return Uploads(self.workers, ingest or self.new_ingest(), options)
+
+    def new_buffers(self, storage: Storage | None = None, *, cache_bytes: int = 0) -> FileBuffers:
+        """Build what opens stored files."""
+        return FileBuffers(
+            storage or self.storage, cache_bytes=cache_bytes, temporary_folder=self.folder
+        )
 
     def new_content(self, data: bytes, threshold: int = 0) -> SpooledContent:
         """Build a content that was received in pieces."""

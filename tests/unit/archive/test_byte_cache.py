@@ -1,4 +1,6 @@
-from isocenter.archive.byte_cache import ByteCache
+from concurrent.futures import ThreadPoolExecutor
+
+from isocenter.archive.byte_cache import ByteCache, CacheStatistics
 
 
 def test_lookup_added_value_finds_it() -> None:
@@ -59,3 +61,44 @@ def test_add_empty_value_is_kept() -> None:
     cache.add("a", b"")
 
     assert cache.lookup("a") == b""
+
+
+def test_cache_counts_what_it_finds_and_what_not() -> None:
+    cache: ByteCache[str] = ByteCache(80)
+
+    cache.lookup("a")
+    cache.add("a", b"1234567890")
+    cache.add("b", b"12345")
+    cache.lookup("a")
+    cache.clear()
+    cache.lookup("b")
+
+    assert cache.get_statistics() == CacheStatistics(
+        count=0, size_bytes=0, largest_size_bytes=15, capacity_bytes=80, hits=1, misses=2
+    )
+
+
+def test_cache_tells_whether_a_value_would_be_kept() -> None:
+    cache: ByteCache[str] = ByteCache(80)
+
+    assert cache.has_room_for(10)
+    assert not cache.has_room_for(11)
+
+
+def test_cache_of_several_threads_stays_consistent() -> None:
+    cache: ByteCache[int] = ByteCache(8000)
+
+    def work(seed: int) -> None:
+        for number in range(2000):
+            key = (seed * 7 + number) % 300
+            if cache.lookup(key) is None:
+                cache.add(key, bytes(key))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+
+    statistics = cache.get_statistics()
+    kept = [value for key in range(300) if (value := cache.lookup(key)) is not None]
+    assert statistics.count == len(kept)
+    assert statistics.size_bytes == sum(map(len, kept)) <= 8000
+    assert statistics.hits + statistics.misses == 8000

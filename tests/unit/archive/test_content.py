@@ -1,55 +1,23 @@
-import json
 import os
 
 import pytest
-from tests.support.dicom_files import build_instance
 from tests.unit.archive.parts import REST, Parts, build_numbered
+from tests.unit.archive.storages import ColdStorage, CountingStorage
 
-from isocenter.archive.content import ContentReader, StoredFile, TagsRequest
-from isocenter.dicom.json_forms import Shape
+from isocenter.archive.content import ContentReader, StoredFile
 from isocenter.errors import CorruptedBlobError, MissingFileError
-from isocenter.index.records import Overwrite
-from isocenter.storage.filesystem import FileSystemStorage
-from isocenter.storage.memory import MemoryStorage
 from isocenter.storage.port import Storage
 
-SHORT = TagsRequest(Shape.SHORT)
-HUMAN = TagsRequest(Shape.HUMAN)
 # Larger than what is answered from memory.
 LARGE = 5 * 1024 * 1024
 
 
-class CountingStorage(MemoryStorage):
-    """Counts how often a blob is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads = 0
-
-    def read(self, attachment_uuid: str, start: int = 0, stop: int | None = None) -> bytes:
-        self.reads += 1
-        return super().read(attachment_uuid, start, stop)
-
-    def read_cached(self, attachment_uuid: str, start: int, stop: int) -> bytes | None:
-        self.reads += 1
-        return super().read_cached(attachment_uuid, start, stop)
-
-
-class ColdStorage(MemoryStorage):
-    """Has nothing at hand without waiting for the disk."""
-
-    def read_cached(self, attachment_uuid: str, start: int, stop: int) -> None:
-        return None
-
-
 def new_reader(
-    parts: Parts, storage: Storage | None = None, cache_bytes: int = 1 << 20
+    parts: Parts, storage: Storage | None = None, *, cache_bytes: int = 0
 ) -> ContentReader:
+    storage = storage or parts.storage
     return ContentReader(
-        parts.workers,
-        storage or parts.storage,
-        default_encoding="Latin1",
-        cache_bytes=cache_bytes,
+        parts.workers, storage, parts.new_buffers(storage, cache_bytes=cache_bytes)
     )
 
 
@@ -86,7 +54,6 @@ async def test_lookup_unknown_instance_returns_nothing(parts: Parts) -> None:
     reader = new_reader(parts)
 
     assert await reader.lookup_file("unknown") is None
-    assert await reader.lookup_tags("unknown", SHORT) is None
 
 
 @BOTH
@@ -142,10 +109,8 @@ async def test_read_cold_blob_waits_in_a_worker(parts: Parts) -> None:
     outcome = await parts.new_ingest(storage=storage).store(data, REST)
 
     file = await open_file(parts, outcome.public_ids.instance, storage)
-    tags = await new_reader(parts, storage).lookup_tags(outcome.public_ids.instance, SHORT)
 
     assert await file.read_small(0, len(data)) == data
-    assert tags is not None
 
 
 @BOTH
@@ -159,8 +124,6 @@ async def test_read_vanished_file_raises(parts: Parts, is_compressed: bool) -> N
         await file.read_small(0, 10)
     with pytest.raises(MissingFileError):
         await stream(file, 0, 10)
-    with pytest.raises(MissingFileError):
-        await new_reader(parts).lookup_tags(public_id, SHORT)
 
 
 async def test_read_damaged_compressed_file_raises(parts: Parts) -> None:
@@ -175,105 +138,19 @@ async def test_read_damaged_compressed_file_raises(parts: Parts) -> None:
         await stream(file, 0, file.size_bytes)
 
 
-@BOTH
-@pytest.mark.parametrize("extra", [64, 60_000])
-async def test_lookup_tags_writes_sorted_json(
-    parts: Parts, is_compressed: bool, extra: int
-) -> None:
-    data = build_numbered(
-        7, {0x00100010: ("PN", "Müller^Eva".encode("latin1")), 0x00204000: ("LT", "x" * extra)}
-    )
-    public_id = await store(parts, data, is_compressed=is_compressed)
-
-    document = await new_reader(parts).lookup_tags(public_id, HUMAN)
-
-    assert document is not None
-    tags = json.loads(document)
-    assert tags["PatientName"] == "Müller^Eva"
-    assert tags["InstanceNumber"] == "7"
-    assert list(tags) == sorted(tags)
-    assert document.startswith(b'{\n   "')
-    assert document.endswith(b"}\n")
-
-
-async def test_lookup_tags_shapes_differ(parts: Parts) -> None:
-    public_id = await store(parts, build_numbered(7))
-    reader = new_reader(parts)
-
-    short = await reader.lookup_tags(public_id, SHORT)
-    full = await reader.lookup_tags(public_id, TagsRequest(Shape.FULL))
-
-    assert short is not None
-    assert full is not None
-    assert json.loads(short)["0020,0013"] == "7"
-    assert json.loads(full)["0020,0013"]["Name"] == "InstanceNumber"
-
-
-@pytest.mark.parametrize("kind", ["memory", "filesystem"])
-async def test_lookup_tags_without_pixels_reads_the_whole_file(parts: Parts, kind: str) -> None:
-    storage: Storage = MemoryStorage()
-    if kind == "filesystem":
-        storage = FileSystemStorage(parts.folder / "storage", sync=False)
-    ingest = parts.new_ingest(storage=storage)
-    outcome = await ingest.store(build_instance({0x00200013: ("IS", "9")}), REST)
-
-    document = await new_reader(parts, storage).lookup_tags(outcome.public_ids.instance, HUMAN)
-
-    assert document is not None
-    assert json.loads(document)["InstanceNumber"] == "9"
-
-
-async def test_lookup_tags_whole_goes_on_after_the_pixels(parts: Parts) -> None:
-    data = build_numbered(1)
-    trailing = bytes.fromhex("fcfffcff4f42000004000000") + bytes(4)
-    public_id = await store(parts, data + trailing)
-
-    reader = new_reader(parts)
-    short = await reader.lookup_tags(public_id, SHORT)
-    whole = await reader.lookup_tags(public_id, TagsRequest(Shape.SHORT, is_whole=True))
-
-    assert short is not None
-    assert whole is not None
-    assert "fffc,fffc" not in json.loads(short)
-    assert "fffc,fffc" in json.loads(whole)
-
-
-async def test_lookup_tags_again_comes_from_the_cache(parts: Parts) -> None:
+async def test_read_compressed_file_again_comes_from_the_cache(parts: Parts) -> None:
+    data = build_numbered(1, pixels=1000)
     storage = CountingStorage()
-    ingest = parts.new_ingest(storage=storage)
-    public_id = (await ingest.store(build_numbered(1), REST)).public_ids.instance
-    reader = new_reader(parts, storage)
+    outcome = await parts.new_ingest(storage=storage, is_compressed=True).store(data, REST)
+    public_id = outcome.public_ids.instance
+    buffers = parts.new_buffers(storage, cache_bytes=1 << 20)
+    reader = ContentReader(parts.workers, storage, buffers)
 
-    first = await reader.lookup_tags(public_id, SHORT)
-    reads = storage.reads
-    second = await reader.lookup_tags(public_id, SHORT)
+    for start, stop in ((0, len(data)), (10, 20)):
+        file = await reader.lookup_file(public_id)
+        assert file is not None
+        assert await file.read_small(start, stop) == data[start:stop]
 
-    assert first == second
-    assert storage.reads == reads > 0
-    await reader.lookup_tags(public_id, HUMAN)
-    assert storage.reads > reads
-
-
-async def test_lookup_tags_replaced_instance_is_not_stale(parts: Parts) -> None:
-    reader = new_reader(parts)
-    public_id = await store(parts, build_numbered(1, {0x00204000: ("LT", "old")}))
-    await reader.lookup_tags(public_id, HUMAN)
-
-    await parts.store(build_numbered(1, {0x00204000: ("LT", "new")}), overwrite=Overwrite.ALWAYS)
-    document = await reader.lookup_tags(public_id, HUMAN)
-
-    assert document is not None
-    assert json.loads(document)["ImageComments"] == "new"
-
-
-async def test_lookup_tags_ignore_length_shows_long_values(parts: Parts) -> None:
-    public_id = await store(parts, build_numbered(1, {0x00204000: ("LT", "x" * 300)}))
-    request = TagsRequest(Shape.HUMAN, ignore_length=frozenset({0x00204000}))
-
-    cut = await new_reader(parts).lookup_tags(public_id, HUMAN)
-    whole = await new_reader(parts).lookup_tags(public_id, request)
-
-    assert cut is not None
-    assert whole is not None
-    assert json.loads(cut)["ImageComments"] is None
-    assert json.loads(whole)["ImageComments"] == "x" * 300
+    assert storage.reads == 1
+    statistics = buffers.get_statistics()
+    assert (statistics.count, statistics.size_bytes, statistics.hits) == (1, len(data), 1)

@@ -9,9 +9,9 @@ from tests.unit.archive.parts import REST, Parts, build_numbered, wait_until
 from tests.unit.archive.test_archive import new_archive
 
 from isocenter.archive.archive import Archive
-from isocenter.archive.content import TagsRequest
 from isocenter.archive.periodic import Periodic
 from isocenter.archive.received import StoreStatus
+from isocenter.archive.tags import TagsRequest
 from isocenter.dicom.json_forms import Shape
 from isocenter.dicom.levels import Level
 from isocenter.errors import FullStorageError, MissingFileError, ReadOnlyError
@@ -181,7 +181,7 @@ async def test_content_of_a_file_that_is_not_kept_is_an_error(parts: Parts) -> N
     with pytest.raises(MissingFileError, match="StoreDicom"):
         await archive.content.lookup_file(instance)
     with pytest.raises(MissingFileError, match="StoreDicom"):
-        await archive.content.lookup_tags(instance, TagsRequest(Shape.HUMAN))
+        await archive.tags.lookup_tags(instance, TagsRequest(Shape.HUMAN))
     assert await archive.content.lookup_file("nobody") is None
     await archive.stop()
 

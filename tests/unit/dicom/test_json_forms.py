@@ -8,6 +8,7 @@ import pytest
 from tests.support import dicom_files
 from tests.support.dicom_files import (
     UNDEFINED,
+    build_file,
     build_instance,
     encode_element,
     encode_fragments,
@@ -16,8 +17,14 @@ from tests.support.dicom_files import (
     encode_sequence,
 )
 
+from isocenter.dicom import json_forms
 from isocenter.dicom.dictionary import Definition
-from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
+from isocenter.dicom.json_forms import (
+    Shape,
+    build_header_json,
+    build_some_tags_json,
+    build_tags_json,
+)
 from isocenter.dicom.tags import ConfiguredElement, TagDictionary
 from isocenter.errors import BadFileFormatError
 
@@ -319,3 +326,47 @@ def test_header_holds_the_meta_information_without_binary_values() -> None:
         "Type": "String",
         "Value": dicom_files.EXPLICIT_LITTLE,
     }
+
+
+def test_some_tags_are_those_asked_for_and_nothing_else() -> None:
+    data = build_file(
+        encode_element(0x00080005, "CS", "ISO_IR 144")
+        + encode_sequence(0x00081140, [encode_element(0x00100010, "PN", "in")], is_undefined=True)
+        + encode_element(0x00090010, "LO", "GEMS_IDEN_01")
+        + encode_element(0x00091001, "LO", "ab")
+        + encode_element(0x00100010, "PN", b"\xcf\xf0")
+        + encode_sequence(0x00400275, [encode_element(0x00100020, "LO", "id")])
+        + encode_element(0x7FE00010, "OW", b"ab")
+    )
+    tags = {0x00091001, 0x00100010, 0x00400275, 0x00100020, 0x7FE00010}
+
+    some = build_some_tags_json(data, Shape.FULL, tags)
+
+    assert list(some) == ["0009,1001", "0010,0010", "0040,0275"]
+    assert some["0009,1001"]["PrivateCreator"] == "GEMS_IDEN_01"
+    assert some["0010,0010"]["Value"] == b"\xcf\xf0".decode("iso8859_5")
+    everything = build_tags_json(data, Shape.FULL)
+    assert some == {key: everything[key] for key in some}
+
+
+@pytest.mark.parametrize("vr", ["LO", "UN"])
+def test_some_tags_of_a_truncated_file_are_an_error(vr: str) -> None:
+    data = build_file(encode_element(0x00080060, vr, "ab", length=100))
+    with pytest.raises(BadFileFormatError):
+        build_some_tags_json(data, Shape.SHORT, {0x00100010})
+
+
+def test_too_many_elements_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_forms, "MAXIMUM_ELEMENTS", 2)
+    item = encode_element(0x00100010, "PN", "in")
+    build_tags_json(build_file(encode_sequence(0x00081140, [item])), Shape.SHORT)
+    with pytest.raises(BadFileFormatError, match="more than 2"):
+        build_tags_json(build_file(encode_sequence(0x00081140, [item, item])), Shape.SHORT)
+
+
+def test_very_long_text_is_not_shown_even_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_forms, "MAXIMUM_TEXT_BYTES", 5000)
+    for size, shown in ((5000, "x" * 5000), (5002, None)):
+        data = build_file(encode_element(0x0040A160, "UT", "x" * size))
+        tags = build_tags_json(data, Shape.SHORT, ignore_length=frozenset({0x0040A160}))
+        assert tags == {"0040,a160": shown}

@@ -12,7 +12,7 @@ from isocenter.dicom.tags import (
     is_private,
     parse_tag,
 )
-from isocenter.errors import BadRequestError
+from isocenter.errors import UnknownTagError
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_retired_tag_with_or_without_prefix_is_found(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Nope", "0010,001", "0010:0010", "patientname"])
-def test_unknown_tag_is_a_bad_request(text: str) -> None:
+def test_unknown_tag_is_an_error(text: str) -> None:
     assert DEFAULT_DICTIONARY.lookup_tag(text) is None
-    with pytest.raises(BadRequestError, match="Unknown DICOM tag"):
+    with pytest.raises(UnknownTagError, match="knows the tag"):
         parse_tag(text)
 
 

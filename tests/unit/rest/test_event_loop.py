@@ -52,8 +52,14 @@ async def test_blocking_calls_are_made_by_worker_threads(
     )
     for file in (small, large):
         assert (await api.get(f"/instances/{file.instance}/file")).content == file.content
-        for name in ("tags", "simplified-tags", "statistics"):
+        for name in ("tags", "simplified-tags", "statistics", "header", "module", "content"):
             await api.get_json(f"/instances/{file.instance}/{name}")
+        await api.get(f"/instances/{file.instance}/content/7fe0-0010/0")
+        await api.get(
+            f"/instances/{file.instance}/file", headers={"Accept": "application/dicom+json"}
+        )
+        for name in ("shared-tags", "instances-tags", "module-patient"):
+            await api.get_json(f"/studies/{file.study}/{name}")
         for path in file.paths.values():
             await api.get_json(path)
     for target in ("/patients", "/instances?expand", "/changes?type=NewStudy", "/statistics"):

@@ -18,9 +18,10 @@ HARMLESS = {
     ("POST", "/tools/lookup"),
     ("POST", "/tools/reset"),
     ("POST", "/tools/shutdown"),
+    ("POST", "/tools/invalidate-tags"),
 }
 HARMLESS_ENDS: tuple[str, ...] = ("/archive", "/create-archive", "/verify-md5", "/modify")
-HARMLESS_ENDS += ("/anonymize", "/bulk-content", "/find", "/count-resources")
+HARMLESS_ENDS += ("/anonymize", "/bulk-content", "/find", "/count-resources", "/export")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")

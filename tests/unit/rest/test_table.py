@@ -17,15 +17,18 @@ EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method
 # Routes of single jobs are tested in test_jobs.py.
 READ_ROUTES = [r for r in ROUTES if r.method == "GET" and "{job_id}" not in r.path]
 EVERY_READ_ROUTE = pytest.mark.parametrize("route", READ_ROUTES, ids=lambda r: r.path)
-# Orthanc answers 400 where the patient is unknown (behaviour manual §9.2).
-ODD = "/patients/{public_id}/protected"
-WITH_IDENTIFIER = [route for route in ROUTES if "{public_id}" in route.path and route.path != ODD]
+# Orthanc answers 400 where the patient is unknown (behaviour manual §9.2); export is switched off
+# unless the configuration says otherwise.
+ODD = {"/patients/{public_id}/protected", "/instances/{public_id}/export"}
+WITH_IDENTIFIER = [r for r in ROUTES if "{public_id}" in r.path and r.path not in ODD]
 HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
 # Arguments without which a route has nothing to answer.
 NEEDED = {"/tools/generate-uid": "?level=study", "/tools/create-archive": "?resources="}
 # Last parts of the addresses of questions that are asked with POST.
 READING_POSTS = {"lookup", "archive", "create-archive", "modify", "anonymize", "verify-md5"}
 READING_POSTS |= {"bulk-content", "find", "count-resources"}
+# What stands for other parameters of a path.
+PARAMETERS = {"{path}": "0010-0020"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
@@ -43,7 +46,7 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
 
 
 def fill_names(path: str) -> str:
-    for template, name in NAMES.items():
+    for template, name in (NAMES | PARAMETERS).items():
         path = path.replace(template, name)
     return path
 
