@@ -4,11 +4,13 @@ import hashlib
 import socket
 from dataclasses import dataclass
 
+from isocenter.archive.acceptance import Acceptance, build_acceptance
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
@@ -16,6 +18,8 @@ from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
 from isocenter.index.port import Database
 from isocenter.index.records import Overwrite
+from isocenter.measures import Measures
+from isocenter.storage.measured import MeasuredStorage
 from isocenter.storage.port import Storage
 
 __all__ = ["Archive", "build_archive"]
@@ -37,10 +41,15 @@ class Archive:
 
     Attributes
     ----------
+    acceptance, settings
+        What a client may change while the server runs.
+    measures
+        What the use cases note of their work.
     server_identifier
         Names this server in a database shared by several.
     """
 
+    acceptance: Acceptance
     browse: Browse
     changes: ChangeLog
     content: ContentReader
@@ -48,7 +57,9 @@ class Archive:
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
+    measures: Measures
     server_identifier: str
+    settings: Settings
     workers: Workers
     stability: Stability
     storage: Storage
@@ -76,31 +87,36 @@ class Archive:
 
 def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
     """Put the use cases together as the configuration asks."""
+    measures = Measures(is_enabled=configuration.boolean("MetricsEnabled"))
+    storage = MeasuredStorage(storage, measures)
+    settings = Settings(configuration.text("DefaultEncoding"))
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_main_tags()
-    default_encoding = configuration.text("DefaultEncoding")
     ingest_options = IngestOptions(
         main_tags=main_tags,
         overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
         has_md5=configuration.boolean("StoreMD5ForAttachments"),
         is_compressed=configuration.boolean("StorageCompression"),
-        default_encoding=default_encoding,
+        settings=settings,
     )
-    ingest = Ingest(workers, database, storage, ingest_options)
+    ingest = Ingest(workers, database, storage, ingest_options, measures)
     return Archive(
+        acceptance=build_acceptance(configuration),
         browse=Browse(workers),
         changes=ChangeLog(workers),
         content=ContentReader(
             workers,
             storage,
-            default_encoding=default_encoding,
+            settings=settings,
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
         deleter=Deleter(workers, database, storage),
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        measures=measures,
         server_identifier=_get_server_identifier(configuration),
+        settings=settings,
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,

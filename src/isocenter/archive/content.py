@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from isocenter.archive.byte_cache import ByteCache
+from isocenter.archive.byte_cache import ByteCache, CacheUse
+from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.dicom.json_forms import Shape, build_tags_json
 from isocenter.index.reading import lookup_dicom_attachment
@@ -154,19 +155,28 @@ class ContentReader:
 
     Parameters
     ----------
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
     cache_bytes
         Room for tags that were asked before. A stored file never changes, so neither do its tags.
     """
 
     def __init__(
-        self, workers: Workers, storage: Storage, *, default_encoding: str, cache_bytes: int
+        self, workers: Workers, storage: Storage, *, settings: Settings, cache_bytes: int
     ) -> None:
         self._workers = workers
         self._storage = storage
-        self._default_encoding = default_encoding
-        self._cache: ByteCache[tuple[str, TagsRequest]] = ByteCache(cache_bytes)
+        self._settings = settings
+        self._cache: ByteCache[tuple[str, TagsRequest, str]] = ByteCache(cache_bytes)
+
+    @property
+    def cache(self) -> CacheUse:
+        """How the cache of tags is used."""
+        return self._cache.use
+
+    def forget_tags(self) -> None:
+        """Empty the cache of tags."""
+        self._cache.clear()
 
     async def lookup_file(self, public_id: str) -> StoredFile | None:
         """Find the file of an instance, or ``None``."""
@@ -185,11 +195,13 @@ class ContentReader:
         found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
         if found is None:
             return None
-        key = (found.attachment.attachment_uuid, request)
+        encoding = self._settings.default_encoding
+        key = (found.attachment.attachment_uuid, request, encoding)
         document = self._cache.lookup(key)
         if document is None:
             document = await self._read_tags(found, request)
-            self._cache.add(key, document)
+            if encoding == self._settings.default_encoding:
+                self._cache.add(key, document)
         return document
 
     async def _read_tags(self, found: DicomAttachment, request: TagsRequest) -> bytes:
@@ -226,6 +238,6 @@ class ContentReader:
             request.shape,
             ignore_length=request.ignore_length,
             whole=request.is_whole,
-            default_encoding=self._default_encoding,
+            default_encoding=self._settings.default_encoding,
         )
         return msgspec.json.format(_encode(tags), indent=_INDENT) + b"\n"

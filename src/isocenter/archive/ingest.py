@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 
 from isocenter.archive.description import FileDescription
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
+from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.identifiers import PublicIds
@@ -27,6 +29,7 @@ from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment, NewInstance, Overwrite, StoreResult
+from isocenter.measures import Measures
 from isocenter.storage.compression import iter_compressed
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
@@ -59,15 +62,15 @@ class IngestOptions:
         Compute and keep MD5 sums.
     is_compressed
         Keep the files compressed.
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
     """
 
     main_tags: MainTags
     overwrite: Overwrite = Overwrite.NEVER
     has_md5: bool = True
     is_compressed: bool = False
-    default_encoding: str = "Latin1"
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(slots=True, eq=False)
@@ -116,8 +119,14 @@ class Ingest:
     """
 
     def __init__(
-        self, workers: Workers, database: Database, storage: Storage, options: IngestOptions
+        self,
+        workers: Workers,
+        database: Database,
+        storage: Storage,
+        options: IngestOptions,
+        measures: Measures | None = None,
     ) -> None:
+        self._measures = measures or Measures()
         self._workers = workers
         self._database = database
         self._index = GroupCommit(database)
@@ -156,6 +165,14 @@ class Ingest:
         FullStorageError
             If no room is left.
         """
+        started_at = perf_counter()
+        outcome = await self._take(content, origin, check)
+        if self._measures.is_enabled:
+            self._measures.store_dicom.note_since(started_at)
+        return outcome
+
+    async def _take(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
+        """Choose the way through the pipeline."""
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
@@ -252,7 +269,9 @@ class Ingest:
                 message = "Received an empty DICOM file"
                 raise BadFileFormatError(message)
             summary = read_summary(
-                buffer, wanted=self._wanted, default_encoding=self._options.default_encoding
+                buffer,
+                wanted=self._wanted,
+                default_encoding=self._options.settings.default_encoding,
             )
         if check is not None:
             check(summary)

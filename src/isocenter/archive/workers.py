@@ -33,12 +33,20 @@ class Workers:
 
     def __init__(self, database: Database, threads: int) -> None:
         self._database = database
+        self._size = threads
+        # Touched on the event loop only.
+        self._busy = 0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="worker")
 
     @property
     def reads_inline(self) -> bool:
         """True if a short read needs no thread."""
         return self._database.reads_inline
+
+    @property
+    def idle_count(self) -> int:
+        """Threads that have nothing to do."""
+        return max(0, self._size - self._busy)
 
     async def run(
         self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
@@ -55,11 +63,15 @@ class Workers:
         loop = asyncio.get_running_loop()
         if asyncio.current_task(loop) is None:
             raise WouldWaitError
-        if keywords:
-            return await loop.run_in_executor(
-                self._threads, lambda: operation(*arguments, **keywords)
-            )
-        return await loop.run_in_executor(self._threads, operation, *arguments)
+        self._busy += 1
+        try:
+            if keywords:
+                return await loop.run_in_executor(
+                    self._threads, lambda: operation(*arguments, **keywords)
+                )
+            return await loop.run_in_executor(self._threads, operation, *arguments)
+        finally:
+            self._busy -= 1
 
     async def read(self, query: Callable[[Transaction], T]) -> T:
         """Run a short indexed read: on the event loop where the database allows it."""

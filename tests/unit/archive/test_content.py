@@ -6,6 +6,7 @@ from tests.support.dicom_files import build_instance
 from tests.unit.archive.parts import REST, Parts, build_numbered
 
 from isocenter.archive.content import ContentReader, StoredFile, TagsRequest
+from isocenter.archive.settings import Settings
 from isocenter.dicom.json_forms import Shape
 from isocenter.errors import CorruptedBlobError, MissingFileError
 from isocenter.index.records import Overwrite
@@ -48,7 +49,7 @@ def new_reader(
     return ContentReader(
         parts.workers,
         storage or parts.storage,
-        default_encoding="Latin1",
+        settings=Settings(),
         cache_bytes=cache_bytes,
     )
 
