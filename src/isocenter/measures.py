@@ -92,7 +92,7 @@ class Measures:
     store_dicom
         From a complete file to its durable rows.
     rest_api
-        From the first byte of a request to the last one of its answer.
+        From a request whose head is complete to an answer that is ready to be sent.
     storage_read_bytes, storage_written_bytes
         Bytes as they lie in the storage, compressed or not.
 

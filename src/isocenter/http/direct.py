@@ -68,11 +68,13 @@ class ImmediateRoutes:
         taken = [*list_directories(routes), *(route.path for route in routes)]
         self._exact: dict[str, Step | None] = {path: None for path in taken if "{" not in path}
         self._with_parameter: dict[tuple[str, str | None], tuple[Step, str]] = {}
+        self._templates: dict[Step, str] = {}
         for route in routes:
             if route.is_immediate:
                 self._add(route, cast(Step, partial(route.responder, services)))
 
     def _add(self, route: Route, responder: Step) -> None:
+        self._templates[responder] = route.path
         if "{" not in route.path:
             self._exact[route.path] = responder
             return
@@ -92,6 +94,10 @@ class ImmediateRoutes:
         last = segments[3] if len(segments) > 3 else None
         found = self._with_parameter.get((segments[1], last))
         return None if found is None else (found[0], {found[1]: segments[2]})
+
+    def get_template(self, responder: Step) -> str:
+        """Tell the path of an immediate route."""
+        return self._templates[responder]
 
 
 class DirectAnswers:
@@ -135,6 +141,7 @@ class DirectAnswers:
         req = DirectRequest(path, query, headers=headers, remote_addr=remote_addr)
         if query and _METHOD_ARGUMENT in req.params:
             return None
+        req.uri_template = self._routes.get_template(found[0])
         try:
             return self._run(req, *found)
         except Exception:  # noqa: BLE001 - the normal way meets it again and answers it

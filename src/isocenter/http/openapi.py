@@ -23,6 +23,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "integer": {"type": "integer", "minimum": 0},
     "text": {"type": "string"},
 }
+_BYTES = {"type": "string", "format": "binary"}
 _ERROR = {
     "type": "object",
     "required": ["HttpStatus", "OrthancStatus"],
@@ -91,7 +92,7 @@ def _describe_route(route: Route) -> dict[str, Any]:
     if route.body is not None:
         described["requestBody"] = {
             "required": True,
-            "content": {route.body: {"schema": {"type": "string", "format": "binary"}}},
+            "content": {route.body: {"schema": route.body_schema or _BYTES}},
         }
     return described
 
@@ -123,4 +124,6 @@ def _describe_answer(route: Route, status: int) -> dict[str, Any]:
         schema = {"$ref": "#/components/schemas/Error"}
         return {"description": phrase, "content": {"application/json": {"schema": schema}}}
     media_type = "application/octet-stream" if status == 206 else route.answer
-    return {"description": phrase, "content": {media_type: {}}}
+    is_described = route.answer_schema is not None and status != 206
+    content = {"schema": route.answer_schema} if is_described else {}
+    return {"description": phrase, "content": {media_type: content}}

@@ -1,5 +1,6 @@
 """Many instances, one transaction: whoever finds the database free commits for all who wait."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from isocenter.index.records import NewInstance, StoreResult
 from isocenter.index.writing import store_instances
 
 __all__ = ["GroupCommit"]
+
+_log = logging.getLogger(__name__)
 
 _LARGEST_GROUP = 64
 
@@ -81,6 +84,7 @@ class GroupCommit:
         results = self._database.write(lambda tx: store_instances(tx, instances))
         for waiting, result in zip(group, results, strict=True):
             waiting.result = result
+        _log.debug("a group of instances was committed", extra={"instances": len(group)})
 
     def _commit_one_by_one(self, group: list[_Waiting], error: Exception) -> None:
         """Keep one instance that cannot be stored from taking the others with it."""

@@ -13,9 +13,12 @@ from isocenter.archive.archive import Archive, build_archive
 from isocenter.config.configuration import Configuration
 from isocenter.http.application import build_application
 from isocenter.http.metrics import Metrics
+from isocenter.http.observing import Observer
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.logs import Logs
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
+from isocenter.scp.conformance import ConformanceStatement
 from isocenter.storage.memory import MemoryStorage
 
 
@@ -26,6 +29,7 @@ class Api:
     archive: Archive
     configuration: Configuration
     conductor: ASGIConductor
+    services: Services
     ends: list[str] = field(default_factory=list)
 
     async def request(self, method: str, target: str, **options: Any) -> Result:
@@ -69,24 +73,29 @@ async def open_api(folder: Path, options: Mapping[str, object]) -> AsyncIterator
     archive = build_archive(configuration, database, MemoryStorage())
     await archive.start()
     ends: list[str] = []
+    logs = Logs()
+    metrics = Metrics(archive, Observer(archive.measures), logs)
     services = Services(
         archive=archive,
         configuration=configuration,
-        metrics=Metrics(),
+        logs=logs,
+        metrics=metrics,
         lifecycle=Lifecycle(
             stop=lambda: ends.append("stop"), restart=lambda: ends.append("restart")
         ),
         openapi=b"{}",
+        describe_conformance=ConformanceStatement(configuration, archive.acceptance).format,
+        library_versions={"python": "3"},
     )
     application = build_application(
         ROUTES,
         services,
-        middleware=[services.metrics],
+        middleware=[metrics.observer],
         has_error_bodies=configuration.boolean("HttpDescribeErrors"),
     )
     try:
         async with ASGIConductor(application) as conductor:
-            yield Api(archive, configuration, conductor, ends)
+            yield Api(archive, configuration, conductor, services, ends)
     finally:
         await archive.stop()
         database.close()
