@@ -23,6 +23,7 @@ from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import ObservedApplication, Observer
 from isocenter.http.openapi import build_openapi
+from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.server import HTTPServer, HTTPServerOptions
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
@@ -277,7 +278,8 @@ class Server:
             middleware=middleware,
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
         )
-        direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware)
+        repeated = RepeatedAnswers(archive.workers.get_generation)
+        direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware, repeated)
         is_compressed = configuration.boolean("HttpCompressionEnabled")
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(

@@ -48,6 +48,10 @@ class Workers:
         """Threads that have nothing to do."""
         return max(0, self._size - self._busy)
 
+    def get_generation(self) -> int:
+        """Tell a number that grows whenever the index changes (`Database.generation`)."""
+        return self._database.generation
+
     async def run(
         self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
     ) -> T:

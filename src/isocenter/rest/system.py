@@ -168,6 +168,7 @@ ROUTES = (
         "Counts and sizes of all",
         "system",
         is_immediate=True,
+        is_lasting=True,
     ),
     Route("GET", "/plugins", list_plugins, "List the plugins", "system"),
     Route(

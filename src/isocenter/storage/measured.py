@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 from isocenter.measures import Measures
+from isocenter.storage.mapped import MappedFile
 from isocenter.storage.port import BlobReader, BlobWriter, Buffer, Storage
 
 __all__ = ["MeasuredStorage"]
@@ -131,12 +132,12 @@ class MeasuredStorage:
             self._measures.storage_read_bytes.add(len(data))
         return data
 
-    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> MappedFile | None:
         """See `Storage.open_cached`; the range counts as read."""
-        descriptor = self._inner.open_cached(attachment_uuid, start, stop)
-        if descriptor is not None and self._measures.is_enabled:
+        file = self._inner.open_cached(attachment_uuid, start, stop)
+        if file is not None and self._measures.is_enabled:
             self._measures.storage_read_bytes.add(stop - start)
-        return descriptor
+        return file
 
     def open_reader(self, attachment_uuid: str) -> AbstractContextManager[BlobReader]:
         """See `Storage.open_reader`; a file that is mapped into memory is not noted."""

@@ -7,6 +7,7 @@ from tests.unit.rest.api import Api
 from tests.unit.rest.test_table import build_target
 
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
+from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.routes import Route
 from isocenter.rest.table import ROUTES
 
@@ -19,13 +20,15 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 async def build_directly(api: Api, target: str) -> bytes | None:
     """Build an answer as a connection does: in a callback of the event loop, outside of a task."""
     observer = api.services.metrics.observer
-    answers = DirectAnswers(ImmediateRoutes(ROUTES, api.services), [observer])
+    answers = DirectAnswers(
+        ImmediateRoutes(ROUTES, api.services), [observer], RepeatedAnswers(lambda: 0)
+    )
     loop = asyncio.get_running_loop()
     built: asyncio.Future[bytes | None] = loop.create_future()
 
     def build() -> None:
         answer = answers.build(target.encode(), {b"host": b"h"}, "127.0.0.1")
-        built.set_result(None if answer is None else bytes(answer[1]))  # type: ignore[arg-type]
+        built.set_result(None if answer is None else bytes(answer.body))  # type: ignore[arg-type]
 
     loop.call_soon(build)
     return await built
