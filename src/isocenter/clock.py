@@ -3,12 +3,17 @@
 import time
 from functools import lru_cache
 
-__all__ = ["format_timestamp", "now"]
+__all__ = ["format_timestamp", "now", "now_ms"]
 
 
 def now() -> int:
     """Tell the seconds since 1970, UTC."""
     return int(time.time())
+
+
+def now_ms() -> int:
+    """Tell the milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
 
 
 @lru_cache(maxsize=4096)

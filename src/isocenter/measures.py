@@ -34,6 +34,9 @@ class LongestDuration:
         """
         second = int(ended_at)
         slot = second % _WINDOW_S
+        # Most are not the longest, and cost no lock: what is there already can only grow.
+        if self._longest_s[slot] >= duration_s and self._seconds[slot] == second:
+            return
         with self._lock:
             if self._seconds[slot] != second:
                 self._seconds[slot] = second

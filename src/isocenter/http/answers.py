@@ -6,7 +6,15 @@ import msgspec
 
 from isocenter.http.exchange import Response
 
-__all__ = ["JSON", "TEXT", "answer_json", "answer_nothing", "answer_text", "format_json"]
+__all__ = [
+    "JSON",
+    "TEXT",
+    "answer_done",
+    "answer_json",
+    "answer_nothing",
+    "answer_text",
+    "format_json",
+]
 
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain"
@@ -37,3 +45,9 @@ def answer_nothing(resp: Response) -> None:
     """Answer a success that has nothing to say."""
     resp.content_type = TEXT
     resp.data = b""
+
+
+def answer_done(resp: Response) -> None:
+    """Answer the success of an action as an empty object (behaviour manual §2.2)."""
+    resp.content_type = "application/json"
+    resp.data = b"{}"

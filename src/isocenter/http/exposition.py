@@ -46,12 +46,19 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The numbers of one name."""
+    """The numbers of one name.
+
+    Attributes
+    ----------
+    timestamp_ms
+        When they were read, for clients that want to be told; milliseconds since 1970.
+    """
 
     name: str
     kind: Kind
     meaning: str
     samples: tuple[Sample, ...]
+    timestamp_ms: int | None = None
 
 
 def format_families(families: Iterable[Family]) -> bytes:
@@ -60,7 +67,8 @@ def format_families(families: Iterable[Family]) -> bytes:
     for family in sorted(families, key=lambda family: family.name):
         lines.append(f"# HELP {family.name} {family.meaning}")
         lines.append(f"# TYPE {family.name} {family.kind}")
-        lines.extend(_format_sample(family.name, sample) for sample in family.samples)
+        end = "" if family.timestamp_ms is None else f" {family.timestamp_ms}"
+        lines.extend(_format_sample(family.name, sample) + end for sample in family.samples)
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -1,10 +1,12 @@
 """The numbers that the server tells of itself, in Prometheus' format."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from time import perf_counter
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.records import Statistics
+from isocenter.clock import now_ms
 from isocenter.http.exposition import MEDIA_TYPE, Family, Kind, Sample, format_families
 from isocenter.http.observing import Observer
 from isocenter.logs import Logs
@@ -12,6 +14,7 @@ from isocenter.logs import Logs
 __all__ = ["Metrics"]
 
 _MIB = 1024 * 1024
+_ORTHANC = "orthanc_"
 _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
 
 
@@ -76,7 +79,12 @@ class Metrics:
                 for name, (meaning, read) in self._gauges.items()
             ),
         ]
-        return format_families(families)
+        # Orthanc's clients take only lines with a time for metrics.
+        instant_ms = now_ms()
+        return format_families(
+            replace(family, timestamp_ms=instant_ms) if family.name.startswith(_ORTHANC) else family
+            for family in families
+        )
 
     def _build_timings(self) -> Iterable[Family]:
         measures, instant = self._archive.measures, perf_counter()

@@ -99,7 +99,7 @@ async def set_unknown_classes_accepted(services: Services, req: Request, resp: R
 
 async def get_conformance(services: Services, _: Request, resp: Response) -> None:
     """Orthanc REST: GET /tools/dicom-conformance."""
-    answer_text(resp, services.describe_conformance())
+    answer_text(resp, await services.archive.workers.run(services.describe_conformance))
 
 
 ROUTES = (

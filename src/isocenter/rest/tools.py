@@ -7,7 +7,7 @@ from falcon.asgi import Request, Response
 
 from isocenter.clock import format_timestamp, now
 from isocenter.dicom.uids import build_uid
-from isocenter.http.answers import answer_json, answer_nothing, answer_text
+from isocenter.http.answers import answer_done, answer_json, answer_nothing, answer_text
 from isocenter.http.arguments import read_text
 from isocenter.http.error_answers import NotFound
 from isocenter.http.routes import Argument, Permission, Route
@@ -65,13 +65,13 @@ async def get_local_time(_: Services, __: Request, resp: Response) -> None:
 async def reset(services: Services, _: Request, resp: Response) -> None:
     """Orthanc REST: POST /tools/reset."""
     services.lifecycle.restart()
-    answer_json(resp, {})
+    answer_done(resp)
 
 
 async def shut_down(services: Services, _: Request, resp: Response) -> None:
     """Orthanc REST: POST /tools/shutdown."""
     services.lifecycle.stop()
-    answer_json(resp, {})
+    answer_done(resp)
 
 
 async def invalidate_tags(services: Services, _: Request, resp: Response) -> None:

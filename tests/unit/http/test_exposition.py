@@ -48,3 +48,8 @@ def test_histogram_is_read_back() -> None:
         ("a_sum", 4.25),
         ("a_count", 3),
     ]
+
+
+def test_time_follows_the_number() -> None:
+    family = Family("a", Kind.GAUGE, "A.", (Sample(2.5),), timestamp_ms=1795465358112)
+    assert format_families([family]).endswith(b"\na 2.5 1795465358112\n")
