@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from tests.interop.comparing import ABSENT, Accepted
 
-__all__ = ["CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "NO_ANSWER", "READING", "STORE", "UPLOADS"]
+__all__ = [
+    "CHANGES",
+    "NEGOTIATION",
+    "NEWER_SYNTAXES",
+    "NO_ANSWER",
+    "OPTIONS",
+    "READING",
+    "STORE",
+    "UPLOADS",
+]
 
 NO_ANSWER = "no answer"
 """Stands for the status of a request that is never answered, or with an abort."""
@@ -202,3 +211,22 @@ NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.6.2": "XML",
 }
 """Transfer syntaxes that Orthanc 1.10 does not know; 1.13 does."""
+
+_SYNTAXES = r"(PUT|GET) /tools/accepted-transfer-syntaxes (after )?"
+
+OPTIONS = (
+    _ALLOW,
+    Accepted(f"{_SYNTAXES}.*[*]", "body", "newer: JPEG XL and High-Throughput JPEG 2000 are known"),
+    Accepted(
+        f"{_SYNTAXES}'1.2.840.10008.1.2.1'",
+        "status|body",
+        "newer: a UID may stand alone, without quotation marks",
+    ),
+    Accepted(
+        f"{_SYNTAXES}.*1.2.3",
+        "body",
+        "a UID that is not known is taken: files of private transfer syntaxes are stored, too",
+        theirs=[],
+    ),
+)
+"""Of metrics, logs and options at run time."""
