@@ -3,7 +3,7 @@
 import time
 from functools import lru_cache
 
-__all__ = ["format_timestamp", "now", "now_ms"]
+__all__ = ["format_precise_timestamp", "format_timestamp", "now", "now_us"]
 
 
 def now() -> int:
@@ -11,9 +11,15 @@ def now() -> int:
     return int(time.time())
 
 
-def now_ms() -> int:
-    """Tell the milliseconds since 1970, UTC."""
-    return time.time_ns() // 1_000_000
+def now_us() -> int:
+    """Tell the microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+def format_precise_timestamp(microseconds: int) -> str:
+    """Write a time as ``YYYYMMDDTHHMMSS.ffffff``, UTC (Orthanc REST: dates of jobs)."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{format_timestamp(seconds)}.{rest:06}"
 
 
 @lru_cache(maxsize=4096)

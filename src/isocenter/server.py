@@ -28,6 +28,7 @@ from isocenter.http.server import HTTPServer, HTTPServerOptions
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.jobs.engine import Engine
 from isocenter.logs import Logs
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
@@ -36,6 +37,7 @@ from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage, finish_journal
 from isocenter.storage.port import Storage
+from isocenter.tasks.engine import build_engine
 from isocenter.tls import build_dicom_tls, build_http_tls
 from isocenter.version import __version__, read_library_versions
 
@@ -179,9 +181,10 @@ class Server:
         # Signals are handled until everything has stopped, so that none cuts that off.
         with ExitStack() as signals:
             async with AsyncExitStack() as stack:
-                archive = await stack.enter_async_context(self._open_archive())
-                metrics = Metrics(archive, Observer(archive.measures), self._logs)
-                http = await stack.enter_async_context(self._serve_http(archive, metrics))
+                archive, database = await stack.enter_async_context(self._open_archive())
+                jobs = await stack.enter_async_context(self._run_jobs(archive, database))
+                metrics = Metrics(archive, jobs, Observer(archive.measures), self._logs)
+                http = await stack.enter_async_context(self._serve_http(archive, jobs, metrics))
                 dicom = await stack.enter_async_context(self._serve_dicom(archive, metrics))
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
@@ -217,7 +220,7 @@ class Server:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     @asynccontextmanager
-    async def _open_archive(self) -> AsyncIterator[Archive]:
+    async def _open_archive(self) -> AsyncIterator[tuple[Archive, Database]]:
         with ExitStack() as stack:
             database = open_database(self._configuration)
             stack.callback(database.close)
@@ -227,19 +230,28 @@ class Server:
             try:
                 with _naming_storage(self._configuration):
                     await archive.start()
-                yield archive
+                yield archive, database
             finally:
                 await archive.stop()
 
     @asynccontextmanager
+    async def _run_jobs(self, archive: Archive, database: Database) -> AsyncIterator[Engine]:
+        engine = build_engine(self._configuration, archive, database)
+        await engine.start()
+        try:
+            yield engine
+        finally:
+            await engine.stop(_STOP_DEADLINE_S)
+
+    @asynccontextmanager
     async def _serve_http(
-        self, archive: Archive, metrics: Metrics
+        self, archive: Archive, jobs: Engine, metrics: Metrics
     ) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("HttpServerEnabled"):
             yield None
             return
-        server = self._build_http_server(archive, metrics)
+        server = self._build_http_server(archive, jobs, metrics)
         metrics.add_gauge(
             "orthanc_available_http_threads_count",
             "Connections that may still be opened.",
@@ -262,9 +274,9 @@ class Server:
         is_remote = self._configuration.boolean("RemoteAccessAllowed")
         return _EVERYWHERE if is_remote else _LOOPBACK
 
-    def _build_http_server(self, archive: Archive, metrics: Metrics) -> HTTPServer:
+    def _build_http_server(self, archive: Archive, jobs: Engine, metrics: Metrics) -> HTTPServer:
         configuration = self._configuration
-        services = self._build_services(archive, metrics)
+        services = self._build_services(archive, jobs, metrics)
         has_users = configuration.boolean("AuthenticationEnabled")
         access = AccessControl(
             archive.workers,
@@ -293,10 +305,11 @@ class Server:
             outermost = CompressedApplication(outermost, archive.workers)
         return HTTPServer(outermost, options)
 
-    def _build_services(self, archive: Archive, metrics: Metrics) -> Services:
+    def _build_services(self, archive: Archive, jobs: Engine, metrics: Metrics) -> Services:
         statement = ConformanceStatement(self._configuration, archive.acceptance)
         return Services(
             archive=archive,
+            jobs=jobs,
             configuration=self._configuration,
             logs=self._logs,
             metrics=metrics,

@@ -6,9 +6,11 @@ from time import perf_counter
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.records import Statistics
-from isocenter.clock import now_ms
+from isocenter.clock import now_us
 from isocenter.http.exposition import MEDIA_TYPE, Family, Kind, Sample, format_families
 from isocenter.http.observing import Observer
+from isocenter.jobs.engine import Engine
+from isocenter.jobs.port import JobCounts
 from isocenter.logs import Logs
 
 __all__ = ["Metrics"]
@@ -22,7 +24,7 @@ class Metrics:
     """The numbers that ``/tools/metrics-prometheus`` shows. For the event loop's thread only.
 
     Names with ``orthanc_`` are Orthanc's and mean what they mean there; ours begin with
-    ``isocenter_``. What this server does not have (jobs, transcoders) has no number.
+    ``isocenter_``. What this server does not have (transcoders, say) has no number.
 
     Attributes
     ----------
@@ -36,8 +38,9 @@ class Metrics:
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, archive: Archive, observer: Observer, logs: Logs) -> None:
+    def __init__(self, archive: Archive, jobs: Engine, observer: Observer, logs: Logs) -> None:
         self._archive = archive
+        self._jobs = jobs
         self.observer = observer
         self._logs = logs
         self._started_at = perf_counter()
@@ -71,6 +74,7 @@ class Metrics:
         statistics = await self._archive.browse.get_statistics()
         families = [
             *_build_content(statistics),
+            *_build_jobs(await self._jobs.count()),
             *self._build_timings(),
             *self._build_use(),
             *self._build_http(),
@@ -80,7 +84,7 @@ class Metrics:
             ),
         ]
         # Orthanc's clients take only lines with a time for metrics.
-        instant_ms = now_ms()
+        instant_ms = now_us() // 1000
         return format_families(
             replace(family, timestamp_ms=instant_ms) if family.name.startswith(_ORTHANC) else family
             for family in families
@@ -164,6 +168,17 @@ def _build_content(statistics: Statistics) -> Iterable[Family]:
         ("last_change", "Number of the last change of the log.", statistics.last_change),
     ):
         yield _build(f"orthanc_{name}", _GAUGE, meaning, value)
+
+
+def _build_jobs(counts: JobCounts) -> Iterable[Family]:
+    for name, meaning, value in (
+        ("pending", "Jobs that wait.", counts.pending),
+        ("running", "Jobs that run.", counts.running),
+        ("total_completed", "Finished jobs in the history.", counts.success + counts.failed),
+        ("total_success", "Jobs in the history that succeeded.", counts.success),
+        ("total_failed", "Jobs in the history that failed.", counts.failed),
+    ):
+        yield _build(f"orthanc_jobs_{name}", _GAUGE, meaning, value)
 
 
 def _build(name: str, kind: Kind, meaning: str, value: float) -> Family:

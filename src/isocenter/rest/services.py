@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from isocenter.archive.archive import Archive
 from isocenter.config.configuration import Configuration
 from isocenter.http.metrics import Metrics
+from isocenter.jobs.engine import Engine
 from isocenter.logs import Logs
 
 __all__ = ["Lifecycle", "Services"]
@@ -40,6 +41,7 @@ class Services:
     """
 
     archive: Archive
+    jobs: Engine
     configuration: Configuration
     logs: Logs
     metrics: Metrics

@@ -5,6 +5,7 @@ from isocenter.rest import (
     changes,
     documentation,
     instances,
+    jobs,
     logs,
     metrics,
     options,
@@ -27,5 +28,6 @@ ROUTES: tuple[Route, ...] = (
     *options.ROUTES,
     *metrics.ROUTES,
     *logs.ROUTES,
+    *jobs.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

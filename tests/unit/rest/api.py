@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from falcon.testing import ASGIConductor, Result
+from tests.support.jobs import CountingKind
 from tests.support.server import SyntheticFile, build_synthetic
 
 from isocenter.archive.archive import Archive, build_archive
@@ -15,11 +16,13 @@ from isocenter.http.application import build_application
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import Observer
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.jobs.engine import Engine
 from isocenter.logs import Logs
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.conformance import ConformanceStatement
 from isocenter.storage.memory import MemoryStorage
+from isocenter.tasks.engine import build_engine
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Api:
 
     archive: Archive
     configuration: Configuration
+    jobs: Engine
     conductor: ASGIConductor
     services: Services
     ends: list[str] = field(default_factory=list)
@@ -72,11 +76,14 @@ async def open_api(folder: Path, options: Mapping[str, object]) -> AsyncIterator
     database = SQLiteDatabase(folder / "index", is_durable=False)
     archive = build_archive(configuration, database, MemoryStorage())
     await archive.start()
+    jobs = build_engine(configuration, archive, database, [CountingKind()])
+    await jobs.start()
     ends: list[str] = []
     logs = Logs()
-    metrics = Metrics(archive, Observer(archive.measures), logs)
+    metrics = Metrics(archive, jobs, Observer(archive.measures), logs)
     services = Services(
         archive=archive,
+        jobs=jobs,
         configuration=configuration,
         logs=logs,
         metrics=metrics,
@@ -95,7 +102,8 @@ async def open_api(folder: Path, options: Mapping[str, object]) -> AsyncIterator
     )
     try:
         async with ASGIConductor(application) as conductor:
-            yield Api(archive, configuration, conductor, services, ends)
+            yield Api(archive, configuration, jobs, conductor, services, ends)
     finally:
+        await jobs.stop(5.0)
         await archive.stop()
         database.close()

@@ -16,7 +16,8 @@ GAUGES = """available_test count_patients count_studies count_series count_insta
 uncompressed_size_mb last_change store_dicom_duration_ms rest_api_duration_ms
 storage_create_duration_ms storage_read_duration_ms storage_remove_duration_ms
 rest_api_active_requests storage_available_threads dicom_parser_cache_count
-dicom_parser_cache_size_mb up_time_s"""
+dicom_parser_cache_size_mb up_time_s jobs_pending jobs_running jobs_total_completed
+jobs_total_success jobs_total_failed"""
 COUNTERS = """storage_read_bytes storage_written_bytes dicom_parser_cache_hit_count
 dicom_parser_cache_miss_count logged_errors_count logged_warnings_count"""
 
