@@ -13,6 +13,7 @@ from tests.support.server import SyntheticFile, TestServer, build_synthetic, run
 
 pytestmark = pytest.mark.xdist_group("interop-orthanc-api-client")
 
+OTHER_REVISION = '"7-0123456789abcdef0123456789abcdef"'
 PIXELS = encode_element(0x7FE00010, "OW", bytes(range(256)))
 
 
@@ -198,7 +199,9 @@ def test_metadata_are_written_with_revisions(
     content, revision = client.studies.get_string_metadata_with_revision(public_id, "ward")
     assert content == "3 Wést"
     with pytest.raises(errors.Conflict):
-        client.studies.set_string_metadata(public_id, "ward", content="x", match_revision='"7"')
+        client.studies.set_string_metadata(
+            public_id, "ward", content="x", match_revision=OTHER_REVISION
+        )
     client.studies.set_string_metadata(public_id, "ward", content="4", match_revision=revision)
     assert client.studies.get_string_metadata(public_id, "ward") == "4"
     assert client.studies.has_metadata(public_id, "ward")
@@ -213,7 +216,9 @@ def test_attachments_are_written_with_revisions(
     content, revision = client.studies.get_attachment_with_revision(public_id, "report")
     assert content == b"all is well"
     with pytest.raises(errors.Conflict):
-        client.studies.set_attachment(public_id, "report", content="x", match_revision='"7"')
+        client.studies.set_attachment(
+            public_id, "report", content="x", match_revision=OTHER_REVISION
+        )
     client.studies.set_attachment(public_id, "report", content="better", match_revision=revision)
     client.studies.download_attachment(public_id, "report", str(tmp_path / "report"))
     assert (tmp_path / "report").read_bytes() == b"better"

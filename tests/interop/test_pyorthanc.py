@@ -215,7 +215,7 @@ def test_metadata_are_set_and_deleted(
 ) -> None:
     public_id = family[0].study
     client.put_studies_id_metadata_name(public_id, "ward", data="3 West")
-    assert client.get_studies_id_metadata_name(public_id, "ward") == b"3 West"
+    assert client.get_studies_id_metadata_name(public_id, "ward") == "3 West"
     assert client.get_studies_id_metadata(public_id, params={"expand": True})["ward"] == "3 West"
     client.delete_studies_id_metadata_name(public_id, "ward")
     with pytest.raises(httpx.HTTPError):
@@ -267,15 +267,15 @@ def test_tools_of_the_system_work(client: pyorthanc.Orthanc, family: list[Synthe
     (found,) = client.post_tools_lookup("B-1")
     assert found["ID"] == family[2].patient
     client.put_tools_log_level_dicom("verbose")
-    assert client.get_tools_log_level_dicom() == b"verbose"
+    assert client.get_tools_log_level_dicom() == "verbose"
     client.put_tools_log_level("default")
     client.put_tools_metrics("0")
-    assert client.get_tools_metrics() == 0
+    assert client.get_tools_metrics() == "0"
     client.put_tools_metrics("1")
-    assert b"orthanc_count_patients 2 " in client.get_tools_metrics_prometheus()
+    assert "orthanc_count_patients 2 " in client.get_tools_metrics_prometheus()
     assert client.put_tools_accepted_transfer_syntaxes(data="1.2.840.10008.1.2.*")
-    assert client.put_tools_default_encoding("Utf8") == b"Utf8"
-    assert b"Conformance" in client.get_tools_dicom_conformance()
+    assert client.put_tools_default_encoding("Utf8") == "Utf8"
+    assert "Conformance" in client.get_tools_dicom_conformance()
 
 
 def test_failed_calls_raise_what_the_client_promises(client: pyorthanc.Orthanc) -> None:

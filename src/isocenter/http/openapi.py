@@ -122,7 +122,9 @@ def _describe_answer(route: Route, status: int) -> dict[str, Any]:
         return {"description": phrase}
     if status >= 400:
         schema = {"$ref": "#/components/schemas/Error"}
-        return {"description": phrase, "content": {"application/json": {"schema": schema}}}
+        # The second stands for the empty bodies of Orthanc.
+        content = {"application/json": {"schema": schema}, "text/plain": {}}
+        return {"description": phrase, "content": content}
     media_type = "application/octet-stream" if status == 206 else route.answer
     is_described = route.answer_schema is not None and status != 206
     content = {"schema": route.answer_schema} if is_described else {}

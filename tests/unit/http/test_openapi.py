@@ -108,4 +108,4 @@ def test_permission_details_body_and_arguments_are_told() -> None:
     answers = operation["responses"]
     assert "content" not in answers["304"]
     assert list(answers["206"]["content"]) == ["application/octet-stream"]
-    assert list(answers["404"]["content"]) == ["application/json"]
+    assert list(answers["404"]["content"]) == ["application/json", "text/plain"]
