@@ -123,9 +123,11 @@ def _describe_answer(route: Route, status: int) -> dict[str, Any]:
     if status >= 400:
         schema = {"$ref": "#/components/schemas/Error"}
         # The second stands for the empty bodies of Orthanc.
-        content = {"application/json": {"schema": schema}, "text/plain": {}}
-        return {"description": phrase, "content": content}
+        return {
+            "description": phrase,
+            "content": {"application/json": {"schema": schema}, "text/plain": {}},
+        }
     media_type = "application/octet-stream" if status == 206 else route.answer
     is_described = route.answer_schema is not None and status != 206
-    content = {"schema": route.answer_schema} if is_described else {}
+    content: dict[str, Any] = {"schema": route.answer_schema} if is_described else {}
     return {"description": phrase, "content": {media_type: content}}
