@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from benchmarks.stage import Stage
-from benchmarks.workloads import CStore, Delete, Read, Upload, Workload
+from benchmarks.workloads import CStore, Delete, Download, Read, Upload, Workload
 
 
 class Variant(Enum):
@@ -60,6 +60,10 @@ def _tags_paths(stage: Stage) -> list[str]:
     return [f"{path}/simplified-tags" for path in _instance_paths(stage)]
 
 
+def _archive_path(stage: Stage) -> str:
+    return f"/studies/{stage.ct_study[0].public_study_id}/archive"
+
+
 def _file_paths(stage: Stage) -> list[str]:
     return [f"/instances/{key.public_id}/file" for key in stage.ct_study]
 
@@ -80,6 +84,13 @@ LINES: tuple[Line, ...] = (
     _read("GET /studies?expand, 25 studies", ["/studies?expand"], 2.0),
     _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
     _read("GET /statistics", ["/statistics"], 2.0),
+    Line(
+        "GET /studies/{id}/archive, 200 CT",
+        "ms",
+        Download(_archive_path, 20_000_000),
+        10.0,
+        is_duration=True,
+    ),
     Line("POST /instances, MR, 8 connections", "1/s", Upload("MR", 800, 8), 2.0),
     Line("POST /instances, CT, 8 connections", "1/s", Upload("CT", 300, 8), 1.5),
     Line("POST /instances, CT, 1 connection", "1/s", Upload("CT", 150, 1), 2.0),

@@ -9,13 +9,16 @@ from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.exporting import Exporter
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
+from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.records import Overwrite
 from isocenter.measures import Measures
@@ -63,6 +66,8 @@ class Archive:
     workers: Workers
     stability: Stability
     storage: Storage
+    exporter: Exporter
+    job_outputs: JobOutputs
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -76,9 +81,11 @@ class Archive:
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
         self.deleter.start()
         self.stability.start()
+        self.job_outputs.start()
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
@@ -99,6 +106,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         is_compressed=configuration.boolean("StorageCompression"),
         settings=settings,
     )
+    deleter = Deleter(workers, database, storage)
     ingest = Ingest(workers, database, storage, ingest_options, measures)
     return Archive(
         acceptance=build_acceptance(configuration),
@@ -110,7 +118,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             settings=settings,
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
-        deleter=Deleter(workers, database, storage),
+        deleter=deleter,
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
@@ -120,6 +128,16 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        exporter=Exporter(workers, storage),
+        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+    )
+
+
+def _get_output_limits(configuration: Configuration) -> OutputLimits:
+    return OutputLimits(
+        count=configuration.integer("MediaArchiveSize"),
+        size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
+        age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
     )
 
 

@@ -322,7 +322,8 @@ _JOBS = Group(
         Option(
             "MediaArchiveSize",
             COUNT,
-            default=1,
+            default=100,
+            effect=Effect.FULL,
             meaning="Archives made by asynchronous jobs that are kept for download.",
         ),
         Option(
@@ -335,6 +336,7 @@ _JOBS = Group(
             "ZipUseUtf8",
             BOOLEAN,
             default=False,
+            effect=Effect.FULL,
             meaning="Write the names of folders in ZIP archives in UTF-8 instead of ASCII.",
         ),
         Option(

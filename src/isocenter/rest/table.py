@@ -2,6 +2,7 @@
 
 from isocenter.http.routes import Route
 from isocenter.rest import (
+    archives,
     changes,
     documentation,
     instances,
@@ -29,5 +30,6 @@ ROUTES: tuple[Route, ...] = (
     *metrics.ROUTES,
     *logs.ROUTES,
     *jobs.ROUTES,
+    *archives.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
