@@ -8,6 +8,7 @@ import pytest
 from orthanc_api_client import ChangeType, LabelsConstraint, OrthancApiClient
 from orthanc_api_client import exceptions as errors
 from orthanc_api_client.logging import LogLevel
+from tests.interop.served import needs
 from tests.support.dicom_files import encode_element
 from tests.support.server import SyntheticFile, TestServer, build_synthetic, run_server
 
@@ -145,6 +146,7 @@ def test_files_and_tags_are_read(
     assert Path(downloaded.path).read_bytes() == first.content
 
 
+@needs("/tools/find")
 def test_resources_are_found_by_their_tags(
     client: OrthancApiClient, family: list[SyntheticFile]
 ) -> None:
@@ -163,6 +165,7 @@ def test_resources_are_found_by_their_tags(
     assert patient.orthanc_id == family[2].patient
 
 
+@needs("/tools/find")
 def test_instances_of_a_study_are_described_at_once(
     client: OrthancApiClient, family: list[SyntheticFile]
 ) -> None:
@@ -170,6 +173,7 @@ def test_instances_of_a_study_are_described_at_once(
     assert {instance.orthanc_id for instance in found} == {family[0].instance, family[1].instance}
 
 
+@needs("/studies/{public_id}/labels", "/tools/labels", "/tools/find")
 def test_labels_are_added_found_and_removed(
     client: OrthancApiClient, family: list[SyntheticFile]
 ) -> None:
@@ -190,6 +194,7 @@ def test_labels_are_added_found_and_removed(
     assert client.studies.get(one).labels == []
 
 
+@needs("/studies/{public_id}/metadata")
 def test_metadata_are_written_with_revisions(
     client: OrthancApiClient, family: list[SyntheticFile]
 ) -> None:
@@ -208,6 +213,7 @@ def test_metadata_are_written_with_revisions(
     assert client.instances.get_metadata(family[0].instance)["Origin"] == "RestApi"
 
 
+@needs("/studies/{public_id}/attachments")
 def test_attachments_are_written_with_revisions(
     client: OrthancApiClient, family: list[SyntheticFile], tmp_path: Path
 ) -> None:
@@ -244,6 +250,7 @@ def test_resources_are_deleted(client: OrthancApiClient, family: list[SyntheticF
     assert client.patients.get_all_ids() == []
 
 
+@needs("/tools/bulk-delete")
 def test_set_of_instances_is_deleted_in_one_call(
     client: OrthancApiClient, family: list[SyntheticFile]
 ) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pydicom
 import pyorthanc
 import pytest
+from tests.interop.served import needs
 from tests.support.dicom_files import encode_element
 from tests.support.server import SyntheticFile, TestServer, build_synthetic, run_server
 
@@ -147,6 +148,11 @@ def test_files_and_tags_are_read(client: pyorthanc.Orthanc, family: list[Synthet
     assert client.get_instances_id_simplified_tags(first.instance)["Modality"] == "CT"
 
 
+@needs(
+    "/instances/{public_id}/content",
+    "/patients/{public_id}/shared-tags",
+    "/patients/{public_id}/module",
+)
 def test_content_and_shared_tags_are_read(
     client: pyorthanc.Orthanc, family: list[SyntheticFile]
 ) -> None:
@@ -167,6 +173,7 @@ def test_lists_are_paged_and_expanded(
     assert {study["ID"] for study in expanded} == {family[0].study, family[2].study}
 
 
+@needs("/tools/find", "/tools/count-resources")
 def test_resources_are_found_by_their_tags(
     client: pyorthanc.Orthanc, family: list[SyntheticFile]
 ) -> None:
@@ -196,6 +203,7 @@ def test_tree_is_filtered_by_functions(
     assert [series.id_ for series in found[0].studies[0].series] == [family[1].series]
 
 
+@needs("/studies/{public_id}/labels", "/tools/labels", "/tools/find")
 def test_labels_are_added_found_and_removed(
     client: pyorthanc.Orthanc, family: list[SyntheticFile]
 ) -> None:
@@ -210,6 +218,7 @@ def test_labels_are_added_found_and_removed(
     assert study.labels == ["urgent"]
 
 
+@needs("/studies/{public_id}/metadata")
 def test_metadata_are_set_and_deleted(
     client: pyorthanc.Orthanc, family: list[SyntheticFile]
 ) -> None:
@@ -223,6 +232,7 @@ def test_metadata_are_set_and_deleted(
     assert "RemoteIP" in client.get_instances_id_metadata(family[0].instance)
 
 
+@needs("/studies/{public_id}/attachments")
 def test_attachments_are_written_read_and_deleted(
     client: pyorthanc.Orthanc, family: list[SyntheticFile]
 ) -> None:
@@ -235,6 +245,7 @@ def test_attachments_are_written_read_and_deleted(
     assert "report" not in client.get_studies_id_attachments(public_id)
 
 
+@needs("/patients/{public_id}/protected")
 def test_patients_are_protected(client: pyorthanc.Orthanc, family: list[SyntheticFile]) -> None:
     patient = pyorthanc.Patient(family[0].patient, client)
     assert not patient.protected
