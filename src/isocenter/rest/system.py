@@ -160,6 +160,7 @@ ROUTES = (
         "Version, options and capabilities",
         "system",
         is_immediate=True,
+        is_lasting=True,
     ),
     Route(
         "GET",
