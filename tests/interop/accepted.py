@@ -41,7 +41,8 @@ _NEWER_TAGS = (
 _NEWER_SYSTEM = (
     "Capabilities|DatabaseServerIdentifier|DicomDefaultRetrieveMethod|HasLabels|IngestTranscoding"
     "|MainDicomTags|MaximumPatientCount|MaximumStorage(Mode|Size)|OverwriteInstances(Mode)?"
-    "|PatientLevelEnabled|ReadOnly|StorageCompression|StoreMD5ForAttachments|UserMetadata"
+    "|PatientLevelEnabled|Performance|ReadOnly|StorageCompression|StoreMD5ForAttachments"
+    "|ThirdParty(Patches|Versions)|UserMetadata"
     "|IsocenterVersion"
 )
 _ALLOW = Accepted(".*", "allow", "HEAD and OPTIONS are answered (quirk 29); sorted by name")
