@@ -1,4 +1,4 @@
-"""The kinds of measurement: storing by C-STORE, by HTTP, reading, deleting.
+"""The kinds of measurement: storing by C-STORE, by HTTP, reading, annotating, deleting.
 
 A workload prepares what it needs, measures one server once, and checks that the server did its
 work.
@@ -18,6 +18,8 @@ from benchmarks.studies import study_keys, write_files
 from benchmarks.timing import Sample, timed
 from benchmarks.uploads import upload
 from benchmarks.wrk import measure_rate
+
+_ANNOTATED = 100
 
 
 class Workload(Protocol):
@@ -132,6 +134,34 @@ class Read:
             script=stage.folder / "wrk.lua",
             duration_s=stage.duration_s,
             is_anew=self.is_anew,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Annotate:
+    """Requests per second by ``wrk`` that write metadata, with one thread.
+
+    Attributes
+    ----------
+    connections
+        Connections that work at the same time.
+    """
+
+    connections: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study, and write to its instances for some seconds."""
+        keys = study_keys(studies[0], 2, _ANNOTATED // 2)
+        upload(server.http_port, stage.templates["MR"], keys)
+        stage.settle()
+        return measure_rate(
+            server.http_port,
+            [f"/instances/{key.public_id}/metadata/1024" for key in keys],
+            script=stage.folder / "wrk.lua",
+            duration_s=stage.duration_s,
+            connections=self.connections,
+            body="value",
         )
 
 

@@ -12,7 +12,7 @@
     │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
     ├─ BackendError          DatabaseUnavailable · DatabaseVersion · SerializationFailure
-    │                        StorageUnavailable · MissingFile · CorruptedBlob
+    │                        StorageUnavailable · MissingFile · CorruptedBlob · Verification
     ├─ ConfigurationError    a wrong option stops the start
     ├─ CanceledJobError      a job was ended by a client
     └─ InternalError         a broken invariant of ours; always a bug
@@ -72,6 +72,7 @@ __all__ = [
     "UnknownItemError",
     "UnknownResourceError",
     "UnsupportedMediaTypeError",
+    "VerificationError",
     "build_error",
     "get_message",
     "leaves",
@@ -238,9 +239,25 @@ class LimitError(ServerError):
 
 
 class FullStorageError(LimitError):
-    """No room is left for new instances."""
+    """No room is left for new instances.
+
+    Parameters
+    ----------
+    public_ids
+        Of the patient, study, series and instance that was refused, if they are known.
+    """
 
     code, http_status, message = 19, 507, "The storage is full"
+
+    def __init__(
+        self,
+        details: str = "",
+        *,
+        payload: dict[str, Any] | None = None,
+        public_ids: tuple[str, str, str, str] | None = None,
+    ) -> None:
+        super().__init__(details, payload=payload)
+        self.public_ids = public_ids
 
 
 class BodyTooLargeError(LimitError):
@@ -331,6 +348,12 @@ class CorruptedBlobError(BackendError):
     """Stored bytes are not what was written."""
 
     code, message = 20, "Corrupted file"
+
+
+class VerificationError(BackendError):
+    """A client asked whether stored bytes are what was written, and they are not."""
+
+    code, http_status, message = 20, 404, "The stored bytes do not match their MD5 sum"
 
 
 class ConfigurationError(ServerError):

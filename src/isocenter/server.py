@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
 from isocenter.logs import Logs
+from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.conformance import ConformanceStatement
@@ -42,6 +44,8 @@ from isocenter.tls import build_dicom_tls, build_http_tls
 from isocenter.version import __version__, read_library_versions
 
 __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
+
+_log = logging.getLogger(__name__)
 
 Endpoint: TypeAlias = tuple[str, int]
 
@@ -125,6 +129,17 @@ def open_storage(configuration: Configuration) -> Storage:
         return FileSystemStorage(folder, sync=is_synced)
 
 
+def _open_read_only_storage(configuration: Configuration) -> Storage:
+    """Open the storage area for a server that stores nothing, on a read-only disk perhaps."""
+    folder = configuration.path("StorageDirectory")
+    try:
+        finish_journal(folder)
+    except StorageUnavailableError:
+        _log.warning("the journal of the storage cannot be emptied; the newest files may be absent")
+    with _naming_storage(configuration):
+        return FileSystemStorage(folder, sync=False)
+
+
 def _get_connection_info(configuration: Configuration) -> str:
     uri = configuration.text("PostgreSQL.ConnectionUri")
     if uri:
@@ -156,6 +171,8 @@ class Server:
     def __init__(self, configuration: Configuration, logs: Logs | None = None) -> None:
         self._configuration = configuration
         self._logs = logs or Logs()
+        is_read_only = configuration.boolean("ReadOnly")
+        self._routes = build_read_only_routes(ROUTES) if is_read_only else ROUTES
         self._end: asyncio.Future[None] | None = None
         self._outcome = End.RESTART
 
@@ -224,7 +241,9 @@ class Server:
         with ExitStack() as stack:
             database = open_database(self._configuration)
             stack.callback(database.close)
-            storage = open_storage(self._configuration)
+            is_read_only = self._configuration.boolean("ReadOnly")
+            open_folder = _open_read_only_storage if is_read_only else open_storage
+            storage = open_folder(self._configuration)
             stack.callback(storage.close)
             archive = build_archive(self._configuration, database, storage)
             try:
@@ -285,13 +304,13 @@ class Server:
         )
         middleware = [metrics.observer, access]
         application = build_application(
-            ROUTES,
+            self._routes,
             services,
             middleware=middleware,
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
         )
         repeated = RepeatedAnswers(archive.workers.get_generation)
-        direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware, repeated)
+        direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
         is_compressed = configuration.boolean("HttpCompressionEnabled")
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(
@@ -307,6 +326,7 @@ class Server:
 
     def _build_services(self, archive: Archive, jobs: Engine, metrics: Metrics) -> Services:
         statement = ConformanceStatement(self._configuration, archive.acceptance)
+        openapi = build_openapi(self._routes, title="Isocenter", version=__version__)
         return Services(
             archive=archive,
             jobs=jobs,
@@ -316,7 +336,7 @@ class Server:
             lifecycle=Lifecycle(
                 stop=partial(self.end, End.STOPPED), restart=partial(self.end, End.RESTART)
             ),
-            openapi=format_json(build_openapi(ROUTES, title="Isocenter", version=__version__)),
+            openapi=format_json(openapi),
             describe_conformance=statement.format,
             library_versions=read_library_versions(),
         )

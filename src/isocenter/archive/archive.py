@@ -5,13 +5,20 @@ import socket
 from dataclasses import dataclass
 
 from isocenter.archive.acceptance import Acceptance, build_acceptance
+from isocenter.archive.annotations import Annotations
+from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.exporting import Exporter
+from isocenter.archive.exports import ExportLog
+from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
+from isocenter.archive.protection import Protection
+from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
@@ -20,7 +27,8 @@ from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
 from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
-from isocenter.index.records import Overwrite
+from isocenter.index.read_only import ReadOnlyDatabase
+from isocenter.index.records import Overwrite, Quota, Rules
 from isocenter.measures import Measures
 from isocenter.storage.measured import MeasuredStorage
 from isocenter.storage.port import Storage
@@ -30,6 +38,8 @@ __all__ = ["Archive", "build_archive"]
 _KIB = 1024
 _MIB = 1024 * 1024
 _TEMPORARY_AGE_S = 24 * 3600.0
+# A value of the option MaximumStorageMode.
+_RECYCLE = "Recycle"
 # Values of the option OverwriteInstances.
 _OVERWRITE = {
     "Never": Overwrite.NEVER,
@@ -48,19 +58,28 @@ class Archive:
         What a client may change while the server runs.
     measures
         What the use cases note of their work.
+    registry
+        Names of metadata and attachments.
     server_identifier
         Names this server in a database shared by several.
+    is_read_only
+        Nothing of it may change.
     """
 
     acceptance: Acceptance
+    annotations: Annotations
+    attachments: Attachments
     browse: Browse
     changes: ChangeLog
     content: ContentReader
     deleter: Deleter
+    exports: ExportLog
     ingest: Ingest
+    protection: Protection
     uploads: Uploads
     main_tags: MainTags
     measures: Measures
+    registry: Registry
     server_identifier: str
     settings: Settings
     workers: Workers
@@ -68,17 +87,22 @@ class Archive:
     storage: Storage
     exporter: Exporter
     job_outputs: JobOutputs
+    editor: InstanceEditor
+    is_read_only: bool
 
     async def start(self) -> None:
-        """Begin the work that the archive does by itself.
+        """Begin the work that the archive does by itself; there is none if it is read-only.
 
         Raises
         ------
         StorageUnavailableError
             If the storage cannot be written to.
         """
+        if self.is_read_only:
+            return
         await self.workers.run(self.storage.check_writable)
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
+        await self.workers.run(self.deleter.recycle_excess)
         self.deleter.start()
         self.stability.start()
         self.job_outputs.start()
@@ -93,25 +117,47 @@ class Archive:
 
 
 def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
-    """Put the use cases together as the configuration asks."""
+    """Put the use cases together as the configuration asks.
+
+    References
+    ----------
+    Orthanc: ReadOnly ignores compression, MD5, overwriting and limits (behaviour manual §36.5)
+    """
+    is_read_only = configuration.boolean("ReadOnly")
+    if is_read_only:
+        database = ReadOnlyDatabase(database)
     measures = Measures(is_enabled=configuration.boolean("MetricsEnabled"))
     storage = MeasuredStorage(storage, measures)
     settings = Settings(configuration.text("DefaultEncoding"))
+    rules = _get_rules(configuration)
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_main_tags()
-    ingest_options = IngestOptions(
-        main_tags=main_tags,
-        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
-        settings=settings,
+    deleter = Deleter(workers, database, storage, rules)
+    ingest = Ingest(
+        workers,
+        database,
+        storage,
+        _get_ingest_options(configuration, main_tags, rules, settings, measures),
+        on_removals=deleter.wake_from_thread,
     )
-    deleter = Deleter(workers, database, storage)
-    ingest = Ingest(workers, database, storage, ingest_options, measures)
+    registry = build_registry(configuration)
+    writes = GroupWrites(workers, database)
+    has_checked_revisions = configuration.boolean("CheckRevisions")
     return Archive(
         acceptance=build_acceptance(configuration),
+        annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
+        attachments=Attachments(
+            workers,
+            database,
+            storage,
+            blobs=ingest.blobs,
+            writes=writes,
+            content_types=registry.content_types,
+            on_removal=deleter.wake,
+            has_checked_revisions=has_checked_revisions,
+        ),
         browse=Browse(workers),
-        changes=ChangeLog(workers),
+        changes=ChangeLog(workers, has_deletions=rules.logs_deletions),
         content=ContentReader(
             workers,
             storage,
@@ -119,17 +165,54 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
         deleter=deleter,
+        exports=ExportLog(workers, is_enabled=configuration.boolean("LogExportedResources")),
         ingest=ingest,
+        protection=Protection(workers),
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
         measures=measures,
+        registry=registry,
         server_identifier=_get_server_identifier(configuration),
         settings=settings,
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         exporter=Exporter(workers, storage),
+        editor=InstanceEditor(workers, storage, settings),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+        is_read_only=is_read_only,
+    )
+
+
+def _get_rules(configuration: Configuration) -> Rules:
+    return Rules(
+        quota=Quota(
+            maximum_disk_size=configuration.integer("MaximumStorageSize") * _MIB,
+            maximum_patients=configuration.integer("MaximumPatientCount"),
+            is_recycling=configuration.text("MaximumStorageMode") == _RECYCLE,
+        ),
+        logs_deletions=configuration.boolean("Isocenter.LogDeletions"),
+        keeps_replaced=configuration.boolean("Isocenter.OverwriteInPlace"),
+    )
+
+
+def _get_ingest_options(
+    configuration: Configuration,
+    main_tags: MainTags,
+    rules: Rules,
+    settings: Settings,
+    measures: Measures,
+) -> IngestOptions:
+    return IngestOptions(
+        main_tags=main_tags,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
+        settings=settings,
+        measures=measures,
+        rules=rules,
+        keeps_files=configuration.boolean("StoreDicom"),
+        is_read_only=configuration.boolean("ReadOnly"),
     )
 
 

@@ -1,16 +1,15 @@
 """The one pipeline by which instances enter, whatever the door."""
 
 import asyncio
-import hashlib
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
 from isocenter.archive.settings import Settings
@@ -23,14 +22,14 @@ from isocenter.errors import (
     BadFileFormatError,
     DatabaseUnavailableError,
     InternalError,
+    ReadOnlyError,
     ServerError,
 )
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import lookup_dicom_attachment
-from isocenter.index.records import Attachment, NewInstance, Overwrite, StoreResult
+from isocenter.index.records import Attachment, NewInstance, Overwrite, Rules, StoreResult
 from isocenter.measures import Measures
-from isocenter.storage.compression import iter_compressed
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -44,10 +43,9 @@ Check = Callable[[FileSummary], None]
 _BATCHES = 2
 _LARGEST_BATCH = 16
 _LARGEST_IN_BATCH = 128 * 1024
-_DIGEST_THREADS = 2
 _DICOM = 1
 _AS_IS = 0
-_ZLIB = 1
+_NO_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,14 @@ class IngestOptions:
         Keep the files compressed.
     settings
         Tell the character set of files that name none.
+    measures
+        Where to note how long it takes.
+    rules
+        Limits of storage, and what else holds for the index.
+    keeps_files
+        Store the files; else only what the index knows of them (option ``StoreDicom``).
+    is_read_only
+        Refuse everything.
     """
 
     main_tags: MainTags
@@ -71,6 +77,10 @@ class IngestOptions:
     has_md5: bool = True
     is_compressed: bool = False
     settings: Settings = field(default_factory=Settings)
+    measures: Measures = field(default_factory=Measures)
+    rules: Rules = _NO_RULES
+    keeps_files: bool = True
+    is_read_only: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +123,16 @@ class Ingest:
     arrives alone is a batch of one. Large ones have a thread each. When `store` returns, the
     instance survives a power failure.
 
+    Parameters
+    ----------
+    on_removals
+        Called, on any thread, when files of others are to be removed from the storage area.
+
+    Attributes
+    ----------
+    blobs
+        How files are written.
+
     References
     ----------
     Orthanc REST: POST /instances, pipeline (behaviour manual §8.2)
@@ -124,16 +144,16 @@ class Ingest:
         database: Database,
         storage: Storage,
         options: IngestOptions,
-        measures: Measures | None = None,
+        on_removals: Callable[[], None] | None = None,
     ) -> None:
-        self._measures = measures or Measures()
+        self._measures = options.measures
         self._workers = workers
         self._database = database
-        self._index = GroupCommit(database)
+        self._index = GroupCommit(database, options.rules, on_removals)
         self._storage = storage
+        self.blobs = Blobs(storage, has_md5=options.has_md5, is_compressed=options.is_compressed)
         self._options = options
         self._wanted = options.main_tags.wanted
-        self._digests = ThreadPoolExecutor(_DIGEST_THREADS, thread_name_prefix="digest")
         # Touched on the event loop only.
         self._queue: deque[_Reception] = deque()
         self._batches = 0
@@ -141,7 +161,7 @@ class Ingest:
 
     def close(self) -> None:
         """Release the threads; nothing is stored afterwards."""
-        self._digests.shutdown(wait=True)
+        self.blobs.close()
 
     async def store(
         self, content: Content, origin: Origin, *, check: Check | None = None
@@ -163,7 +183,9 @@ class Ingest:
         MissingTagError
             If an identifier other than PatientID is missing.
         FullStorageError
-            If no room is left.
+            If no room is left, on the disk or within the limits of storage.
+        ReadOnlyError
+            If the server takes nothing.
         """
         started_at = perf_counter()
         outcome = await self._take(content, origin, check)
@@ -234,8 +256,10 @@ class Ingest:
 
     def _write_files(self, batch: Sequence[_Reception]) -> None:
         """Write the files of a batch durably under fresh names."""
+        if not self._options.keeps_files:
+            return
         for reception in batch:
-            size, md5 = len(reception.content), self._md5((reception.content,))
+            size, md5 = len(reception.content), self.blobs.md5((reception.content,))
             name = str(uuid.uuid4())
             reception.attachment = Attachment(_DICOM, name, _AS_IS, size, size, md5, md5)
         blobs = [(r.attachment.attachment_uuid, r.content) for r in batch if r.attachment]
@@ -243,14 +267,14 @@ class Ingest:
             self._storage.write_many(blobs)
         except Exception:
             for name, _ in blobs:
-                self._discard(name)
+                self.blobs.discard(name)
             raise
 
     def _write_rows(self, batch: Sequence[_Reception]) -> None:
         instances = [
             self._build_row(reception.prepared, reception.attachment)
             for reception in batch
-            if reception.prepared is not None and reception.attachment is not None
+            if reception.prepared is not None
         ]
         for reception, new, result in zip(
             batch, instances, self._index.store_many(instances), strict=True
@@ -263,6 +287,8 @@ class Ingest:
                 self._discard_unused(new, result)
 
     def _prepare(self, content: Content, origin: Origin, check: Check | None) -> _Prepared:
+        if self._options.is_read_only:
+            raise ReadOnlyError
         received_at = now()
         with _open_buffer(content) as buffer:
             if not len(buffer):
@@ -279,11 +305,11 @@ class Ingest:
         description = FileDescription(summary, self._options.main_tags, origin, received_at)
         return _Prepared(identity, description, received_at)
 
-    def _build_row(self, prepared: _Prepared, attachment: Attachment) -> NewInstance:
+    def _build_row(self, prepared: _Prepared, attachment: Attachment | None) -> NewInstance:
         return NewInstance(
             public_ids=prepared.identity.public_ids,
             describe=prepared.description.build,
-            attachments=(attachment,),
+            attachments=() if attachment is None else (attachment,),
             overwrite=self._options.overwrite,
             stored_at=prepared.received_at,
         )
@@ -293,7 +319,8 @@ class Ingest:
         public_ids = prepared.identity.public_ids
         if self._is_settled(public_ids.instance):
             return StoreOutcome(StoreStatus.ALREADY_STORED, public_ids)
-        new = self._build_row(prepared, self._write_file(content))
+        attachment = self.blobs.write(content, _DICOM) if self._options.keeps_files else None
+        new = self._build_row(prepared, attachment)
         try:
             result = self._index.store(new)
         except Exception as error:
@@ -312,58 +339,14 @@ class Ingest:
             return False
         return self._database.read(lambda tx: lookup_dicom_attachment(tx, public_id) is not None)
 
-    def _write_file(self, content: Content) -> Attachment:
-        """Write the file durably under a fresh name."""
-        attachment_uuid = str(uuid.uuid4())
-        if self._options.is_compressed:
-            return self._write_compressed(content, attachment_uuid)
-        if isinstance(content, SpooledContent):
-            size, md5 = content.size_bytes, self._md5(content.iter_chunks())
-            content.move_to(self._storage, attachment_uuid)
-        else:
-            size = len(content)
-            # The sum is computed while the disk works.
-            digest = self._digests.submit(self._md5, (content,))
-            self._storage.write(attachment_uuid, content)
-            md5 = digest.result()
-        return Attachment(_DICOM, attachment_uuid, _AS_IS, size, size, md5, md5)
-
-    def _write_compressed(self, content: Content, attachment_uuid: str) -> Attachment:
-        size = content.size_bytes if isinstance(content, SpooledContent) else len(content)
-        uncompressed_md5 = self._md5(_iter_chunks(content))
-        compressed_md5 = hashlib.md5(usedforsecurity=False)
-        compressed_size = 0
-        with self._storage.open_writer(attachment_uuid) as writer:
-            for chunk in iter_compressed(_iter_chunks(content), size):
-                compressed_size += len(chunk)
-                if self._options.has_md5:
-                    compressed_md5.update(chunk)
-                writer.write(chunk)
-            writer.commit()
-        return Attachment(
-            _DICOM,
-            attachment_uuid,
-            _ZLIB,
-            compressed_size,
-            size,
-            compressed_md5.hexdigest() if self._options.has_md5 else "",
-            uncompressed_md5,
-        )
-
-    def _md5(self, chunks: Iterable[Buffer]) -> str:
-        if not self._options.has_md5:
-            return ""
-        digest = hashlib.md5(usedforsecurity=False)
-        for chunk in chunks:
-            digest.update(chunk)
-        return digest.hexdigest()
-
     def _discard_unused(self, new: NewInstance, result: StoreResult | Exception) -> None:
         """Remove the file of an instance that was not stored, where that is certain.
 
         A commit whose answer was lost may have succeeded; a row then names the file.
         """
-        name, public_id = new.attachments[0].attachment_uuid, new.public_ids[3]
+        if new.dicom is None:
+            return
+        name, public_id = new.dicom.attachment_uuid, new.public_ids[3]
         if isinstance(result, DatabaseUnavailableError):
             _log.warning("a file may be unused; a check of the storage will tell")
             return
@@ -373,14 +356,7 @@ class Ingest:
             _log.warning("cannot tell whether a file is used", exc_info=True)
             return
         if found is None or found.attachment.attachment_uuid != name:
-            self._discard(name)
-
-    def _discard(self, attachment_uuid: str) -> None:
-        """Remove a file that no row will name; a failure leaves it to reconciliation."""
-        try:
-            self._storage.remove(attachment_uuid)
-        except ServerError:
-            _log.warning("cannot remove an unused file", exc_info=True)
+            self.blobs.discard(name)
 
 
 @contextmanager
@@ -390,10 +366,6 @@ def _open_buffer(content: Content) -> Iterator[Buffer]:
             yield buffer
     else:
         yield content
-
-
-def _iter_chunks(content: Content) -> Iterable[Buffer]:
-    return content.iter_chunks() if isinstance(content, SpooledContent) else (content,)
 
 
 def _build_outcome(result: StoreResult, public_ids: PublicIds) -> StoreOutcome:

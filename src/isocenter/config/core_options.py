@@ -78,6 +78,7 @@ _GENERAL = Group(
             "StoreDicom",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning=(
                 "Keep the DICOM files. If false, only the index is kept and pixel data is lost."
             ),
@@ -104,18 +105,21 @@ _GENERAL = Group(
             COUNT,
             default=0,
             unit="MB",
+            effect=_FULL,
             meaning="Room for attachments on disk; 0 means no limit.",
         ),
         Option(
             "MaximumPatientCount",
             COUNT,
             default=0,
+            effect=_FULL,
             meaning="Patients that may be stored; 0 means no limit.",
         ),
         Option(
             "MaximumStorageMode",
             ChoiceKind(("Recycle", "Reject")),
             default="Recycle",
+            effect=_FULL,
             meaning="What happens at a limit of storage: `Recycle` deletes the oldest "
             "unprotected patients, `Reject` refuses new instances.",
         ),
@@ -132,6 +136,7 @@ _GENERAL = Group(
             "ReadOnly",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Refuse every change of the archive; reading and searching still work.",
         ),
         Option(
@@ -145,6 +150,7 @@ _GENERAL = Group(
             "CheckRevisions",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Demand the present revision (`If-Match`) for changes of metadata and "
             "attachments, so that two writers cannot undo each other.",
         ),
@@ -254,12 +260,14 @@ _INDEX = Group(
             "DefaultPrivateCreator",
             TEXT,
             default="",
+            effect=Effect.FULL,
             meaning="Private creator of the private tags that this server writes.",
         ),
         Option(
             "UserMetadata",
             USER_METADATA,
             default={},
+            effect=_FULL,
             meaning='Names of your own metadata and their codes from 1024 to 65535: `{"MyState": '
             "1024}`. Never give a used code another meaning.",
         ),
@@ -267,6 +275,7 @@ _INDEX = Group(
             "UserContentType",
             USER_CONTENT_TYPE,
             default={},
+            effect=_FULL,
             meaning="Names of your own attachments, with codes from 1024 to 65535 and, if "
             'wanted, media types: `{"report": [1025, "application/pdf"]}`.',
         ),
@@ -284,6 +293,7 @@ _INDEX = Group(
             "LogExportedResources",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Keep a log of what was sent to remote servers (`/exports`).",
         ),
     ),

@@ -41,13 +41,13 @@ def answer_text(resp: Response, text: str | bytes) -> None:
     resp.data = text.encode() if isinstance(text, str) else text
 
 
+def answer_done(resp: Response) -> None:
+    """Answer that an action is done (behaviour manual §2.2)."""
+    resp.content_type = "application/json"
+    resp.data = b"{}"
+
+
 def answer_nothing(resp: Response) -> None:
     """Answer a success that has nothing to say."""
     resp.content_type = TEXT
     resp.data = b""
-
-
-def answer_done(resp: Response) -> None:
-    """Answer the success of an action as an empty object (behaviour manual §2.2)."""
-    resp.content_type = "application/json"
-    resp.data = b"{}"

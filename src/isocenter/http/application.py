@@ -9,7 +9,7 @@ from typing import Any
 import falcon
 from falcon.asgi import Request, Response
 
-from isocenter.errors import ServerError, UnknownResourceError
+from isocenter.errors import ServerError
 from isocenter.http.answers import answer_json
 from isocenter.http.bodies import Application
 from isocenter.http.error_answers import ErrorAnswers, NotFound
@@ -25,8 +25,7 @@ _OVERRIDING = {"put": "PUT", "delete": "DELETE"}
 class Leniency:
     """Makes of what clients send what they mean; a Falcon middleware.
 
-    Repeated slashes count once, a path with NUL leads nowhere, and limited clients may send PUT and
-    DELETE as GET or POST.
+    Repeated slashes count once, and limited clients may send PUT and DELETE as GET or POST.
 
     References
     ----------
@@ -35,9 +34,6 @@ class Leniency:
 
     async def process_request(self, req: Request, _: Response) -> None:
         """Replace path and method before the request is routed."""
-        if "\0" in req.path:
-            # Nothing has such a name, and databases do not even take it as a question.
-            raise UnknownResourceError
         # Falcon has taken away one slash at the end.
         if "//" in req.path or req.path.endswith("/"):
             req.path = _SLASHES.sub("/", req.path).rstrip("/") or "/"

@@ -7,6 +7,7 @@ from typing import Protocol, cast
 from urllib.parse import quote
 
 from isocenter.errors import BadRangeError
+from isocenter.http.entity_tags import is_unchanged
 from isocenter.http.exchange import DirectResponse, FileRange, OpenFile, Request, Response
 
 __all__ = ["AnswerableFile", "answer_file", "format_disposition", "parse_range"]
@@ -85,19 +86,17 @@ class AnswerableFile(Protocol):
 
 
 async def answer_file(
-    req: Request, resp: Response, file: AnswerableFile, *, file_name: str
+    req: Request, resp: Response, file: AnswerableFile, *, file_name: str | None
 ) -> None:
     """Answer a stored file, a range of it, or that the client has it already.
 
     Parameters
     ----------
     file_name
-        Name for saving, unless the argument ``filename`` gives another one.
+        Name for saving, unless the argument ``filename`` gives another one; ``None`` names none.
     """
     etag = file.entity_tag
-    resp.set_header("ETag", etag)
-    if _has_entity_tag(req.get_header("If-None-Match"), etag):
-        resp.status = 304
+    if is_unchanged(req, resp, etag.strip('"')):
         return
     part = None
     # A range of another version than the client has is of no use to it (RFC 9110 §13.1.5).
@@ -110,8 +109,9 @@ async def answer_file(
     resp.set_header("Accept-Ranges", "bytes")
     if part is None:
         resp.content_type = file.media_type
-        name = _FORBIDDEN_IN_NAMES.sub("", req.get_param("filename") or "") or file_name
-        resp.set_header("Content-Disposition", format_disposition(name))
+        if file_name is not None:
+            name = _FORBIDDEN_IN_NAMES.sub("", req.get_param("filename") or "") or file_name
+            resp.set_header("Content-Disposition", format_disposition(name))
         part = ByteRange(0, file.size_bytes)
     else:
         resp.status = 206
@@ -150,9 +150,3 @@ async def _write(req: Request, resp: Response, file: AnswerableFile, part: ByteR
         return
     resp.content_length = length
     resp.stream = file.stream(part.start, part.stop)
-
-
-def _has_entity_tag(header: str | None, etag: str) -> bool:
-    if header is None:
-        return False
-    return any(part.strip().removeprefix("W/") in {etag, "*"} for part in header.split(","))

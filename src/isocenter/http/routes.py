@@ -67,6 +67,9 @@ class Route:
         What a success holds, if there is something to say.
     statuses
         Possible statuses besides those that every route may answer (401, 403, 500).
+    is_writing
+        Whether it changes what is stored; ``None`` if it does so just where it needs the
+        permission to write.
     is_immediate
         The responder often finds all it needs at hand. It may be run on the event loop outside of a
         task, and a second time if that did not do, so it must only read (see `http.direct`).
@@ -88,8 +91,16 @@ class Route:
     answer_schema: Schema | None = None
     statuses: tuple[int, ...] = (200,)
     details: str = ""
+    is_writing: bool | None = None
     is_immediate: bool = False
     is_lasting: bool = False
+
+    @property
+    def changes_archive(self) -> bool:
+        """Whether a read-only server must not offer it."""
+        if self.is_writing is None:
+            return self.permission is Permission.WRITE
+        return self.is_writing
 
 
 def list_directories(routes: Iterable[Route]) -> list[str]:

@@ -1,6 +1,8 @@
 """The number of statements does not grow with the number of rows."""
 
+import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,13 +10,25 @@ from tests.support.instances import (
     NOON,
     CountingTransaction,
     build_new_instance,
+    change,
     store,
 )
 
 from isocenter.dicom.levels import Level
+from isocenter.index.annotations import Address, Condition, run_changes
+from isocenter.index.attachments import find_content_types, lookup_attachment, write_attachment
+from isocenter.index.batch import Batch
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource, delete_resources, forget_removals
+from isocenter.index.labels import add_label, find_all_labels, find_labels, has_label
+from isocenter.index.metadata import (
+    find_metadata,
+    find_metadata_codes,
+    lookup_metadata,
+    write_metadata,
+)
 from isocenter.index.port import Database, Transaction
 from isocenter.index.reading import (
-    find_changes,
     find_descendants,
     find_existing_attachments,
     find_identifier,
@@ -25,13 +39,11 @@ from isocenter.index.reading import (
     measure_resource,
     read_page,
 )
-from isocenter.index.records import NewResource, Overwrite
-from isocenter.index.writing import (
-    delete_resource,
-    forget_removals,
-    settle,
-    store_instances,
-)
+from isocenter.index.records import Attachment, NewResource, Overwrite
+from isocenter.index.writing import settle, store_instances
+
+STUDY = Address(Level.STUDY, "t")
+ANY = Condition()
 
 
 def count_written(database: Database, change: Callable[[Transaction], Any]) -> int:
@@ -107,6 +119,22 @@ def test_delete_any_size_uses_as_many_statements(database: Database) -> None:
     assert delete(Level.SERIES, "r7") == delete(Level.STUDY, "t") <= 9
 
 
+def test_delete_many_uses_as_many_statements(database: Database) -> None:
+    for patient in "pq":
+        paths = [f"{patient}/t{n % 5}{patient}/r{n}{patient}/i{n}{patient}" for n in range(60)]
+        store(database, *(build_new_instance(path) for path in paths))
+
+    def delete(*named: str) -> int:
+        resources = [(None, public_id) for public_id in named]
+        return count_written(
+            database,
+            lambda tx: delete_resources(tx, resources, deleted_at=NOON, logs_deletions=True),
+        )
+
+    few = delete("i0p", "r1p")
+    assert delete(*(f"i{n}q" for n in range(50)), "r51q") == few <= 12
+
+
 def test_settle_any_number_uses_as_many_statements(database: Database) -> None:
     store(database, *(build_new_instance(f"p{n}/t{n}/r{n}/i{n}") for n in range(40)))
 
@@ -137,6 +165,50 @@ def test_read_any_size_uses_one_statement(
 
     assert count_read(database, lambda tx: query(tx, 1)) == 1
     assert count_read(database, lambda tx: query(tx, 100)) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (lambda tx: find_metadata(tx, STUDY), 2),
+        (lambda tx: find_metadata_codes(tx, STUDY), 2),
+        (lambda tx: lookup_metadata(tx, STUDY, 1024), 1),
+        (lambda tx: find_content_types(tx, STUDY), 1),
+        (lambda tx: lookup_attachment(tx, STUDY, 1024), 1),
+        (lambda tx: find_labels(tx, STUDY), 1),
+        (lambda tx: has_label(tx, STUDY, "l1"), 1),
+        (find_all_labels, 1),
+    ],
+)
+def test_read_annotations_any_number_uses_as_many_statements(
+    database: Database, query: Callable[[Transaction], Any], expected: int
+) -> None:
+    store(database, build_new_instance("p/t/r/i"))
+    for count in (1, 20):
+        for n in range(count):
+            blob = Attachment(1024 + n, str(uuid.uuid4()), 0, 1, 1, "", "")
+            for function in (
+                partial(write_metadata, code=1024 + n, value="v", condition=ANY, now=NOON),
+                partial(write_attachment, attachment=blob, condition=ANY, now=NOON),
+                partial(add_label, label=f"l{n}"),
+            ):
+                change(database, lambda batch, f=function: f(batch, address=STUDY))  # type: ignore[misc]
+        assert count_read(database, query) == expected
+
+
+def test_write_annotation_uses_few_statements(database: Database) -> None:
+    store(database, build_new_instance("p/t/r/i"))
+    blob = Attachment(1024, str(uuid.uuid4()), 0, 1, 1, "", "")
+    changes: list[Callable[[Batch], Any]] = [
+        lambda batch: write_metadata(batch, STUDY, 1024, "v", condition=ANY, now=NOON),
+        lambda batch: write_attachment(batch, STUDY, blob, condition=ANY, now=NOON),
+        lambda batch: add_label(batch, STUDY, "label"),
+    ]
+
+    for function in changes:
+        assert count_written(database, lambda tx, f=function: run_changes(tx, [f])) <= 5  # type: ignore[misc]
+    # The lock, the log and the counters are shared.
+    assert count_written(database, lambda tx: run_changes(tx, changes[:1] * 30)) <= 3 + 2 * 30
 
 
 def test_find_descendants_any_depth_uses_two_statements(database: Database) -> None:

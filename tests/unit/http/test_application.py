@@ -126,11 +126,6 @@ async def test_odd_paths_are_no_bugs(path: str) -> None:
     assert result.status_code in {200, 400, 404}
 
 
-async def test_nul_in_a_path_never_reaches_a_responder() -> None:
-    result = await ask("DELETE", "/things/a%00b")
-    assert (result.status_code, result.json["OrthancStatus"]) == (404, 17)
-
-
 @pytest.mark.parametrize("path", ["//things/a", "/things//a", "/things/a//", "///things///a"])
 async def test_repeated_slashes_count_once(path: str) -> None:
     assert "GET /things/a " in (await ask("GET", path)).text

@@ -116,3 +116,10 @@ SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name;
 
 -- name: delete_parts
 DELETE FROM job_parts WHERE job_id = :job_id AND name = :name;
+
+-- name: lookup_property
+SELECT value FROM properties WHERE name = :name $for_update;
+
+-- name: set_property
+INSERT INTO properties (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;
