@@ -65,6 +65,8 @@ class Route:
         Media type of a success.
     answer_schema
         What a success holds, if there is something to say.
+    other_answers
+        Further media types of a success, where the request chooses among them.
     statuses
         Possible statuses besides those that every route may answer (401, 403, 500).
     is_writing
@@ -89,6 +91,7 @@ class Route:
     body_schema: Schema | None = None
     answer: str = "application/json"
     answer_schema: Schema | None = None
+    other_answers: tuple[str, ...] = ()
     statuses: tuple[int, ...] = (200,)
     details: str = ""
     is_writing: bool | None = None
