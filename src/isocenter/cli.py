@@ -21,7 +21,8 @@ from isocenter.config.loading import load_configuration
 from isocenter.errors import ConfigurationError, ServerError
 from isocenter.http.access import hash_password
 from isocenter.index.port import Database
-from isocenter.logs import set_up_logs
+from isocenter.log_arguments import add_log_arguments, apply_verbosities, get_log_files
+from isocenter.logs import Logs, set_up_logs
 from isocenter.server import End, Endpoints, Server, open_database, open_storage
 from isocenter.storage.port import Storage
 from isocenter.version import __version__
@@ -98,6 +99,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "configuration again and restarts.",
     )
     serve.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=_PATHS_HELP)
+    add_log_arguments(serve)
     serve.set_defaults(run=_serve)
 
 
@@ -124,22 +126,31 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _load(options: argparse.Namespace) -> Configuration:
+    return _load_with_logs(options)[0]
+
+
+def _load_with_logs(options: argparse.Namespace) -> tuple[Configuration, Logs]:
     configuration = load_configuration(options.paths, os.environ)
-    set_up_logs(configuration.text("Isocenter.LogLevel"), configuration.text("Isocenter.LogFormat"))
+    logs = set_up_logs(
+        configuration.text("Isocenter.LogLevel"),
+        configuration.text("Isocenter.LogFormat"),
+        get_log_files(options),
+    )
+    apply_verbosities(options, logs)
     for warning in configuration.warnings:
         _log.warning(warning)
-    return configuration
+    return configuration, logs
 
 
 def _serve(options: argparse.Namespace) -> int:
-    configuration = _load(options)
+    configuration, logs = _load_with_logs(options)
     while True:
-        server = Server(configuration)
+        server = Server(configuration, logs)
         end = uvloop.run(server.run(partial(_greet, configuration)))
         if end is End.STOPPED:
             return 0
         try:
-            configuration = _load(options)
+            configuration, logs = _load_with_logs(options)
         except ConfigurationError as error:
             # Better the old configuration than no server; nobody is there to read an exit status.
             _log.error("the new configuration is wrong, the old one stays: %s", error)

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from isocenter.archive.archive import Archive, build_archive
 from isocenter.config.configuration import Configuration
@@ -19,8 +19,10 @@ from isocenter.errors import ConfigurationError, StorageUnavailableError
 from isocenter.http.access import AccessControl
 from isocenter.http.answers import format_json
 from isocenter.http.application import build_application
+from isocenter.http.compression import CompressedApplication
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.metrics import Metrics
+from isocenter.http.observing import ObservedApplication, Observer
 from isocenter.http.openapi import build_openapi
 from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.server import HTTPServer, HTTPServerOptions
@@ -28,16 +30,18 @@ from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
+from isocenter.logs import Logs
 from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import select_routes
+from isocenter.scp.conformance import ConformanceStatement
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.port import Storage
 from isocenter.tasks.engine import build_engine
 from isocenter.tls import build_dicom_tls, build_http_tls
-from isocenter.version import __version__
+from isocenter.version import __version__, read_library_versions
 
 __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
 
@@ -171,11 +175,14 @@ class Server:
     ----------
     configuration
         The options in force.
+    logs
+        The levels of the log.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, logs: Logs | None = None) -> None:
         self._configuration = configuration
         routes = select_routes(has_patient_level=configuration.boolean("PatientLevelEnabled"))
+        self._logs = logs or Logs()
         is_read_only = configuration.boolean("ReadOnly")
         self._routes = build_read_only_routes(routes) if is_read_only else routes
         self._end: asyncio.Future[None] | None = None
@@ -205,8 +212,9 @@ class Server:
             async with AsyncExitStack() as stack:
                 archive, database = await stack.enter_async_context(self._open_archive())
                 jobs = await stack.enter_async_context(self._run_jobs(archive, database))
-                http = await stack.enter_async_context(self._serve_http(archive, jobs))
-                dicom = await stack.enter_async_context(self._serve_dicom(archive))
+                metrics = Metrics(archive, jobs, Observer(archive.measures), self._logs)
+                http = await stack.enter_async_context(self._serve_http(archive, jobs, metrics))
+                dicom = await stack.enter_async_context(self._serve_dicom(archive, metrics))
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
                 await self._end
@@ -267,12 +275,19 @@ class Server:
             await engine.stop(_STOP_DEADLINE_S)
 
     @asynccontextmanager
-    async def _serve_http(self, archive: Archive, jobs: Engine) -> AsyncIterator[Endpoint | None]:
+    async def _serve_http(
+        self, archive: Archive, jobs: Engine, metrics: Metrics
+    ) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("HttpServerEnabled"):
             yield None
             return
-        server = self._build_http_server(archive, jobs)
+        server = self._build_http_server(archive, jobs, metrics)
+        metrics.add_gauge(
+            "orthanc_available_http_threads_count",
+            "Connections that may still be opened.",
+            lambda: server.available_count,
+        )
         sockets = bind_sockets(
             self._get_http_addresses(), configuration.integer("HttpPort"), option="HttpPort"
         )
@@ -290,16 +305,16 @@ class Server:
         is_remote = self._configuration.boolean("RemoteAccessAllowed")
         return _EVERYWHERE if is_remote else _LOOPBACK
 
-    def _build_http_server(self, archive: Archive, jobs: Engine) -> HTTPServer:
+    def _build_http_server(self, archive: Archive, jobs: Engine, metrics: Metrics) -> HTTPServer:
         configuration = self._configuration
-        services = self._build_services(archive, jobs)
+        services = self._build_services(archive, jobs, metrics)
         has_users = configuration.boolean("AuthenticationEnabled")
         access = AccessControl(
             archive.workers,
             is_remote_allowed=configuration.boolean("RemoteAccessAllowed"),
             users=configuration.mapping("RegisteredUsers") if has_users else None,
         )
-        middleware = [services.metrics, access]
+        middleware = [metrics.observer, access]
         application = build_application(
             self._routes,
             services,
@@ -308,35 +323,50 @@ class Server:
         )
         repeated = RepeatedAnswers(archive.workers.get_generation)
         direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
+        is_compressed = configuration.boolean("HttpCompressionEnabled")
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(
             tls=build_http_tls(configuration),
             keep_alive_timeout_s=configuration.integer("KeepAliveTimeout") if has_keep_alive else 0,
             request_timeout_s=configuration.integer("HttpRequestTimeout"),
-            direct_answers=direct if archive.workers.reads_inline else None,
+            direct_answers=direct if archive.workers.reads_inline and not is_compressed else None,
         )
-        return HTTPServer(application, options)
+        outermost: Any = ObservedApplication(application, metrics.observer)
+        if is_compressed:
+            outermost = CompressedApplication(outermost, archive.workers)
+        return HTTPServer(outermost, options)
 
-    def _build_services(self, archive: Archive, jobs: Engine) -> Services:
+    def _build_services(self, archive: Archive, jobs: Engine, metrics: Metrics) -> Services:
+        statement = ConformanceStatement(self._configuration, archive.acceptance)
         openapi = build_openapi(self._routes, title="Isocenter", version=__version__)
         return Services(
             archive=archive,
             jobs=jobs,
             configuration=self._configuration,
-            metrics=Metrics(),
+            logs=self._logs,
+            metrics=metrics,
             lifecycle=Lifecycle(
                 stop=partial(self.end, End.STOPPED), restart=partial(self.end, End.RESTART)
             ),
             openapi=format_json(openapi),
+            describe_conformance=statement.format,
+            library_versions=read_library_versions(),
         )
 
     @asynccontextmanager
-    async def _serve_dicom(self, archive: Archive) -> AsyncIterator[Endpoint | None]:
+    async def _serve_dicom(
+        self, archive: Archive, metrics: Metrics
+    ) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("DicomServerEnabled"):
             yield None
             return
         acceptor = await build_acceptor(configuration, archive)
+        metrics.add_gauge(
+            "orthanc_available_dicom_threads",
+            "Associations that may still be opened.",
+            lambda: configuration.integer("DicomThreadsCount") - acceptor.association_count,
+        )
         port = configuration.integer("DicomPort")
         tls = build_dicom_tls(configuration)
         try:

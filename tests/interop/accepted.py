@@ -17,6 +17,7 @@ __all__ = [
     "NEGOTIATION",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
+    "OPTIONS",
     "READING",
     "RECYCLING",
     "STORE",
@@ -46,7 +47,8 @@ _NEWER_TAGS = (
 _NEWER_SYSTEM = (
     "Capabilities|DatabaseServerIdentifier|DicomDefaultRetrieveMethod|HasLabels|IngestTranscoding"
     "|MainDicomTags|MaximumPatientCount|MaximumStorage(Mode|Size)|OverwriteInstances(Mode)?"
-    "|PatientLevelEnabled|ReadOnly|StorageCompression|StoreMD5ForAttachments|UserMetadata"
+    "|PatientLevelEnabled|Performance|ReadOnly|StorageCompression|StoreMD5ForAttachments"
+    "|ThirdParty(Patches|Versions)|UserMetadata"
     "|IsocenterVersion"
 )
 _ALLOW = Accepted(".*", "allow", "HEAD and OPTIONS are answered (quirk 29); sorted by name")
@@ -400,3 +402,21 @@ BULK = (
     ),
 )
 """Of bulk content and reconstruction, besides those of routes that only read."""
+_SYNTAXES = r"(PUT|GET) /tools/accepted-transfer-syntaxes (after )?"
+
+OPTIONS = (
+    _ALLOW,
+    Accepted(f"{_SYNTAXES}.*[*]", "body", "newer: JPEG XL and High-Throughput JPEG 2000 are known"),
+    Accepted(
+        f"{_SYNTAXES}'1.2.840.10008.1.2.1'",
+        "status|body",
+        "newer: a UID may stand alone, without quotation marks",
+    ),
+    Accepted(
+        f"{_SYNTAXES}.*1.2.3",
+        "body",
+        "a UID that is not known is taken: files of private transfer syntaxes are stored, too",
+        theirs=[],
+    ),
+)
+"""Of metrics, logs and options at run time."""

@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from isocenter.archive.acceptance import Acceptance, build_acceptance
 from isocenter.archive.annotations import Annotations
 from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
@@ -44,6 +45,8 @@ from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.read_only import ReadOnlyDatabase
 from isocenter.index.records import Overwrite, Quota, Rules
+from isocenter.measures import Measures
+from isocenter.storage.measured import MeasuredStorage
 from isocenter.storage.port import Storage
 
 __all__ = ["Archive", "build_archive"]
@@ -67,6 +70,10 @@ class Archive:
 
     Attributes
     ----------
+    acceptance, settings
+        What a client may change while the server runs.
+    measures
+        What the use cases note of their work.
     registry
         Names of metadata and attachments.
     dictionary
@@ -83,6 +90,7 @@ class Archive:
         What all of them work on; doors leave them alone.
     """
 
+    acceptance: Acceptance
     annotations: Annotations
     attachments: Attachments
     browse: Browse
@@ -104,6 +112,7 @@ class Archive:
     uploads: Uploads
     main_tags: MainTags
     reconstruction: Reconstruction
+    measures: Measures
     registry: Registry
     server_identifier: str
     settings: Settings
@@ -148,6 +157,47 @@ class Archive:
         self.ingest.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What most use cases work with."""
+
+    workers: Workers
+    database: Database
+    storage: Storage
+    settings: Settings
+    measures: Measures
+    rules: Rules
+    main_tags: MainTags
+    registry: Registry
+    deleter: Deleter
+    ingest: Ingest
+
+
+def _build_core(configuration: Configuration, database: Database, storage: Storage) -> _Core:
+    if configuration.boolean("ReadOnly"):
+        database = ReadOnlyDatabase(database)
+    measures = Measures(is_enabled=configuration.boolean("MetricsEnabled"))
+    storage = MeasuredStorage(storage, measures)
+    settings = Settings(configuration.text("DefaultEncoding"))
+    rules = _get_rules(configuration)
+    workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
+    main_tags = build_configured_main_tags(configuration)
+    options = _get_ingest_options(configuration, main_tags, rules, settings, measures)
+    deleter = Deleter(workers, database, storage, rules)
+    return _Core(
+        workers=workers,
+        database=database,
+        storage=storage,
+        settings=settings,
+        measures=measures,
+        rules=rules,
+        main_tags=main_tags,
+        registry=build_registry(configuration),
+        deleter=deleter,
+        ingest=Ingest(workers, database, storage, options, on_removals=deleter.wake_from_thread),
+    )
+
+
 def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
     """Put the use cases together as the configuration asks.
 
@@ -155,38 +205,20 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     ----------
     Orthanc: ReadOnly ignores compression, MD5, overwriting and limits (behaviour manual §36.5)
     """
-    is_read_only = configuration.boolean("ReadOnly")
-    if is_read_only:
-        database = ReadOnlyDatabase(database)
-    rules = _get_rules(configuration)
-    workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
-    main_tags = build_configured_main_tags(configuration)
-    ingest_options = _get_ingest_options(configuration, main_tags, rules)
-    deleter = Deleter(workers, database, storage, rules)
-    ingest = Ingest(
-        workers, database, storage, ingest_options, on_removals=deleter.wake_from_thread
-    )
-    registry = build_registry(configuration)
-    writes = GroupWrites(workers, database, rules)
+    core = _build_core(configuration, database, storage)
+    workers, database, storage = core.workers, core.database, core.storage
+    main_tags, deleter = core.main_tags, core.deleter
+    writes = GroupWrites(workers, database, core.rules)
     is_checked = configuration.boolean("CheckRevisions")
     warnings = WarningLog(configuration.mapping("Warnings"))
-    rebuilt = _get_reconstruction_options(configuration, storage, main_tags)
-    settings = Settings(configuration.text("DefaultEncoding"))
-    reading = _build_reading(configuration, workers, storage, settings)
+    rebuilt = _get_reconstruction_options(configuration, core)
+    reading = _build_reading(configuration, workers, storage, core.settings)
     return Archive(
+        acceptance=build_acceptance(configuration),
         annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
-        attachments=Attachments(
-            workers,
-            database,
-            storage,
-            blobs=ingest.blobs,
-            writes=writes,
-            content_types=registry.content_types,
-            on_removal=deleter.wake,
-            has_checked_revisions=is_checked,
-        ),
-        browse=_build_browse(configuration, workers, storage, main_tags, warnings),
-        changes=ChangeLog(workers, has_deletions=rules.logs_deletions),
+        attachments=_build_attachments(core, writes, is_checked=is_checked),
+        browse=_build_browse(configuration, core, warnings),
+        changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
         content=reading.content,
         tags=reading.tags,
         tags_below=reading.tags_below,
@@ -198,26 +230,45 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         deleter=deleter,
         exports=ExportLog(workers, is_enabled=configuration.boolean("LogExportedResources")),
         protection=Protection(workers),
-        finder=Finder(workers, storage, _get_find_options(configuration, main_tags), warnings),
-        ingest=ingest,
+        finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
+        ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
-        uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
+        uploads=Uploads(workers, core.ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
         reconstruction=Reconstruction(
-            workers, database, storage, blobs=ingest.blobs, options=rebuilt, on_removal=deleter.wake
+            workers,
+            database,
+            storage,
+            blobs=core.ingest.blobs,
+            options=rebuilt,
+            on_removal=deleter.wake,
         ),
-        registry=registry,
+        measures=core.measures,
+        registry=core.registry,
         server_identifier=_get_server_identifier(configuration),
-        settings=settings,
+        settings=core.settings,
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=warnings,
         database=database,
         exporter=Exporter(workers, storage),
-        editor=InstanceEditor(workers, storage, configuration.text("DefaultEncoding")),
+        editor=InstanceEditor(workers, storage, core.settings),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
-        is_read_only=is_read_only,
+        is_read_only=configuration.boolean("ReadOnly"),
+    )
+
+
+def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) -> Attachments:
+    return Attachments(
+        core.workers,
+        core.database,
+        core.storage,
+        blobs=core.ingest.blobs,
+        writes=writes,
+        content_types=core.registry.content_types,
+        on_removal=core.deleter.wake,
+        has_checked_revisions=is_checked,
     )
 
 
@@ -234,14 +285,19 @@ def _get_rules(configuration: Configuration) -> Rules:
 
 
 def _get_ingest_options(
-    configuration: Configuration, main_tags: MainTags, rules: Rules
+    configuration: Configuration,
+    main_tags: MainTags,
+    rules: Rules,
+    settings: Settings,
+    measures: Measures,
 ) -> IngestOptions:
     return IngestOptions(
         main_tags=main_tags,
         overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
         has_md5=configuration.boolean("StoreMD5ForAttachments"),
         is_compressed=configuration.boolean("StorageCompression"),
-        default_encoding=configuration.text("DefaultEncoding"),
+        settings=settings,
+        measures=measures,
         rules=rules,
         keeps_files=configuration.boolean("StoreDicom"),
         is_read_only=configuration.boolean("ReadOnly"),
@@ -256,11 +312,11 @@ def _get_output_limits(configuration: Configuration) -> OutputLimits:
     )
 
 
-def _get_find_options(configuration: Configuration, main_tags: MainTags) -> FindOptions:
+def _get_find_options(configuration: Configuration, core: _Core) -> FindOptions:
     return FindOptions(
-        main_tags=main_tags,
+        main_tags=core.main_tags,
         may_open_files=configuration.text("StorageAccessOnFind") == "Always",
-        default_encoding=configuration.text("DefaultEncoding"),
+        settings=core.settings,
         most_results=configuration.integer("LimitFindResults"),
         most_instances=configuration.integer("LimitFindInstances"),
     )
@@ -270,29 +326,22 @@ def _get_spool_folder(configuration: Configuration, storage: Storage) -> Path:
     return storage.spool_folder or configuration.path("TemporaryDirectory")
 
 
-def _build_browse(
-    configuration: Configuration,
-    workers: Workers,
-    storage: Storage,
-    main_tags: MainTags,
-    warnings: WarningLog,
-) -> Browse:
+def _build_browse(configuration: Configuration, core: _Core, warnings: WarningLog) -> Browse:
     options = RequestedTagOptions(
-        main_tags=main_tags,
+        main_tags=core.main_tags,
         may_open_files=configuration.text("StorageAccessOnFind") != "Never",
-        default_encoding=configuration.text("DefaultEncoding"),
+        settings=core.settings,
     )
-    return Browse(workers, RequestedTagReader(workers, storage, options, warnings))
+    reader = RequestedTagReader(core.workers, core.storage, options, warnings)
+    return Browse(core.workers, reader)
 
 
-def _get_reconstruction_options(
-    configuration: Configuration, storage: Storage, main_tags: MainTags
-) -> ReconstructionOptions:
+def _get_reconstruction_options(configuration: Configuration, core: _Core) -> ReconstructionOptions:
     return ReconstructionOptions(
-        main_tags=main_tags,
-        default_encoding=configuration.text("DefaultEncoding"),
+        main_tags=core.main_tags,
+        settings=core.settings,
         is_compressed=configuration.boolean("StorageCompression"),
-        folder=_get_spool_folder(configuration, storage),
+        folder=_get_spool_folder(configuration, core.storage),
     )
 
 

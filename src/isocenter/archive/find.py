@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from isocenter.archive.browse import Described
 from isocenter.archive.file_headers import open_header
+from isocenter.archive.settings import Settings
 from isocenter.archive.warning_log import WarningCode, WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
@@ -69,15 +70,15 @@ class FindOptions:
         The tags that the index holds.
     may_open_files
         Whether files are read for criteria on other tags (option ``StorageAccessOnFind``).
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
     most_results, most_instances
         Most patients, studies or series that a search finds, and most instances; 0 for no limit.
     """
 
     main_tags: MainTags
     may_open_files: bool
-    default_encoding: str
+    settings: Settings
     most_results: int = 0
     most_instances: int = 0
 
@@ -262,7 +263,7 @@ class Finder:
         rows = await self._workers.read_long(
             lambda tx: find_rows(tx, everything, main_tags, check=deadline.check)
         )
-        reader = _FileTester(self._storage, wanted, self._options.default_encoding)
+        reader = _FileTester(self._storage, wanted, self._options.settings.default_encoding)
         found: list[int] = []
         for page in _iter_pages(rows):
             deadline.check()

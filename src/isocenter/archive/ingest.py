@@ -7,13 +7,15 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from time import perf_counter
 
 from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
 from isocenter.archive.memo import Memo
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
+from isocenter.archive.settings import Settings
 from isocenter.archive.threads import Job, JobThreads, call_on_loop
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
@@ -39,6 +41,7 @@ from isocenter.index.records import (
     Rules,
     StoreResult,
 )
+from isocenter.measures import Measures
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -71,8 +74,10 @@ class IngestOptions:
         Compute and keep MD5 sums.
     is_compressed
         Keep the files compressed.
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
+    measures
+        Where to note how long it takes.
     rules
         Limits of storage, and what else holds for the index.
     keeps_files
@@ -85,7 +90,8 @@ class IngestOptions:
     overwrite: Overwrite = Overwrite.NEVER
     has_md5: bool = True
     is_compressed: bool = False
-    default_encoding: str = "Latin1"
+    settings: Settings = field(default_factory=Settings)
+    measures: Measures = field(default_factory=Measures)
     rules: Rules = NO_RULES
     keeps_files: bool = True
     is_read_only: bool = False
@@ -171,6 +177,7 @@ class Ingest:
         options: IngestOptions,
         on_removals: Callable[[], None] | None = None,
     ) -> None:
+        self._measures = options.measures
         self._workers = workers
         self._database = database
         self._index = GroupCommit(database, options.rules, on_removals)
@@ -217,6 +224,14 @@ class Ingest:
         ReadOnlyError
             If the server takes nothing.
         """
+        started_at = perf_counter()
+        outcome = await self._take(content, origin, check)
+        if self._measures.is_enabled:
+            self._measures.store_dicom.note_since(started_at)
+        return outcome
+
+    async def _take(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
+        """Choose the way through the pipeline."""
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
@@ -400,7 +415,9 @@ class Ingest:
                 message = "Received an empty DICOM file"
                 raise BadFileFormatError(message)
             summary = read_summary(
-                buffer, wanted=self._wanted, default_encoding=self._options.default_encoding
+                buffer,
+                wanted=self._wanted,
+                default_encoding=self._options.settings.default_encoding,
             )
         if check is not None:
             check(summary)

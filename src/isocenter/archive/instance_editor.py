@@ -11,6 +11,7 @@ from isocenter.archive.edit_requests import (
     build_anonymous_values,
     build_edit,
 )
+from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.pseudonyms import Pseudonyms
@@ -34,14 +35,14 @@ class InstanceEditor:
 
     Parameters
     ----------
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
     """
 
-    def __init__(self, workers: Workers, storage: Storage, default_encoding: str) -> None:
+    def __init__(self, workers: Workers, storage: Storage, settings: Settings) -> None:
         self._workers = workers
         self._storage = storage
-        self._default_encoding = default_encoding
+        self._settings = settings
 
     async def number_anonymization(self, request: EditRequest) -> Mapping[TagPath, Any]:
         """Give the values that are written by default; each anonymization uses up a number."""
@@ -80,7 +81,7 @@ class InstanceEditor:
 
     def _iter_edited(self, attachment: Attachment, edit: Edit) -> Iterator[bytes]:
         with self.open_file(attachment) as buffer:
-            pieces = edit_file(buffer, edit, default_encoding=self._default_encoding)
+            pieces = edit_file(buffer, edit, default_encoding=self._settings.default_encoding)
             try:
                 yield from _cut(pieces)
             finally:

@@ -111,6 +111,9 @@ class JobOutputs:
 
     async def lookup(self, job_id: str, name: str) -> OutputFile | None:
         """Find what a finished job offers under a name, or ``None``."""
+        if "\0" in job_id or "\0" in name:
+            # PostgreSQL takes no NUL, not even in a question.
+            return None
         found = await self._workers.read(
             lambda tx: (lookup_output(tx, job_id, name), list_parts(tx, job_id, name))
         )

@@ -17,6 +17,7 @@ from isocenter.archive.description import FileDescription
 from isocenter.archive.file_headers import open_header
 from isocenter.archive.received import Origin, OriginKind
 from isocenter.archive.record_spool import RecordSpool
+from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import MainTags
@@ -64,8 +65,8 @@ class ReconstructionOptions:
 
     Attributes
     ----------
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
     is_compressed
         Whether files are to be kept compressed.
     folder
@@ -73,7 +74,7 @@ class ReconstructionOptions:
     """
 
     main_tags: MainTags
-    default_encoding: str
+    settings: Settings
     is_compressed: bool
     folder: Path
 
@@ -239,7 +240,7 @@ class Reconstruction:
             return read_summary(
                 buffer,
                 wanted=self._options.main_tags.wanted,
-                default_encoding=self._options.default_encoding,
+                default_encoding=self._options.settings.default_encoding,
                 is_whole=file.pixel_data_offset is None,
             )
 

@@ -17,6 +17,7 @@ import msgspec
 
 from isocenter.archive.computed_tags import COMPUTED_TAGS, find_computed
 from isocenter.archive.file_headers import open_header
+from isocenter.archive.settings import Settings
 from isocenter.archive.warning_log import WarningCode, WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
@@ -53,13 +54,13 @@ class RequestedTagOptions:
     ----------
     may_open_files
         Whether tags that the index lacks may be read from files.
-    default_encoding
-        Character set of files that name none.
+    settings
+        Tell the character set of files that name none.
     """
 
     main_tags: MainTags
     may_open_files: bool = True
-    default_encoding: str = "Latin1"
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(slots=True)
@@ -243,7 +244,7 @@ class RequestedTagReader:
                 values, sequences = read_values(
                     buffer,
                     wanted=frozenset(tags),
-                    default_encoding=self._options.default_encoding,
+                    default_encoding=self._options.settings.default_encoding,
                 )
         except ServerError:
             # One damaged file must not withhold the answer about all others.

@@ -39,12 +39,20 @@ class Workers:
     def __init__(self, database: Database, threads: int) -> None:
         self.count = threads
         self._database = database
+        self._size = threads
+        # Touched on the event loop only.
+        self._busy = 0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="worker")
 
     @property
     def reads_inline(self) -> bool:
         """True if a short read needs no thread."""
         return self._database.reads_inline
+
+    @property
+    def idle_count(self) -> int:
+        """Threads that have nothing to do."""
+        return max(0, self._size - self._busy)
 
     def get_generation(self) -> int:
         """Tell a number that grows whenever the index changes (`Database.generation`)."""
@@ -65,11 +73,15 @@ class Workers:
         loop = asyncio.get_running_loop()
         if asyncio.current_task(loop) is None:
             raise WouldWaitError
-        if keywords:
-            return await loop.run_in_executor(
-                self._threads, lambda: operation(*arguments, **keywords)
-            )
-        return await loop.run_in_executor(self._threads, operation, *arguments)
+        self._busy += 1
+        try:
+            if keywords:
+                return await loop.run_in_executor(
+                    self._threads, lambda: operation(*arguments, **keywords)
+                )
+            return await loop.run_in_executor(self._threads, operation, *arguments)
+        finally:
+            self._busy -= 1
 
     async def read(self, query: Callable[[Transaction], T]) -> T:
         """Run a short indexed read: on the event loop where the database allows it."""

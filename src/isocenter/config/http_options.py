@@ -53,7 +53,9 @@ _HTTP_SERVER = Group(
             "HttpCompressionEnabled",
             BOOLEAN,
             default=False,
-            meaning="Compress answers for clients that accept it. Worth it on slow lines only.",
+            effect=_FULL,
+            meaning="Compress texts (JSON, HTML, …) for clients that accept it. Worth it on slow "
+            "lines only: small answers take longer then.",
         ),
         Option(
             "KeepAlive",

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 __all__ = [
     "DEFAULT_ENCODINGS",
+    "DEFINED_TERMS",
     "CharacterSet",
     "build_character_set",
     "cut_at_nul",
@@ -50,6 +51,9 @@ _CODECS = {
 }
 _NAMED_CODECS = {"GB18030": "gb18030", "GBK": "gbk"}
 _TERM = re.compile(r"ISO(?:[ _]?2022)?[ _-]?IR[ _-]?(\d+)", re.IGNORECASE)
+
+DEFINED_TERMS = (*(f"ISO_IR {number}" for number in _CODECS), *_NAMED_CODECS)
+"""Character sets that are read; each number also with code extensions, as ``ISO 2022 IR``."""
 
 # The escape sequences of the same tables; multi-byte sets of JIS keep theirs for the codec.
 _ESCAPES = {

@@ -5,7 +5,10 @@ References
 PS3.5 §10 and §A, PS3.6 Table A-1; Orthanc REST: transfer syntaxes (behaviour manual, appendix D)
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import translate
 
 __all__ = [
     "DEFLATED",
@@ -14,6 +17,7 @@ __all__ = [
     "IMPLICIT_VR_LITTLE_ENDIAN",
     "TRANSFER_SYNTAXES",
     "TransferSyntax",
+    "find_transfer_syntaxes",
     "is_encapsulated",
     "lookup_transfer_syntax",
 ]
@@ -22,6 +26,9 @@ IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+# PS3.5 §9.1; leading zeros are let pass.
+_UID = re.compile(r"\d+(\.\d+)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,30 @@ TRANSFER_SYNTAXES = _build_table()
 def lookup_transfer_syntax(uid: str) -> TransferSyntax | None:
     """Find a transfer syntax by its UID, or ``None`` if it is not known."""
     return TRANSFER_SYNTAXES.get(uid)
+
+
+def find_transfer_syntaxes(patterns: Iterable[str]) -> set[str]:
+    """List the UIDs that some patterns name.
+
+    Parameters
+    ----------
+    patterns
+        UIDs, known or not, or patterns of known ones: ``*`` stands for any characters and ``?`` for
+        one. What is neither names nothing.
+
+    References
+    ----------
+    Orthanc configuration: ``AcceptedTransferSyntaxes``
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        if _UID.fullmatch(pattern):
+            found.add(pattern)
+            continue
+        # The expression of the standard library takes no more time for many asterisks.
+        expression = re.compile(translate(pattern.replace("[", "[[]")))
+        found.update(uid for uid in TRANSFER_SYNTAXES if expression.match(uid))
+    return found
 
 
 def is_encapsulated(uid: str) -> bool:

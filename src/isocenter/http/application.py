@@ -1,5 +1,6 @@
 """From a table of routes to a Falcon application."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -18,19 +19,25 @@ __all__ = ["build_application"]
 
 _MOST_PARTS = 100_000
 _REST = "{path}"
+_SLASHES = re.compile("/+")
 _OVERRIDING = {"put": "PUT", "delete": "DELETE"}
 
 
-class MethodOverride:
-    """Lets limited clients send PUT and DELETE as GET or POST; a Falcon middleware.
+class Leniency:
+    """Makes of what clients send what they mean; a Falcon middleware.
+
+    Repeated slashes count once, and limited clients may send PUT and DELETE as GET or POST.
 
     References
     ----------
-    Orthanc REST: method override (behaviour manual §2.1)
+    Orthanc REST: method override (behaviour manual §2.1); slashes as measured
     """
 
     async def process_request(self, req: Request, _: Response) -> None:
-        """Replace the method before the request is routed."""
+        """Replace path and method before the request is routed."""
+        # Falcon has taken away one slash at the end.
+        if "//" in req.path or req.path.endswith("/"):
+            req.path = _SLASHES.sub("/", req.path).rstrip("/") or "/"
         wanted = req.get_header("X-HTTP-Method-Override")
         if wanted is None and req.method == "GET" and req.query_string:
             wanted = req.get_param("_method")
@@ -62,7 +69,7 @@ def build_application(
     has_error_bodies
         Describe errors as JSON.
     """
-    app = Application(middleware=[*middleware, MethodOverride()])
+    app = Application(middleware=[*middleware, Leniency()])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     # Parts are streamed, and the time and the size of the whole are limited elsewhere.

@@ -2,16 +2,22 @@
 
 import falcon.asgi
 
-from isocenter.errors import BadParameterError, BodyTooLargeError, ParameterTypeError
+from isocenter.errors import (
+    BadFileFormatError,
+    BadParameterError,
+    BodyTooLargeError,
+    ParameterTypeError,
+)
 from isocenter.http.exchange import Request
 
-__all__ = ["get_flag", "get_natural", "read_body"]
+__all__ = ["get_flag", "get_natural", "read_body", "read_boolean", "read_text"]
 
 _TRUE = {"", "1", "true"}
 _FALSE = {"0", "false"}
 _LARGEST = 2**63 - 1
 _MOST_DIGITS = 19
 _SMALL_BODY = 16 * 1024 * 1024
+_SHORT_TEXT = 4096
 
 
 def get_flag(req: Request, name: str, *, default: bool = False) -> bool:
@@ -77,3 +83,42 @@ async def read_body(req: falcon.asgi.Request, *, limit: int = _SMALL_BODY) -> by
             raise BodyTooLargeError(f"the body may have {limit} bytes at most")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+async def read_text(req: falcon.asgi.Request, *, limit: int = _SHORT_TEXT) -> str:
+    """Read a short body of plain text.
+
+    Raises
+    ------
+    BodyTooLargeError
+        If it is longer than the limit, in bytes.
+    BadParameterError
+        If it is not UTF-8.
+    """
+    body = await read_body(req, limit=limit)
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        message = "the body must be UTF-8 text"
+        raise BadParameterError(message) from error
+
+
+async def read_boolean(req: falcon.asgi.Request) -> bool:
+    """Read a body that is 1, true, 0 or false.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it is something else.
+
+    References
+    ----------
+    Orthanc REST: bodies (behaviour manual §2.2)
+    """
+    text = (await read_body(req, limit=_SHORT_TEXT)).strip()
+    if text in {b"1", b"true"}:
+        return True
+    if text in {b"0", b"false"}:
+        return False
+    message = "Boolean value expected"
+    raise BadFileFormatError(message)

@@ -74,6 +74,7 @@ class _Immediate:
     """What of a route is needed to answer at once."""
 
     responder: Step
+    path: str
     is_lasting: bool
 
 
@@ -113,7 +114,7 @@ class ImmediateRoutes:
 
     def _add(self, route: Route, services: Any) -> None:
         immediate = _Immediate(
-            cast(Step, partial(route.responder, services)), is_lasting=route.is_lasting
+            cast(Step, partial(route.responder, services)), route.path, is_lasting=route.is_lasting
         )
         if "{" not in route.path:
             self._exact[route.path] = immediate
@@ -198,6 +199,7 @@ class DirectAnswers:
         req = DirectRequest(path, query, headers=headers, remote_addr=remote_addr)
         if query and _METHOD_ARGUMENT in req.params:
             return None
+        req.uri_template = found[0].path
         try:
             return self._run(req, *found)
         except Exception:  # noqa: BLE001 - the normal way meets it again and answers it

@@ -20,7 +20,7 @@ _HEADERS_OF_FILES = ("ETag", "Accept-Ranges", "Content-Disposition")
 
 
 class NotFound(Exception):  # noqa: N818 - an answer, not a failure
-    """A handler found nothing to answer: 404 without a body (behaviour manual §2.1)."""
+    """A handler found nothing: 404 without a body, 400 on POST (behaviour manual §2.1)."""
 
 
 class ErrorAnswers:
@@ -48,10 +48,10 @@ class ErrorAnswers:
         self._write(req, resp, error)
 
     async def answer_not_found(
-        self, _: Request, resp: Response, __: NotFound, ___: dict[str, Any]
+        self, req: Request, resp: Response, _: NotFound, __: dict[str, Any]
     ) -> None:
         """Answer that there is nothing."""
-        resp.status = falcon.HTTP_404
+        resp.status = falcon.HTTP_400 if req.method == "POST" else falcon.HTTP_404
         _write_nothing(resp)
 
     async def answer_http_error(

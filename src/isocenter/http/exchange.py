@@ -27,6 +27,7 @@ class Request(Protocol):
     method: str
     path: str
     query_string: str
+    uri_template: str | None
 
     @property
     def params(self) -> Mapping[str, str | list[str]]:
@@ -85,9 +86,15 @@ class DirectRequest:
         The two parts of the target, both ASCII; the path holds no percent sign.
     headers
         By name in small letters.
+
+    Attributes
+    ----------
+    uri_template
+        Path of the route, once it is known.
     """
 
     method = "GET"
+    uri_template: str | None = None
 
     def __init__(
         self, path: str, query_string: str, *, headers: Mapping[bytes, bytes], remote_addr: str

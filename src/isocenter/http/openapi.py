@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
-from isocenter.http.routes import Argument, Permission, Route
+from isocenter.http.routes import Argument, Permission, Route, Schema
 
 __all__ = ["build_openapi"]
 
@@ -23,6 +23,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "integer": {"type": "integer", "minimum": 0},
     "text": {"type": "string"},
 }
+_BYTES = {"type": "string", "format": "binary"}
 _ERROR = {
     "type": "object",
     "required": ["HttpStatus", "OrthancStatus"],
@@ -91,9 +92,16 @@ def _describe_route(route: Route) -> dict[str, Any]:
     if route.body is not None:
         described["requestBody"] = {
             "required": True,
-            "content": {route.body: {"schema": {"type": "string", "format": "binary"}}},
+            "content": {route.body: {"schema": _get_body_schema(route)}},
         }
     return described
+
+
+def _get_body_schema(route: Route) -> Schema:
+    if route.body_schema is not None:
+        return route.body_schema
+    # The empty schema fits every JSON.
+    return {} if route.body == "application/json" else _BYTES
 
 
 def _build_operation_id(route: Route) -> str:
@@ -121,6 +129,13 @@ def _describe_answer(route: Route, status: int) -> dict[str, Any]:
         return {"description": phrase}
     if status >= 400:
         schema = {"$ref": "#/components/schemas/Error"}
-        return {"description": phrase, "content": {"application/json": {"schema": schema}}}
+        # The second stands for the empty bodies of Orthanc.
+        return {
+            "description": phrase,
+            "content": {"application/json": {"schema": schema}, "text/plain": {}},
+        }
     media_type = "application/octet-stream" if status == 206 else route.answer
-    return {"description": phrase, "content": {media_type: {}}}
+    is_described = route.answer_schema is not None and status != 206
+    content: dict[str, Any] = {"schema": route.answer_schema} if is_described else {}
+    others: dict[str, Any] = {} if status == 206 else {name: {} for name in route.other_answers}
+    return {"description": phrase, "content": {media_type: content, **others}}

@@ -1,14 +1,25 @@
 """One record per route: routing, permissions, OpenAPI and tests all read the same table."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Argument", "Permission", "Responder", "Route", "list_children", "list_directories"]
+__all__ = [
+    "Argument",
+    "Permission",
+    "Responder",
+    "Route",
+    "Schema",
+    "list_children",
+    "list_directories",
+]
 
 Responder = Callable[..., Awaitable[None]]
 """``responder(services, req, resp, **path_parameters)``."""
+
+Schema = Mapping[str, Any]
+"""JSON Schema 2020-12."""
 
 
 class Permission(StrEnum):
@@ -48,9 +59,15 @@ class Route:
     area
         Heading in the documentation.
     body
-        What the request body holds, or ``None`` if it is ignored.
+        Media type of the request body, or ``None`` if it is ignored.
+    body_schema
+        What the body holds; ``None`` for bytes of any kind.
     answer
         Media type of a success.
+    answer_schema
+        What a success holds, if there is something to say.
+    other_answers
+        Further media types of a success, where the request chooses among them.
     statuses
         Possible statuses besides those that every route may answer (401, 403, 500).
     is_writing
@@ -72,7 +89,10 @@ class Route:
     permission: Permission = Permission.READ
     arguments: tuple[Argument, ...] = ()
     body: str | None = None
+    body_schema: Schema | None = None
     answer: str = "application/json"
+    answer_schema: Schema | None = None
+    other_answers: tuple[str, ...] = ()
     statuses: tuple[int, ...] = (200,)
     details: str = ""
     is_writing: bool | None = None

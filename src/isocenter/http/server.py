@@ -78,6 +78,11 @@ class HTTPServer(uvicorn.Server):
         """Serve until `stop` is called, then let requests end."""
         await self.serve(sockets=list(sockets))
 
+    @property
+    def available_count(self) -> int:
+        """Connections that may still be opened."""
+        return max(0, _MOST_CONNECTIONS - len(self.server_state.connections))
+
     def stop(self) -> None:
         """Ask `serve_until_stopped` to return."""
         self.should_exit = True

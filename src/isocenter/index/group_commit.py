@@ -126,6 +126,7 @@ class GroupCommit:
             self._database.sync()
         for waiting, result in zip(group, results, strict=True):
             waiting.result = _refuse(waiting.instance) if result.is_full else result
+        _log.debug("a group of instances was committed", extra={"instances": len(group)})
         self._follow_up(results)
 
     def _follow_up(self, results: Sequence[StoreResult]) -> None:

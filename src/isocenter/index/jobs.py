@@ -320,9 +320,14 @@ def _lock_own(tx: Transaction, job: Job) -> Job | None:
 
 
 def _lock(tx: Transaction, job_id: str) -> Job | None:
-    if tx.row("lock_job", {"job_id": job_id}) is None:
+    if not _is_name(job_id) or tx.row("lock_job", {"job_id": job_id}) is None:
         return None
     return _lookup(tx, job_id)
+
+
+def _is_name(job_id: str) -> bool:
+    """Tell whether a job may have that name; databases do not even take NUL as a question."""
+    return "\0" not in job_id
 
 
 def _get(tx: Transaction, job_id: str) -> Job:
@@ -335,9 +340,10 @@ def _lookup(tx: Transaction, job_id: str) -> Job | None:
 
 
 def _read(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
-    if not job_ids:
+    known = [job_id for job_id in job_ids if _is_name(job_id)]
+    if not known:
         return []
-    return [_build_job(row) for row in tx.rows("select_jobs", {"job_ids": list(job_ids)})]
+    return [_build_job(row) for row in tx.rows("select_jobs", {"job_ids": known})]
 
 
 def _list_ids(tx: Transaction, selection: JobFilter) -> list[str]:

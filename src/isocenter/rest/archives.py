@@ -26,6 +26,7 @@ from isocenter.http.arguments import get_flag, read_body
 from isocenter.http.files import answer_file, format_disposition
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.http.streaming import Stream
+from isocenter.rest.bodies import ARCHIVE, ARCHIVE_OF_MANY
 from isocenter.rest.job_calls import get_boolean, parse_job_call, submit_job
 from isocenter.rest.services import Services
 from isocenter.tasks.archiving import build_archive_job
@@ -205,7 +206,9 @@ def _build_level_routes(level: Level) -> list[Route]:
             f"ZIP archive of the {one}: sent at once, or built by a job",
             many,
             body="application/json",
+            body_schema=ARCHIVE,
             answer=_ZIP,
+            other_answers=("application/json",),
             statuses=(200, 400, 404, 413, 501),
         ),
     ]
@@ -237,7 +240,9 @@ ROUTES = (
         "ZIP archive of several resources: sent at once, or built by a job",
         "tools",
         body="application/json",
+        body_schema=ARCHIVE_OF_MANY,
         answer=_ZIP,
+        other_answers=("application/json",),
         statuses=(200, 400, 404, 413, 501),
     ),
     Route(
@@ -256,7 +261,6 @@ ROUTES = (
         "Free what a job has made",
         "jobs",
         permission=Permission.WRITE,
-        is_writing=False,
         answer="text/plain",
         statuses=(200, 404),
     ),

@@ -11,6 +11,7 @@ from isocenter.errors import BadFileFormatError, BadParameterError, BadRequestEr
 from isocenter.http.answers import answer_nothing
 from isocenter.http.arguments import read_body
 from isocenter.http.routes import Permission, Route
+from isocenter.rest.bodies import RESOURCES
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "delete_many"]
@@ -77,6 +78,7 @@ ROUTES = (
         "tools",
         permission=Permission.WRITE,
         body="application/json",
+        body_schema=RESOURCES,
         answer="text/plain",
         statuses=(200, 400, 413),
         details="The body is an object whose `Resources` are a list of identifiers, or of objects "

@@ -12,6 +12,7 @@ from isocenter.dicom.levels import Level
 from isocenter.errors import UnknownResourceError
 from isocenter.http.routes import Responder, Route
 from isocenter.http.streaming import Stream
+from isocenter.rest.bodies import EDIT
 from isocenter.rest.job_calls import read_json_object
 from isocenter.rest.services import Services
 
@@ -63,6 +64,7 @@ def _build_route(name: str, responder: Responder, summary: str) -> Route:
         summary,
         "instances",
         body="application/json",
+        body_schema=EDIT,
         answer=_DICOM,
         statuses=(200, 400, 404, 413, 501),
     )

@@ -1,12 +1,13 @@
 """What a responder is given besides the request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from isocenter.archive.archive import Archive
 from isocenter.config.configuration import Configuration
 from isocenter.http.metrics import Metrics
 from isocenter.jobs.engine import Engine
+from isocenter.logs import Logs
 
 __all__ = ["Lifecycle", "Services"]
 
@@ -33,11 +34,18 @@ class Services:
     ----------
     openapi
         The description of the routes, ready to be answered.
+    describe_conformance
+        Writes the DICOM conformance statement, as things are now.
+    library_versions
+        Versions of the libraries that the server stands on, by name.
     """
 
     archive: Archive
     jobs: Engine
     configuration: Configuration
+    logs: Logs
     metrics: Metrics
     lifecycle: Lifecycle
     openapi: bytes
+    describe_conformance: Callable[[], str]
+    library_versions: Mapping[str, str]

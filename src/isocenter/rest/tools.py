@@ -1,4 +1,4 @@
-"""Tools: identifiers, time, the life of the server, metrics."""
+"""Tools: identifiers, time, the cache of tags, the life of the server."""
 
 import time
 import uuid
@@ -7,9 +7,8 @@ from falcon.asgi import Request, Response
 
 from isocenter.clock import format_timestamp, now
 from isocenter.dicom.uids import build_uid
-from isocenter.errors import BadParameterError
-from isocenter.http.answers import answer_json, answer_text
-from isocenter.http.arguments import read_body
+from isocenter.http.answers import answer_done, answer_json, answer_text
+from isocenter.http.arguments import read_text
 from isocenter.http.error_answers import NotFound
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.rest.services import Services
@@ -18,7 +17,6 @@ __all__ = [
     "ROUTES",
     "generate_uid",
     "get_local_time",
-    "get_metrics",
     "get_utc_time",
     "lookup",
     "reset",
@@ -31,12 +29,7 @@ _UID_LEVELS = {"study", "series", "instance"}
 
 async def lookup(services: Services, req: Request, resp: Response) -> None:
     """Orthanc REST: POST /tools/lookup."""
-    body = await read_body(req, limit=_LONGEST_IDENTIFIER)
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        message = "the identifier must be UTF-8 text"
-        raise BadParameterError(message) from error
+    text = await read_text(req, limit=_LONGEST_IDENTIFIER)
     found = await services.archive.browse.find_identifier(text.strip())
     answer_json(
         resp,
@@ -71,20 +64,13 @@ async def get_local_time(_: Services, __: Request, resp: Response) -> None:
 async def reset(services: Services, _: Request, resp: Response) -> None:
     """Orthanc REST: POST /tools/reset."""
     services.lifecycle.restart()
-    answer_json(resp, {})
+    answer_done(resp)
 
 
 async def shut_down(services: Services, _: Request, resp: Response) -> None:
     """Orthanc REST: POST /tools/shutdown."""
     services.lifecycle.stop()
-    answer_json(resp, {})
-
-
-async def get_metrics(services: Services, _: Request, resp: Response) -> None:
-    """Orthanc REST: GET /tools/metrics-prometheus."""
-    statistics = await services.archive.browse.get_statistics()
-    resp.content_type = services.metrics.media_type
-    resp.data = services.metrics.format(statistics)
+    answer_done(resp)
 
 
 ROUTES = (
@@ -131,13 +117,5 @@ ROUTES = (
         "Stop the server",
         "tools",
         permission=Permission.ADMINISTER,
-    ),
-    Route(
-        "GET",
-        "/tools/metrics-prometheus",
-        get_metrics,
-        "Metrics in Prometheus' format",
-        "tools",
-        answer="text/plain",
     ),
 )

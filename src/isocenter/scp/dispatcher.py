@@ -113,6 +113,10 @@ class Dispatcher:
             )
             association.abort()
             return
+        _log.debug(
+            "a request is served",
+            extra={"remote_aet": association.calling_ae_title, "operation": entry[0].name},
+        )
         await entry[1](association, message)
 
     def _may(self, association: DimseAssociation, command: Command) -> bool:

@@ -7,7 +7,7 @@ from isocenter.dimse.transport import Timeouts
 from isocenter.scp.dispatcher import Dispatcher, LocalTitle
 from isocenter.scp.permissions import build_permissions
 from isocenter.scp.storage import StorageSCP
-from isocenter.scp.supported import build_supported_syntaxes
+from isocenter.scp.supported import SupportedSyntaxes
 
 __all__ = ["build_acceptor"]
 
@@ -25,7 +25,7 @@ async def build_acceptor(configuration: Configuration, archive: Archive) -> Asso
             configuration.text("DicomAet"), is_checked=configuration.boolean("DicomCheckCalledAet")
         ),
         permissions,
-        build_supported_syntaxes(configuration),
+        SupportedSyntaxes(archive.acceptance),
         StorageSCP(
             archive.ingest,
             archive.uploads,

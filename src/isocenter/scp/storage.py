@@ -138,7 +138,7 @@ class StorageSCP:
             called_aet=association.called_ae_title,
         )
         try:
-            await self._ingest.store(
+            outcome = await self._ingest.store(
                 sink.content, origin, check=lambda summary: _check(command, summary)
             )
         except _RefusedError as error:
@@ -149,6 +149,10 @@ class StorageSCP:
         except ServerError as error:
             _log_refusal(origin, error)
             return Status.OUT_OF_RESOURCES, error.message
+        _log.debug(
+            "a received instance is stored",
+            extra={"instance": outcome.public_ids.instance, "outcome": outcome.status.value},
+        )
         return Status.SUCCESS, None
 
 

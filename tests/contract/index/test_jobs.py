@@ -65,6 +65,13 @@ def test_insert_keeps_everything(jobs: DatabaseJobs) -> None:
     assert jobs.lookup("other") is None
 
 
+def test_job_of_an_impossible_name_is_unknown(jobs: DatabaseJobs) -> None:
+    for name in ("", "\0", "j\0", "é" * 1000):
+        assert jobs.lookup(name) is None
+        assert jobs.delete(name) is None
+        assert jobs.act(name, Action.PAUSE, None).job is None
+
+
 def test_insert_with_known_key_gives_the_older_job(jobs: DatabaseJobs) -> None:
     first = jobs.insert("j", _new(idempotency_key="k"))
     assert jobs.insert("other", _new(idempotency_key="k")) == first

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from isocenter.measures import Measures
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage
+from isocenter.storage.measured import MeasuredStorage
 from isocenter.storage.memory import MemoryStorage
 from isocenter.storage.port import Storage
 
@@ -14,6 +16,7 @@ _JOURNAL_BYTES = 2 * 1024 * 1024
 
 _IMPLEMENTATIONS: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda _: MemoryStorage(),
+    "measured": lambda folder: MeasuredStorage(FileSystemStorage(folder / "storage"), Measures()),
     "filesystem": lambda folder: FileSystemStorage(folder / "storage"),
     "filesystem-unsynced": lambda folder: FileSystemStorage(folder / "storage", sync=False),
     "journaled": lambda folder: JournaledStorage(folder / "storage", journal_bytes=_JOURNAL_BYTES),

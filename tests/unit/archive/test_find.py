@@ -9,6 +9,7 @@ from tests.unit.archive.parts import Parts
 
 from isocenter.archive import find
 from isocenter.archive.find import Finder, FindOptions
+from isocenter.archive.settings import Settings
 from isocenter.archive.warning_log import WarningLog
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import build_main_tags
@@ -26,7 +27,7 @@ def build_finder(parts: Parts, **options: Any) -> Finder:
     values = {
         "main_tags": build_main_tags(),
         "may_open_files": True,
-        "default_encoding": "Latin1",
+        "settings": Settings(),
         **options,
     }
     return Finder(parts.workers, parts.storage, FindOptions(**values), WarningLog({}))

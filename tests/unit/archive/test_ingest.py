@@ -9,6 +9,7 @@ from tests.support.dicom_files import build_data_set, build_file, build_instance
 from tests.unit.archive.parts import REST, Parts, build_numbered, wait_until
 
 from isocenter.archive.received import StoreStatus
+from isocenter.archive.settings import Settings
 from isocenter.dicom.levels import Level
 from isocenter.dicom.reader import FileSummary
 from isocenter.errors import (
@@ -335,7 +336,7 @@ async def test_store_without_sums_leaves_them_empty(
 async def test_store_default_encoding_reads_names(parts: Parts) -> None:
     data = build_instance({0x00100010: ("PN", "Иванов".encode("iso8859-5"))})
 
-    outcome = await parts.store(data, default_encoding="Cyrillic")
+    outcome = await parts.store(data, settings=Settings("Cyrillic"))
 
     assert (
         '"PatientName":"Иванов"' in parts.get(Level.PATIENT, outcome.public_ids.patient).main_tags

@@ -11,6 +11,7 @@ from isocenter.archive import reconstruction
 from isocenter.archive.blobs import Blobs
 from isocenter.archive.received import StoreOutcome
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
+from isocenter.archive.settings import Settings
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import build_main_tags
 from isocenter.errors import DatabaseUnavailableError, FullStorageError, ServerError
@@ -37,7 +38,7 @@ class Case:
             parts.database,
             parts.storage,
             blobs=self._blobs,
-            options=ReconstructionOptions(EXTRA, "Latin1", is_compressed, parts.folder),
+            options=ReconstructionOptions(EXTRA, Settings(), is_compressed, parts.folder),
             on_removal=self._count,
         )
 

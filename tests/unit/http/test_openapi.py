@@ -97,15 +97,20 @@ def test_permission_details_body_and_arguments_are_told() -> None:
         answer="text/plain",
         statuses=(200, 206, 304, 404),
         details="More.",
+        body_schema={"enum": ["a"]},
+        answer_schema={"maxLength": 3},
+        other_answers=("application/json",),
     )
     document = build_openapi([route], title="t", version="1")
     operation = document["paths"]["/a-b/{name}"]["put"]
     assert operation["operationId"] == "put_a_b_name"
     assert operation["description"] == "More. Needs the permission to administer."
-    assert list(operation["requestBody"]["content"]) == ["text/plain"]
+    assert operation["requestBody"]["content"] == {"text/plain": {"schema": {"enum": ["a"]}}}
+    success = operation["responses"]["200"]["content"]
+    assert success == {"text/plain": {"schema": {"maxLength": 3}}, "application/json": {}}
     flag, number = operation["parameters"][1:]
     assert (flag["allowEmptyValue"], number["allowEmptyValue"]) == (True, False)
     answers = operation["responses"]
     assert "content" not in answers["304"]
     assert list(answers["206"]["content"]) == ["application/octet-stream"]
-    assert list(answers["404"]["content"]) == ["application/json"]
+    assert list(answers["404"]["content"]) == ["application/json", "text/plain"]

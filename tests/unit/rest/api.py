@@ -14,10 +14,13 @@ from isocenter.archive.archive import Archive, build_archive
 from isocenter.config.configuration import Configuration
 from isocenter.http.application import build_application
 from isocenter.http.metrics import Metrics
+from isocenter.http.observing import Observer
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
+from isocenter.logs import Logs
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
+from isocenter.scp.conformance import ConformanceStatement
 from isocenter.storage.memory import MemoryStorage
 from isocenter.tasks.engine import build_engine
 
@@ -30,6 +33,7 @@ class Api:
     configuration: Configuration
     jobs: Engine
     conductor: ASGIConductor
+    services: Services
     ends: list[str] = field(default_factory=list)
 
     async def request(self, method: str, target: str, **options: Any) -> Result:
@@ -77,25 +81,30 @@ async def open_api(
     jobs = build_engine(configuration, archive, database, [CountingKind()])
     await jobs.start()
     ends: list[str] = []
+    logs = Logs()
+    metrics = Metrics(archive, jobs, Observer(archive.measures), logs)
     services = Services(
         archive=archive,
         jobs=jobs,
         configuration=configuration,
-        metrics=Metrics(),
+        logs=logs,
+        metrics=metrics,
         lifecycle=Lifecycle(
             stop=lambda: ends.append("stop"), restart=lambda: ends.append("restart")
         ),
         openapi=b"{}",
+        describe_conformance=ConformanceStatement(configuration, archive.acceptance).format,
+        library_versions={"python": "3"},
     )
     application = build_application(
         ROUTES,
         services,
-        middleware=[services.metrics],
+        middleware=[metrics.observer],
         has_error_bodies=configuration.boolean("HttpDescribeErrors"),
     )
     try:
         async with ASGIConductor(application) as conductor:
-            yield Api(archive, configuration, jobs, conductor, ends)
+            yield Api(archive, configuration, jobs, conductor, services, ends)
     finally:
         await jobs.stop(5.0)
         await archive.stop()

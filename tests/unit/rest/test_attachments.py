@@ -329,9 +329,11 @@ async def test_attachment_that_is_not_there_is_404(api: Api, name: str) -> None:
 
 
 async def test_put_attachment_of_unknown_resource_stores_nothing(api: Api) -> None:
+    # Files of tests before may be on their way out.
+    before = list_blobs(api)
     refused = await put(api, f"{UNKNOWN}/attachments/report")
     assert (refused.status_code, refused.json["OrthancStatus"]) == (404, 7)
-    assert list_blobs(api) == set()
+    assert list_blobs(api) <= before
 
 
 @pytest.mark.parametrize("tag", ["0-x", tag_of(1, CONTENT)])

@@ -7,10 +7,8 @@ from tests.unit.rest.api import Api
 from tests.unit.rest.test_table import prepare
 
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
-from isocenter.http.metrics import Metrics
 from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.routes import Route
-from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 
 IMMEDIATE_ROUTES = [route for route in ROUTES if route.is_immediate]
@@ -21,16 +19,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 
 async def build_directly(api: Api, target: str) -> bytes | None:
     """Build an answer as a connection does: in a callback of the event loop, outside of a task."""
-    services = Services(
-        archive=api.archive,
-        jobs=api.jobs,
-        configuration=api.configuration,
-        metrics=Metrics(),
-        lifecycle=Lifecycle(stop=api.ends.clear, restart=api.ends.clear),
-        openapi=b"{}",
-    )
+    observer = api.services.metrics.observer
     answers = DirectAnswers(
-        ImmediateRoutes(ROUTES, services), [services.metrics], RepeatedAnswers(lambda: 0)
+        ImmediateRoutes(ROUTES, api.services), [observer], RepeatedAnswers(lambda: 0)
     )
     loop = asyncio.get_running_loop()
     built: asyncio.Future[bytes | None] = loop.create_future()

@@ -12,12 +12,23 @@ KEYS = """ApiVersion Version Name DatabaseVersion DatabaseServerIdentifier Datab
 StorageAreaPlugin DicomAet DicomPort HttpPort DicomDefaultRetrieveMethod IsHttpServerSecure
 PluginsEnabled CheckRevisions StorageCompression OverwriteInstances OverwriteInstancesMode
 IngestTranscoding StoreMD5ForAttachments MaximumStorageSize MaximumStorageMode MaximumPatientCount
-PatientLevelEnabled ReadOnly MainDicomTags UserMetadata HasLabels Capabilities"""
+PatientLevelEnabled ReadOnly MainDicomTags UserMetadata HasLabels Capabilities Performance
+ThirdPartyPatches ThirdPartyVersions"""
 
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, object]:
-    return {"Name": "Näme", "DicomAet": "ARCHIVE", "OverwriteInstances": "Always"}
+    return {
+        "Name": "Näme",
+        "DicomAet": "ARCHIVE",
+        "OverwriteInstances": "Always",
+        "UserMetadata": {"ward": 1024},
+        "MaximumStorageSize": 7,
+        "MaximumStorageMode": "Reject",
+        "MaximumPatientCount": 3,
+        "DicomThreadsCount": 9,
+        "Isocenter.TagsCacheSizeMB": 5,
+    }
 
 
 async def test_system_has_every_key_that_clients_look_up(api: Api) -> None:
@@ -50,3 +61,37 @@ async def test_statistics_count_everything_that_is_stored(api: Api) -> None:
         "TotalUncompressedSize": str(size),
         "TotalUncompressedSizeMB": 0,
     }
+
+
+async def test_system_tells_what_is_configured(api: Api) -> None:
+    system = await api.get_json("/system")
+    assert system["UserMetadata"] == {"ward": 1024}
+    assert (system["MaximumStorageSize"], system["MaximumPatientCount"]) == (7, 3)
+    assert system["MaximumStorageMode"] == "Reject"
+    assert (system["PatientLevelEnabled"], system["ReadOnly"]) == (True, False)
+    assert system["IngestTranscoding"] == ""
+    assert system["Performance"]["DicomThreadsCount"] == 9
+    assert system["Performance"]["TagsCacheSizeMB"] == 5
+    assert len(system["Performance"]) == 16
+
+
+async def test_system_offers_labels_and_extended_search_and_changes(api: Api) -> None:
+    system = await api.get_json("/system")
+    assert system["HasLabels"] is True
+    assert system["Capabilities"] == {
+        "HasExtendedChanges": True,
+        "HasExtendedFind": True,
+        "HasKeyValueStores": False,
+        "HasQueues": False,
+        "HasReserveQueueValue": False,
+    }
+    assert system["ThirdPartyPatches"] == []
+    assert system["ThirdPartyVersions"] == {"python": "3"}
+
+
+async def test_there_are_no_plugins_but_their_script(api: Api) -> None:
+    assert await api.get_json("/plugins") == ["explorer.js"]
+    script = await api.get("/plugins/explorer.js")
+    assert script.headers["content-type"] == "application/javascript"
+    assert script.text.startswith("//")
+    assert (await api.get("/plugins/worklists")).status_code == 404

@@ -1,4 +1,4 @@
-"""Identifiers, time, the life of the server, metrics."""
+"""Identifiers, time, the cache of tags, the life of the server."""
 
 import re
 import uuid
@@ -90,17 +90,12 @@ async def test_end_of_the_server_is_asked_for_and_answered(api: Api, path: str, 
     assert api.ends == [end]
 
 
-async def test_metrics_have_orthancs_names_with_help_and_type(api: Api) -> None:
-    await api.store()
-    await api.get("/nowhere")
-    result = await api.get("/tools/metrics-prometheus")
-    assert result.headers["content-type"].startswith("text/plain; version=0.0.4")
-    lines = result.text.splitlines()
-    for name in ("patients", "studies", "series", "instances"):
-        assert f"orthanc_count_{name} 1.0" in lines
-        assert f"# TYPE orthanc_count_{name} gauge" in lines
-    for name in ("disk_size_mb", "uncompressed_size_mb", "last_change", "up_time_s"):
-        assert any(line.startswith(f"orthanc_{name} ") for line in lines)
-    (requests,) = [line for line in lines if line.startswith("isocenter_http_requests_total ")]
-    assert float(requests.split()[1]) >= 2
-    assert "isocenter_http_errors_total 0.0" in lines
+async def test_invalidated_tags_are_read_again(api: Api) -> None:
+    file = await api.store()
+    before = await api.get_json(f"/instances/{file.instance}/tags")
+    assert api.archive.tags.get_statistics().count == 1
+    result = await api.request("POST", "/tools/invalidate-tags")
+    assert (result.status_code, result.content) == (200, b"")
+    statistics = api.archive.tags.get_statistics()
+    assert statistics.count == statistics.size_bytes == 0
+    assert await api.get_json(f"/instances/{file.instance}/tags") == before

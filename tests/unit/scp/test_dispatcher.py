@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 
+from isocenter.archive.acceptance import build_acceptance
 from isocenter.config.configuration import Configuration
 from isocenter.dimse.negotiation import (
     REJECT_CALLED_AE_TITLE,
@@ -17,7 +18,7 @@ from isocenter.dimse.user_information import RoleSelection, UserIdentity, UserIn
 from isocenter.scp.dispatcher import Dispatcher, LocalTitle
 from isocenter.scp.permissions import build_permissions
 from isocenter.scp.storage import StorageSCP
-from isocenter.scp.supported import VERIFICATION, build_supported_syntaxes
+from isocenter.scp.supported import VERIFICATION, SupportedSyntaxes
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -38,7 +39,7 @@ def negotiate(
     dispatcher = Dispatcher(
         LocalTitle("ARCHIVE", is_checked=configuration.boolean("DicomCheckCalledAet")),
         build_permissions(configuration),
-        build_supported_syntaxes(configuration),
+        SupportedSyntaxes(build_acceptance(configuration)),
         storage,
     )
     request = AssociateRequest(
