@@ -109,6 +109,14 @@ class Identity:
 _Hit = tuple[int, str | None, int, int]
 
 
+class _Question(NamedTuple):
+    """What a caller wants of a file."""
+
+    wanted: frozenset[int]
+    default_encoding: str
+    is_start: bool
+
+
 class _Scan(NamedTuple):
     """What one walk over a data set found; ``pixel_data`` is the offset of that element."""
 
@@ -122,6 +130,7 @@ def read_summary(
     wanted: frozenset[int],
     default_encoding: str = "Latin1",
     transfer_syntax_uid: str | None = None,
+    is_start: bool = False,
 ) -> FileSummary:
     """Read what storing an instance needs, in one pass up to the pixel data.
 
@@ -135,6 +144,9 @@ def read_summary(
         Character set of a file that names none, see ``character_sets.DEFAULT_ENCODINGS``.
     transfer_syntax_uid
         Given for a bare data set whose encoding is known, as in C-STORE.
+    is_start
+        The buffer may end within the pixel data, whose completeness is then not checked. One that
+        ends before them is truncated in any case.
 
     Raises
     ------
@@ -150,13 +162,14 @@ def read_summary(
         meta = read_file_meta(buffer)
     else:
         meta = _describe_bare_data_set(transfer_syntax_uid)
+    question = _Question(wanted, default_encoding, is_start)
     if meta.is_deflated:
         return read_inflated(
             buffer,
             meta.data_set_offset,
-            lambda data: _summarize(data, 0, meta, (wanted, default_encoding)),
+            lambda data: _summarize(data, 0, meta, question),
         )
-    return _summarize(buffer, meta.data_set_offset, meta, (wanted, default_encoding))
+    return _summarize(buffer, meta.data_set_offset, meta, question)
 
 
 def build_identity(summary: FileSummary) -> Identity:
@@ -208,20 +221,19 @@ def _describe_bare_data_set(transfer_syntax_uid: str) -> FileMeta:
     )
 
 
-def _summarize(
-    buffer: Buffer, start: int, meta: FileMeta, question: tuple[frozenset[int], str]
-) -> FileSummary:
-    wanted, default_encoding = question
+def _summarize(buffer: Buffer, start: int, meta: FileMeta, question: _Question) -> FileSummary:
     layout = meta.layout
-    keys = _build_keys(wanted, layout)
+    keys = _build_keys(question.wanted, layout)
     if layout.is_explicit:
         scan = _scan_explicit(buffer, start, layout, keys)
     else:
         scan = _scan_implicit(buffer, start, layout, keys)
-    pixel_data, pixel_data_vr = _check_pixel_data(buffer, scan.pixel_data, meta)
+    pixel_data, pixel_data_vr = _check_pixel_data(
+        buffer, scan.pixel_data, meta, is_start=question.is_start
+    )
     values: dict[int, str] = {}
     sequences: dict[int, list[dict[str, Any]]] = {}
-    character_set = _find_character_set(buffer, scan.hits, default_encoding)
+    character_set = _find_character_set(buffer, scan.hits, question.default_encoding)
     for tag, vr, value, stop in scan.hits:
         if tag in values or tag in sequences:
             continue  # Of equal tags the first one counts.
@@ -310,7 +322,7 @@ def _find_end(buffer: Buffer, value: int, length: int, vr: str, layout: Layout) 
 
 
 def _check_pixel_data(
-    buffer: Buffer, position: int | None, meta: FileMeta
+    buffer: Buffer, position: int | None, meta: FileMeta, *, is_start: bool
 ) -> tuple[int | None, str | None]:
     """Find the VR of the pixel data and check that they are complete.
 
@@ -323,6 +335,8 @@ def _check_pixel_data(
     _, vr, value, length = read_element_header(buffer, position, end, meta.layout)
     if meta.is_deflated:
         return None, vr or "OW"
+    if is_start:
+        return position, vr or "OW"
     if length == UNDEFINED_LENGTH:
         measure_fragments(buffer, value, end)
     elif value + length > end:
