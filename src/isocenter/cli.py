@@ -3,7 +3,6 @@
 import argparse
 import getpass
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,12 +12,13 @@ from pathlib import Path
 import uvloop
 
 from isocenter.archive.reconciliation import Report, reconcile
+from isocenter.commands.adopting import add_adopt_orthanc
+from isocenter.commands.importing import add_import
+from isocenter.commands.settings import PATHS_HELP, load
 from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
-from isocenter.config.loading import load_configuration
 from isocenter.errors import ConfigurationError, ServerError
 from isocenter.http.access import hash_password
-from isocenter.logs import set_up_logs
 from isocenter.server import End, Endpoints, Server, open_database, open_storage
 from isocenter.version import __version__
 
@@ -37,13 +37,11 @@ examples:
   isocenter serve /etc/isocenter/        start with all *.json files of a folder
   isocenter config > isocenter.json      write a commented configuration file to edit
   isocenter check --repair               compare the stored files with the index, and mend
+  isocenter import FOLDER                import files, folders and ZIP archives
+  isocenter adopt-orthanc FOLDER         take over the archive of an Orthanc
 
-exit status: 0 success, 1 damage found (check), 2 wrong usage or configuration, 3 failure"""
-
-_PATHS_HELP = (
-    "configuration file, or folder whose *.json files are merged; several may follow. Comments and "
-    "${VARIABLES} are understood, as are environment variables such as ORTHANC__HTTP_PORT"
-)
+exit status: 0 success, 1 damage or refusals (see the help of a command), 2 wrong usage or
+configuration, 3 failure, 130 interrupted"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +67,8 @@ def _build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_check(commands)
+    add_import(commands)
+    add_adopt_orthanc(commands)
     config = commands.add_parser(
         "config",
         help="write a complete, commented configuration file",
@@ -93,7 +93,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Start the server and run until SIGTERM or Ctrl-C. SIGHUP reads the "
         "configuration again and restarts.",
     )
-    serve.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=_PATHS_HELP)
+    serve.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=PATHS_HELP)
     serve.set_defaults(run=_serve)
 
 
@@ -104,7 +104,7 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Compare the stored files with the index. The server must be stopped. "
         "Exit status 1 means that something differs.",
     )
-    check.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=_PATHS_HELP)
+    check.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=PATHS_HELP)
     check.add_argument(
         "--content",
         action="store_true",
@@ -119,23 +119,15 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     check.set_defaults(run=_check)
 
 
-def _load(options: argparse.Namespace) -> Configuration:
-    configuration = load_configuration(options.paths, os.environ)
-    set_up_logs(configuration.text("Isocenter.LogLevel"), configuration.text("Isocenter.LogFormat"))
-    for warning in configuration.warnings:
-        _log.warning(warning)
-    return configuration
-
-
 def _serve(options: argparse.Namespace) -> int:
-    configuration = _load(options)
+    configuration = load(options.paths)
     while True:
         server = Server(configuration)
         end = uvloop.run(server.run(partial(_greet, configuration)))
         if end is End.STOPPED:
             return 0
         try:
-            configuration = _load(options)
+            configuration = load(options.paths)
         except ConfigurationError as error:
             # Better the old configuration than no server; nobody is there to read an exit status.
             _log.error("the new configuration is wrong, the old one stays: %s", error)
@@ -168,7 +160,7 @@ def _format_host(address: str) -> str:
 
 
 def _check(options: argparse.Namespace) -> int:
-    configuration = _load(options)
+    configuration = load(options.paths)
     with ExitStack() as stack:
         database = open_database(configuration, is_exclusive=True)
         stack.callback(database.close)

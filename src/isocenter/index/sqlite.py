@@ -148,8 +148,18 @@ class SQLiteDatabase:
         connection.pragma("temp_store", "MEMORY")
         return connection
 
+    def _check_owner(self) -> None:
+        """Keep away from the index of an Orthanc, which has the same name by default."""
+        tables = "SELECT 1 FROM sqlite_master WHERE name = 'GlobalProperties'"
+        if self._writer.execute(tables).fetchone():
+            message = f"the index {self._path} is Orthanc's; set IndexDirectory to another folder"
+            advice = "and take its archive over with `isocenter adopt-orthanc`"
+            raise DatabaseVersionError(f"{message}, {advice}")
+
     def _migrate(self) -> None:
         version = self._writer.pragma("user_version")
+        if version == 0:
+            self._check_owner()
         migrations = load_migrations(SQLITE)
         if version > migrations[-1][0]:
             message = f"the index has schema {version}, written by a newer version"
