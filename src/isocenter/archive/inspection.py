@@ -163,7 +163,10 @@ def _opened(path: str) -> Iterator[int]:
     """Open a regular file; another kind, such as a pipe, is refused without waiting for it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(0, "a link to a folder is not followed")
+        if not stat.S_ISREG(mode):
             raise OSError(0, "not a regular file")
         yield descriptor
     finally:
