@@ -7,7 +7,8 @@ import hashlib
 import sqlite3
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class OrthancArchive:
     folder: Path
     is_newer: bool = False
     ids: dict[str, int] = field(default_factory=dict)
+    _shared: sqlite3.Connection | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,23 +92,37 @@ class OrthancArchive:
 
     def execute(self, script: str) -> None:
         """Change the index by hand."""
-        connection = self._connect()
-        connection.executescript(script)
-        connection.close()
+        with self._connected() as connection:
+            connection.executescript(script)
 
-    def _connect(self) -> sqlite3.Connection:
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Write all that the context adds as one transaction."""
+        self._shared = sqlite3.connect(self.index)
+        try:
+            with self._shared:
+                yield
+        finally:
+            self._shared.close()
+            self._shared = None
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        if self._shared is not None:
+            yield self._shared
+            return
         connection = sqlite3.connect(self.index)
         connection.execute("PRAGMA synchronous = OFF")
-        return connection
+        with connection:
+            yield connection
+        connection.close()
 
     def insert(self, statement: str, *rows: Sequence[object]) -> int:
         """Insert rows; the number of the last one is given."""
-        connection = self._connect()
-        with connection:
-            last = 0
+        last = 0
+        with self._connected() as connection:
             for row in rows:
                 last = connection.execute(statement, row).lastrowid or 0
-        connection.close()
         return last
 
     def add(self, *files: SyntheticFile, is_compressed: bool = False) -> None:
@@ -168,7 +184,7 @@ class OrthancArchive:
         row += [2 if is_compressed else 1, *md5]
         if self.is_newer:
             row += [revision, None]
-        self.insert(f"INSERT INTO AttachedFiles VALUES ({','.join('?' * len(row))})", row)
+        self.insert(f"INSERT INTO AttachedFiles VALUES ({','.join('?' * len(row))})", row)  # noqa: S608
         return path
 
     def set_metadata(
@@ -178,7 +194,7 @@ class OrthancArchive:
         end = [revision] if self.is_newer else []
         rows = [[self.ids[public_id], code, value, *end] for code, value in values.items()]
         marks = ",".join("?" * (3 + len(end)))
-        self.insert(f"INSERT OR REPLACE INTO Metadata VALUES ({marks})", *rows)
+        self.insert(f"INSERT OR REPLACE INTO Metadata VALUES ({marks})", *rows)  # noqa: S608
 
     def add_label(self, public_id: str, label: str) -> None:
         """Label a resource (newer versions)."""

@@ -75,7 +75,11 @@ class RemoteTarget:
         self._closing = ExitStack()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="remote")
-        self._has_overwriting = self._ask_overwriting()
+        try:
+            self._has_overwriting = self._ask_overwriting()
+        except BaseException:
+            self.close()
+            raise
 
     def _ask_overwriting(self) -> bool:
         status, answer = self._request("GET", "/system")

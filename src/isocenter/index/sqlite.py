@@ -103,7 +103,7 @@ class SQLiteDatabase:
     DatabaseUnavailableError
         If another server has the file open.
     DatabaseVersionError
-        If the file was written by a newer version.
+        If the file was written by a newer version, or by an Orthanc.
     """
 
     reads_inline = True
@@ -120,6 +120,7 @@ class SQLiteDatabase:
         self._is_broken = False
         try:
             texts = load_statements(SQLITE)
+            _check_owner(path)
             self._writer = self._connect(_WRITER_CACHE_KIB)
             self._migrate()
             self._log = _open_log(path)
@@ -148,18 +149,8 @@ class SQLiteDatabase:
         connection.pragma("temp_store", "MEMORY")
         return connection
 
-    def _check_owner(self) -> None:
-        """Keep away from the index of an Orthanc, which has the same name by default."""
-        tables = "SELECT 1 FROM sqlite_master WHERE name = 'GlobalProperties'"
-        if self._writer.execute(tables).fetchone():
-            message = f"the index {self._path} is Orthanc's; set IndexDirectory to another folder"
-            advice = "and take its archive over with `isocenter adopt-orthanc`"
-            raise DatabaseVersionError(f"{message}, {advice}")
-
     def _migrate(self) -> None:
         version = self._writer.pragma("user_version")
-        if version == 0:
-            self._check_owner()
         migrations = load_migrations(SQLITE)
         if version > migrations[-1][0]:
             message = f"the index has schema {version}, written by a newer version"
@@ -288,6 +279,23 @@ class SQLiteDatabase:
             os.close(self._log)
             os.close(self._lock_fd)
             self._log = -1
+
+
+def _check_owner(path: Path) -> None:
+    """Keep away from the index of an Orthanc, which has the same name by default."""
+    if not path.exists():
+        return
+    tables = "SELECT 1 FROM sqlite_master WHERE name = 'GlobalProperties'"
+    connection = apsw.Connection(str(path))
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        is_foreign = connection.execute(tables).fetchone() is not None
+    finally:
+        connection.close()
+    if is_foreign:
+        message = f"the index {path} is Orthanc's; set IndexDirectory to another folder"
+        advice = "and take its archive over with `isocenter adopt-orthanc`"
+        raise DatabaseVersionError(f"{message}, {advice}")
 
 
 def _open_log(path: Path) -> int:

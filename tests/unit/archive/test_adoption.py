@@ -167,7 +167,7 @@ def test_instance_keeps_its_identifier_even_if_we_would_make_another(
     file = build()
     source.add(file)
     other = "01234567-" * 4 + "89abcdef"
-    source.execute(f"UPDATE Resources SET publicId='{other}' WHERE publicId='{file.instance}'")
+    source.execute(f"UPDATE Resources SET publicId='{other}' WHERE publicId='{file.instance}'")  # noqa: S608
     report = ours.adopt()
     assert ours.get(Level.INSTANCE, other).main_tags
     [finding] = ours.findings

@@ -184,7 +184,7 @@ def test_other_database_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["5", "7", "", "six"])
 def test_other_version_is_refused(tmp_path: Path, version: str) -> None:
     archive = OrthancArchive(tmp_path)
-    archive.execute(f"UPDATE GlobalProperties SET value = '{version}'")
+    archive.execute(f"UPDATE GlobalProperties SET value = '{version}'")  # noqa: S608
     with pytest.raises(DatabaseVersionError, match="version 6"):
         OrthancIndex(tmp_path)
 
@@ -208,7 +208,7 @@ def test_nonsense_in_columns_is_no_error(tmp_path: Path) -> None:
         " customData = x'01', uncompressedMD5 = NULL;"
         "UPDATE Metadata SET value = NULL; UPDATE MainDicomTags SET tagGroup = 'a', value = 1.5;"
         "UPDATE Changes SET date = 17, changeType = 'x';"
-        f"UPDATE Resources SET publicId = '\"];' WHERE publicId = '{file.instance}';"
+        "UPDATE Resources SET publicId = '\"];' WHERE resourceType = 4;"
     )
     with OrthancIndex(tmp_path) as index:
         [instance], _ = index.read_instances(-1, 10)
@@ -225,7 +225,7 @@ def test_instance_without_ancestors_is_not_sound(tmp_path: Path) -> None:
     archive = OrthancArchive(tmp_path)
     file = build_synthetic()
     archive.add(file)
-    archive.execute(f"UPDATE Resources SET parentId = NULL WHERE publicId = '{file.study}'")
+    archive.execute(f"UPDATE Resources SET parentId = NULL WHERE publicId = '{file.study}'")  # noqa: S608
     with OrthancIndex(tmp_path) as index:
         [instance], _ = index.read_instances(-1, 10)
     assert not instance.is_sound
