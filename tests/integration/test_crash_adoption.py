@@ -15,7 +15,7 @@ from tests.support.postgresql import new_schema
 from tests.support.server import DEADLINE_S, build_synthetic, run_command, run_server, wait_until
 
 COMMAND = (sys.executable, "-c", "import sys; from isocenter.cli import main; sys.exit(main())")
-INSTANCES = 800
+INSTANCES = 500
 PATIENTS = 7
 
 
@@ -76,7 +76,7 @@ def test_killed_adoption_goes_on(source: OrthancArchive, tmp_path: Path, way: st
     before = snapshot(source.folder)
     config = write_configuration(tmp_path)
     arguments = ["adopt-orthanc", source.folder, way, "--config", config, "--no-verify"]
-    statuses = [kill_when(arguments, tmp_path, files=files) for files in (2, 300)]
+    statuses = [kill_when(arguments, tmp_path, files=files) for files in (2, 260)]
     assert -signal.SIGKILL in statuses
     assert kill_when(arguments, tmp_path, files=INSTANCES * 10) == 0
     assert snapshot(source.folder) == before
@@ -90,7 +90,7 @@ def test_killed_adoption_into_postgresql_goes_on(
         database = {"EnableIndex": True, "ConnectionUri": postgresql_uri, "Schema": schema}
         config = write_configuration(tmp_path, PostgreSQL=database)
         arguments = ["adopt-orthanc", source.folder, "--config", config, "--no-verify"]
-        assert kill_when(arguments, tmp_path, files=300) == -signal.SIGKILL
+        assert kill_when(arguments, tmp_path, files=200) == -signal.SIGKILL
         assert kill_when(arguments, tmp_path, files=INSTANCES * 10) == 0
         check_everything(tmp_path, {"PostgreSQL": database})
 
