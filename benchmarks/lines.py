@@ -73,6 +73,8 @@ LINES: tuple[Line, ...] = (
     # Reading comes first: /studies?expand must show the population of 25 studies and no more.
     Line("GET /studies/{id}", "1/s", Read(_study_paths), 1.1),
     Line("GET /instances/{id}", "1/s", Read(_instance_paths), 1.1),
+    Line("GET /studies/{id}, asked anew", "1/s", Read(_study_paths, is_anew=True), None),
+    Line("GET /instances/{id}, asked anew", "1/s", Read(_instance_paths, is_anew=True), None),
     Line("GET /instances/{id}/file, CT", "1/s", Read(_file_paths), 1.0),
     Line("GET /instances/{id}/simplified-tags, MR", "1/s", Read(_tags_paths), 2.0),
     _read("GET /studies?expand, 25 studies", ["/studies?expand"], 2.0),

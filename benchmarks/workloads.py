@@ -114,9 +114,12 @@ class Read:
     ----------
     build_paths
         Builds the paths that are asked for in turn.
+    is_anew
+        No two requests are the same, so that no answer can be repeated.
     """
 
     build_paths: Callable[[Stage], list[str]]
+    is_anew: bool = False
     studies: int = 0
 
     def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:  # noqa: ARG002
@@ -127,6 +130,7 @@ class Read:
             self.build_paths(stage),
             script=stage.folder / "wrk.lua",
             duration_s=stage.duration_s,
+            is_anew=self.is_anew,
         )
 
 

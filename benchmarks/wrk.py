@@ -23,10 +23,25 @@ request = function()
   return requests[position]
 end
 """
+# Makes each request differ from all others in a header that means nothing.
+_ANEW = """\
+local count = 0
+local same = request
+request = function()
+  count = count + 1
+  return string.sub(same(), 1, -3) .. "X-Count: " .. count .. "\\r\\n\\r\\n"
+end
+"""
 
 
 def measure_rate(
-    port: int, paths: Sequence[str], *, script: Path, duration_s: int, connections: int = 8
+    port: int,
+    paths: Sequence[str],
+    *,
+    script: Path,
+    duration_s: int,
+    connections: int = 8,
+    is_anew: bool = False,
 ) -> Sample:
     """Ask for the paths in turn, over and over, and return the requests answered per second.
 
@@ -42,6 +57,8 @@ def measure_rate(
         How long to ask.
     connections
         Number of connections that are kept busy by one thread.
+    is_anew
+        No two requests are the same, so that no answer can be repeated.
 
     Returns
     -------
@@ -54,7 +71,8 @@ def measure_rate(
         If an answer is not 2xx or a connection fails.
     """
     script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(_SCRIPT.format(paths=", ".join(f'"{path}"' for path in paths)))
+    text = _SCRIPT.format(paths=", ".join(f'"{path}"' for path in paths))
+    script.write_text(text + _ANEW if is_anew else text)
     arguments = ["-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script)]
     with timed() as watch:
         run = subprocess.run(

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
-__all__ = ["format_timestamp", "now", "parse_timestamp"]
+__all__ = ["format_precise_timestamp", "format_timestamp", "now", "now_us", "parse_timestamp"]
 
 _TIMESTAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)", re.ASCII)
 
@@ -13,6 +13,17 @@ _TIMESTAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)", re.ASCII)
 def now() -> int:
     """Tell the seconds since 1970, UTC."""
     return int(time.time())
+
+
+def now_us() -> int:
+    """Tell the microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+def format_precise_timestamp(microseconds: int) -> str:
+    """Write a time as ``YYYYMMDDTHHMMSS.ffffff``, UTC (Orthanc REST: dates of jobs)."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{format_timestamp(seconds)}.{rest:06}"
 
 
 @lru_cache(maxsize=4096)

@@ -7,12 +7,14 @@
     │                        BadRange · NotAcceptable · NotSupported · UnsupportedMediaType
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
-    ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence
+    ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
     ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
+    │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
     ├─ BackendError          DatabaseUnavailable · DatabaseVersion · SerializationFailure
     │                        StorageUnavailable · MissingFile · CorruptedBlob
     ├─ ConfigurationError    a wrong option stops the start
+    ├─ CanceledJobError      a job was ended by a client
     └─ InternalError         a broken invariant of ours; always a bug
 
 (each leaf's class name ends in ``Error``). The tree knows no protocol: ``http.error_answers`` and
@@ -31,12 +33,14 @@ __all__ = [
     "AssociationRejectedError",
     "BackendError",
     "BadFileFormatError",
+    "BadJobStateError",
     "BadJsonError",
     "BadParameterError",
     "BadRangeError",
     "BadRequestError",
     "BadSequenceError",
     "BodyTooLargeError",
+    "CanceledJobError",
     "ConfigurationError",
     "ConflictError",
     "CorruptedBlobError",
@@ -61,12 +65,15 @@ __all__ = [
     "RevisionConflictError",
     "SerializationFailureError",
     "ServerError",
+    "StillRunningError",
     "StorageUnavailableError",
     "TooManyRequestsError",
     "UnauthorizedError",
     "UnknownItemError",
     "UnknownResourceError",
     "UnsupportedMediaTypeError",
+    "build_error",
+    "get_message",
     "leaves",
 ]
 
@@ -218,6 +225,12 @@ class BadSequenceError(ConflictError):
     code, http_status, message = 6, 500, "Bad sequence of calls"
 
 
+class BadJobStateError(ConflictError):
+    """A job cannot do that in its state."""
+
+    code, http_status, message = 6, 400, "Not possible in this state of the job"
+
+
 class LimitError(ServerError):
     """A limit of the server is reached."""
 
@@ -246,6 +259,12 @@ class DeadlineExceededError(LimitError):
     """A peer or an operation took too long."""
 
     code, http_status, message = 16, 500, "Timeout"
+
+
+class StillRunningError(DeadlineExceededError):
+    """A job did not end while the client waited; it goes on."""
+
+    http_status, message = 504, "The job still runs"
 
 
 class RemoteError(ServerError):
@@ -320,8 +339,39 @@ class ConfigurationError(ServerError):
     code, message = 47, "Bad configuration"
 
 
+class CanceledJobError(ServerError):
+    """A job was canceled before its end."""
+
+    code, message = 37, "The job was canceled"
+
+
 class InternalError(ServerError):
     """A broken invariant of ours."""
+
+
+def build_error(code: int, details: str = "", payload: dict[str, Any] | None = None) -> ServerError:
+    """Build an error of the tree from its number, for one that was kept as a number.
+
+    Parameters
+    ----------
+    code
+        Orthanc's number; of several errors with the same one the most general is built.
+    """
+    return _find_class(code)(details, payload=payload)
+
+
+def get_message(code: int) -> str:
+    """Give the sentence for the number of an error."""
+    return _find_class(code).message
+
+
+def _find_class(code: int) -> type[ServerError]:
+    pending: list[type[ServerError]] = [ServerError]
+    for kind in pending:
+        if kind.code == code:
+            return kind
+        pending.extend(kind.__subclasses__())
+    return InternalError
 
 
 def leaves(root: type[ServerError] = ServerError) -> list[type[ServerError]]:

@@ -21,16 +21,19 @@ from isocenter.http.application import build_application
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.metrics import Metrics
 from isocenter.http.openapi import build_openapi
+from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.server import HTTPServer, HTTPServerOptions
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.jobs.engine import Engine
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage, finish_journal
 from isocenter.storage.port import Storage
+from isocenter.tasks.engine import build_engine
 from isocenter.tls import build_dicom_tls, build_http_tls
 from isocenter.version import __version__
 
@@ -171,8 +174,9 @@ class Server:
         # Signals are handled until everything has stopped, so that none cuts that off.
         with ExitStack() as signals:
             async with AsyncExitStack() as stack:
-                archive = await stack.enter_async_context(self._open_archive())
-                http = await stack.enter_async_context(self._serve_http(archive))
+                archive, database = await stack.enter_async_context(self._open_archive())
+                jobs = await stack.enter_async_context(self._run_jobs(archive, database))
+                http = await stack.enter_async_context(self._serve_http(archive, jobs))
                 dicom = await stack.enter_async_context(self._serve_dicom(archive))
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
@@ -208,7 +212,7 @@ class Server:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     @asynccontextmanager
-    async def _open_archive(self) -> AsyncIterator[Archive]:
+    async def _open_archive(self) -> AsyncIterator[tuple[Archive, Database]]:
         with ExitStack() as stack:
             database = open_database(self._configuration)
             stack.callback(database.close)
@@ -218,17 +222,26 @@ class Server:
             try:
                 with _naming_storage(self._configuration):
                     await archive.start()
-                yield archive
+                yield archive, database
             finally:
                 await archive.stop()
 
     @asynccontextmanager
-    async def _serve_http(self, archive: Archive) -> AsyncIterator[Endpoint | None]:
+    async def _run_jobs(self, archive: Archive, database: Database) -> AsyncIterator[Engine]:
+        engine = build_engine(self._configuration, archive, database)
+        await engine.start()
+        try:
+            yield engine
+        finally:
+            await engine.stop(_STOP_DEADLINE_S)
+
+    @asynccontextmanager
+    async def _serve_http(self, archive: Archive, jobs: Engine) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("HttpServerEnabled"):
             yield None
             return
-        server = self._build_http_server(archive)
+        server = self._build_http_server(archive, jobs)
         sockets = bind_sockets(
             self._get_http_addresses(), configuration.integer("HttpPort"), option="HttpPort"
         )
@@ -246,9 +259,9 @@ class Server:
         is_remote = self._configuration.boolean("RemoteAccessAllowed")
         return _EVERYWHERE if is_remote else _LOOPBACK
 
-    def _build_http_server(self, archive: Archive) -> HTTPServer:
+    def _build_http_server(self, archive: Archive, jobs: Engine) -> HTTPServer:
         configuration = self._configuration
-        services = self._build_services(archive)
+        services = self._build_services(archive, jobs)
         has_users = configuration.boolean("AuthenticationEnabled")
         access = AccessControl(
             archive.workers,
@@ -262,7 +275,8 @@ class Server:
             middleware=middleware,
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
         )
-        direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware)
+        repeated = RepeatedAnswers(archive.workers.get_generation)
+        direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware, repeated)
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(
             tls=build_http_tls(configuration),
@@ -272,9 +286,10 @@ class Server:
         )
         return HTTPServer(application, options)
 
-    def _build_services(self, archive: Archive) -> Services:
+    def _build_services(self, archive: Archive, jobs: Engine) -> Services:
         return Services(
             archive=archive,
+            jobs=jobs,
             configuration=self._configuration,
             metrics=Metrics(),
             lifecycle=Lifecycle(

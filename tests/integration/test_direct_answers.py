@@ -4,6 +4,7 @@ A request with ``Connection: close`` always takes the normal way, one that keeps
 short one.
 """
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,26 @@ def test_special_headers_count_on_both_ways(server: TestServer, headers: dict[st
     normal = server.get(target, Connection="close", **headers)
     assert short.status != 200
     assert _without_connection(short) == _without_connection(normal)
+
+
+def test_lasting_answers_follow_every_change(server: TestServer) -> None:
+    request = b"GET /statistics HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
+
+        def count() -> int:
+            counts = []
+            with connection.makefile("rb") as received:
+                for _ in range(3):
+                    connection.sendall(request)
+                    counts.append(json.loads(_read_body(received))["CountInstances"])
+            assert len(set(counts)) == 1
+            return int(counts[0])
+
+        before = count()
+        file = server.store(build_synthetic())
+        assert count() == before + 1
+        server.request("DELETE", f"/instances/{file.instance}")
+        assert count() == before
 
 
 def test_pipelined_requests_are_answered_in_order(server: TestServer) -> None:

@@ -12,6 +12,7 @@ from isocenter.dicom.json_forms import Shape, build_tags_json
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment, DicomAttachment
 from isocenter.storage.compression import decompress, iter_decompressed
+from isocenter.storage.mapped import MappedFile
 from isocenter.storage.port import Buffer, Storage
 
 __all__ = ["ContentReader", "StoredFile", "TagsRequest"]
@@ -93,8 +94,8 @@ class StoredFile:
                 return data
         return await self._workers.run(self._read, start, stop)
 
-    def open_cached(self, start: int, stop: int) -> int | None:
-        """Open a range as a file descriptor if it can be read at once; the caller closes it."""
+    def open_cached(self, start: int, stop: int) -> MappedFile | None:
+        """Open the file if a range of it can be read at once; nobody has to close it."""
         if self._is_packed or stop - start > _SMALL:
             return None
         return self._storage.open_cached(self._attachment.attachment_uuid, start, stop)

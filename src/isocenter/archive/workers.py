@@ -40,6 +40,10 @@ class Workers:
         """True if a short read needs no thread."""
         return self._database.reads_inline
 
+    def get_generation(self) -> int:
+        """Tell a number that grows whenever the index changes (`Database.generation`)."""
+        return self._database.generation
+
     async def run(
         self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
     ) -> T:

@@ -296,13 +296,21 @@ _JOBS = Group(
             "ConcurrentJobs",
             COUNT,
             default=2,
+            effect=Effect.FULL,
             meaning="Jobs that run at once; 0 means one per processor thread.",
         ),
-        Option("JobsHistorySize", COUNT, default=10, meaning="Finished jobs that are remembered."),
+        Option(
+            "JobsHistorySize",
+            COUNT,
+            default=10,
+            effect=Effect.FULL,
+            meaning="Finished jobs that are remembered.",
+        ),
         Option(
             "SaveJobs",
             BOOLEAN,
             default=True,
+            effect=Effect.FULL,
             meaning="Keep jobs in the database, so that they survive a restart.",
         ),
         Option(

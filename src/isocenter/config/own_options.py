@@ -1,8 +1,8 @@
 """The options that only this server has, in the section ``Isocenter``."""
 
 from isocenter.config.option import Effect, Group, Option
-from isocenter.config.shapes import BOOLEAN
-from isocenter.config.values import ChoiceKind, IntegerKind
+from isocenter.config.shapes import BOOLEAN, COUNT
+from isocenter.config.values import ChoiceKind, IntegerKind, MapKind
 
 __all__ = ["OWN_GROUPS"]
 
@@ -50,6 +50,30 @@ OWN_GROUPS = (
                 unit="MB",
                 effect=Effect.FULL,
                 meaning="Memory for the tags of instances that were asked for before.",
+            ),
+            Option(
+                "Isocenter.SynchronousJobTimeout",
+                IntegerKind(1, 10_000_000),
+                default=3600,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="How long a client that waits for a job is kept waiting. The job goes on, "
+                "and the answer says where to look.",
+            ),
+            Option(
+                "Isocenter.ConcurrentJobsPerKind",
+                MapKind(COUNT),
+                default={},
+                effect=Effect.FULL,
+                meaning="Most jobs of a kind that run at once, of all servers together, such as "
+                '`{"Archive": 1}`; a kind that is not named has no limit of its own.',
+            ),
+            Option(
+                "Isocenter.ConcurrentJobsPerDestination",
+                COUNT,
+                default=0,
+                effect=Effect.FULL,
+                meaning="Most jobs that send to the same modality or peer at once; 0 for no limit.",
             ),
             Option(
                 "Isocenter.LogFormat",

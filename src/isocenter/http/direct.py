@@ -9,6 +9,7 @@ and Falcon answer the request as if it had never been tried.
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -17,16 +18,33 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from isocenter.archive.workers import WouldWaitError
 from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
 from isocenter.http.limits import LimitedProtocol
+from isocenter.http.repeated import LARGEST_REQUEST_BYTES, Repeatable, RepeatedAnswers
 from isocenter.http.routes import Route, list_directories
 from isocenter.http.sending import send_file
 
 __all__ = ["DirectAnswers", "DirectProtocol", "ImmediateRoutes", "build_protocol"]
 
 Step = Callable[..., Coroutine[Any, Any, None]]
-Answer = tuple[bytes, bytes | FileRange]
-"""Head and body, to be written one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Head and body, to be written one after the other.
+
+    Attributes
+    ----------
+    req, resp
+        What the responder was given, if the answer stays true until the index changes.
+    """
+
+    head: bytes
+    body: bytes | FileRange
+    req: DirectRequest | None = None
+    resp: DirectResponse | None = None
+
 
 _TEMPLATE = re.compile(r"/(?P<first>[^{}/]+)/{(?P<parameter>\w+)}(?:/(?P<last>[^{}]+))?")
+_END_OF_HEAD = b"\r\n\r\n"
 _METHOD_ARGUMENT = "_method"
 # Headers that ask for more than a plain answer.
 _SPECIAL_HEADERS = frozenset(
@@ -45,6 +63,14 @@ _SHORT_BODY = 16 * 1024
 # So many requests of one piece of input are answered at once: a long pipeline must not keep the
 # event loop from other connections.
 _MOST_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Immediate:
+    """What of a route is needed to answer at once."""
+
+    responder: Step
+    is_lasting: bool
 
 
 class ImmediateRoutes:
@@ -66,26 +92,31 @@ class ImmediateRoutes:
     def __init__(self, routes: Sequence[Route], services: Any) -> None:
         # A path without parameters goes before one with them, even if it is not immediate.
         taken = [*list_directories(routes), *(route.path for route in routes)]
-        self._exact: dict[str, Step | None] = {path: None for path in taken if "{" not in path}
-        self._with_parameter: dict[tuple[str, str | None], tuple[Step, str]] = {}
+        self._exact: dict[str, _Immediate | None] = {
+            path: None for path in taken if "{" not in path
+        }
+        self._with_parameter: dict[tuple[str, str | None], tuple[_Immediate, str]] = {}
         for route in routes:
             if route.is_immediate:
-                self._add(route, cast(Step, partial(route.responder, services)))
+                self._add(route, services)
 
-    def _add(self, route: Route, responder: Step) -> None:
+    def _add(self, route: Route, services: Any) -> None:
+        immediate = _Immediate(
+            cast(Step, partial(route.responder, services)), is_lasting=route.is_lasting
+        )
         if "{" not in route.path:
-            self._exact[route.path] = responder
+            self._exact[route.path] = immediate
             return
         match = _TEMPLATE.fullmatch(route.path)
         if match is None:
             raise ValueError(f"the route {route.path} cannot be immediate")
-        self._with_parameter[match["first"], match["last"]] = (responder, match["parameter"])
+        self._with_parameter[match["first"], match["last"]] = (immediate, match["parameter"])
 
-    def lookup(self, path: str) -> tuple[Step, dict[str, str]] | None:
-        """Find the responder and the path parameters of an immediate route, or ``None``."""
+    def lookup(self, path: str) -> "tuple[_Immediate, dict[str, str]] | None":
+        """Find an immediate route and its path parameters, or ``None``."""
         if path in self._exact:
-            responder = self._exact[path]
-            return None if responder is None else (responder, {})
+            immediate = self._exact[path]
+            return None if immediate is None else (immediate, {})
         segments = path.split("/", 3)
         if len(segments) < 3 or not segments[2]:
             return None
@@ -102,10 +133,15 @@ class DirectAnswers:
     middleware
         What the application runs around its responders: the same objects in the same order, so that
         access control and metrics are the same.
+    repeated
+        Where lasting answers are kept.
     """
 
-    def __init__(self, routes: ImmediateRoutes, middleware: Sequence[Any]) -> None:
+    def __init__(
+        self, routes: ImmediateRoutes, middleware: Sequence[Any], repeated: RepeatedAnswers
+    ) -> None:
         self._routes = routes
+        self.repeated = repeated
         self._before = _collect(middleware, "process_request")
         self._after = _collect(reversed(middleware), "process_response")
 
@@ -123,8 +159,8 @@ class DirectAnswers:
 
         Returns
         -------
-        tuple of bytes, or None
-            Head and body; ``None`` if the request must take the normal way.
+        Answer or None
+            ``None`` if the request must take the normal way.
         """
         if not target.isascii() or b"#" in target:
             return None
@@ -140,20 +176,34 @@ class DirectAnswers:
         except Exception:  # noqa: BLE001 - the normal way meets it again and answers it
             return None
 
-    def _run(self, req: DirectRequest, responder: Step, parameters: dict[str, str]) -> Answer:
-        resp = DirectResponse()
+    def repeat(self, client: str, request: bytes) -> Repeatable | None:
+        """Find the answer to a request like one that was answered before, or ``None``.
+
+        The middleware runs as for every request, so it is still the one that admits the caller.
+        """
+        known = self.repeated.lookup(client, request)
+        if known is None:
+            return None
         try:
             for process_request in self._before:
-                _finish(process_request(req, resp))
-            _finish(responder(req, resp, **parameters))
-            head = resp.format_head()
+                _finish(process_request(known.req, known.resp))
             for process_response in self._after:
-                _finish(process_response(req, resp, None, True))  # noqa: FBT003 - Falcon's order
-        except BaseException:
-            if resp.file is not None:
-                resp.file.close()
-            raise
-        return head, cast(bytes, resp.data) if resp.file is None else resp.file
+                _finish(process_response(known.req, known.resp, None, True))  # noqa: FBT003
+        except Exception:  # noqa: BLE001 - the normal way meets it again and answers it
+            return None
+        return known
+
+    def _run(self, req: DirectRequest, immediate: _Immediate, parameters: dict[str, str]) -> Answer:
+        resp = DirectResponse()
+        for process_request in self._before:
+            _finish(process_request(req, resp))
+        _finish(immediate.responder(req, resp, **parameters))
+        head = resp.format_head()
+        for process_response in self._after:
+            _finish(process_response(req, resp, None, True))  # noqa: FBT003 - Falcon's order
+        body = cast(bytes, resp.data) if resp.file is None else resp.file
+        resp.data = resp.file = None
+        return Answer(head, body, req, resp) if immediate.is_lasting else Answer(head, body)
 
 
 def _collect(middleware: Iterable[Any], name: str) -> tuple[Step, ...]:
@@ -197,6 +247,9 @@ class DirectProtocol(LimitedProtocol):
 
     answers: ClassVar[DirectAnswers]
     _left = _MOST_AT_ONCE
+    # The bytes that are being parsed, if they may be one whole request.
+    _request: bytes | None = None
+    _generation = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; called by the transport."""
@@ -205,9 +258,34 @@ class DirectProtocol(LimitedProtocol):
         self.cycle = _ANSWERED
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived; called by the transport."""
+        """Parse what arrived, unless it is a request that was answered before."""
         self._left = _MOST_AT_ONCE
+        # Only between two requests does the parser hold no part of one.
+        is_short = not self._is_receiving and len(data) <= LARGEST_REQUEST_BYTES
+        self._request = data if is_short else None
+        if is_short and self._repeat(data):
+            return
         super().data_received(data)
+
+    def _repeat(self, request: bytes) -> bool:
+        if self.client is None or not self._can_write() or not self.cycle.response_complete:
+            return False
+        answer = self.answers.repeat(self.client[0], request)
+        if answer is None:
+            return False
+        self._last_arrival = self.loop.time()
+        self._unset_keepalive_if_required()
+        if answer.file is None:
+            self.transport.write(answer.answer)
+        else:
+            send_file(self.transport, answer.answer, answer.file)
+        self.on_response_complete()
+        return True
+
+    def on_message_begin(self) -> None:
+        """Begin to expect a head; called by the parser."""
+        super().on_message_begin()
+        self._generation = self.answers.repeated.begin()
 
     def on_headers_complete(self) -> None:
         """Answer a request now, or have uvicorn do it; called by the parser."""
@@ -218,14 +296,29 @@ class DirectProtocol(LimitedProtocol):
         self._is_in_head = False
         self._left -= 1
         self.cycle = _ANSWERED
-        head, body = answer
+        self._write(answer)
+        self.on_response_complete()
+
+    def _write(self, answer: Answer) -> None:
+        head, body = answer.head, answer.body
         if isinstance(body, FileRange):
             send_file(self.transport, head, body)
-        elif len(body) <= _SHORT_BODY:
-            self.transport.write(head + body)
-        else:
+            self._remember(answer, head, body)
+        elif answer.req is None and len(body) > _SHORT_BODY:
             self.transport.writelines((head, body))
-        self.on_response_complete()
+        else:
+            whole = head + body
+            self.transport.write(whole)
+            self._remember(answer, whole)
+
+    def _remember(self, answer: Answer, data: bytes, file: FileRange | None = None) -> None:
+        """Keep an answer if the bytes that were parsed are its request and nothing else."""
+        request, client = self._request, self.client
+        if answer.req is None or answer.resp is None or request is None or client is None:
+            return
+        if self._left == _MOST_AT_ONCE - 1 and request.find(_END_OF_HEAD) == len(request) - 4:
+            repeatable = Repeatable(answer.req, answer.resp, data, file)
+            self.answers.repeated.add(client[0], request, repeatable, generation=self._generation)
 
     def _is_plain(self) -> bool:
         """Tell whether nothing is under way and the client wants nothing but an answer."""
@@ -235,13 +328,15 @@ class DirectProtocol(LimitedProtocol):
             and self._left > 0
             # Otherwise the answers of pipelined requests would come in the wrong order.
             and self.cycle.response_complete
-            # A client that does not read gets nothing more; the normal way waits for it.
-            and not self.flow.write_paused
-            and not self.transport.is_closing()
+            and self._can_write()
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not parser.should_upgrade()
         )
+
+    def _can_write(self) -> bool:
+        # A client that does not read gets nothing more; the normal way waits for it.
+        return not (self.flow.write_paused or self.transport.is_closing())
 
     def _build_answer(self) -> Answer | None:
         headers = dict(self.headers)

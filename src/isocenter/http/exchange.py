@@ -4,7 +4,7 @@ Falcon's own objects fit `Request` and `Response`. So do `DirectRequest` and `Di
 are light enough to be made and thrown away for each hot read (Decision 0009).
 """
 
-import os
+import mmap
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from falcon.uri import parse_query_string
 
-__all__ = ["DirectRequest", "DirectResponse", "FileRange", "Request", "Response"]
+__all__ = ["DirectRequest", "DirectResponse", "FileRange", "OpenFile", "Request", "Response"]
 
 _DEFAULT_MEDIA_TYPE = "text/plain"
 _FORBIDDEN_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -121,20 +121,35 @@ class DirectRequest:
         return value[-1] if isinstance(value, list) else value
 
 
-@dataclass(frozen=True, slots=True)
-class FileRange:
-    """A part of an open file, from ``start`` to before ``stop``; whoever has it closes it."""
+class OpenFile(Protocol):
+    """A file that is closed when nobody refers to it any more.
+
+    Attributes
+    ----------
+    descriptor
+        For reading.
+    pages
+        The whole file, for system calls only: touching them may kill the process.
+    """
 
     descriptor: int
+    pages: mmap.mmap
+
+    def is_cached(self, start: int, stop: int) -> bool:
+        """Tell whether a range can be read without waiting for a disk."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """A part of an open file, from ``start`` to before ``stop``."""
+
+    file: OpenFile
     start: int
     stop: int
 
     def __len__(self) -> int:
         return self.stop - self.start
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self.descriptor)
 
 
 class DirectResponse:

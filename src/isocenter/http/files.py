@@ -107,9 +107,9 @@ async def _write(req: Request, resp: Response, file: StoredFile, part: ByteRange
         resp.content_length = length
         return
     if isinstance(resp, DirectResponse) and length >= _SHORTEST_SENT:
-        descriptor = file.open_cached(part.start, part.stop)
-        if descriptor is not None:
-            resp.file = FileRange(descriptor, part.start, part.stop)
+        opened = file.open_cached(part.start, part.stop)
+        if opened is not None:
+            resp.file = FileRange(opened, part.start, part.stop)
             return
     data = await file.read_small(part.start, part.stop)
     if data is not None:

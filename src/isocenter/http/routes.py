@@ -55,6 +55,9 @@ class Route:
     is_immediate
         The responder often finds all it needs at hand. It may be run on the event loop outside of a
         task, and a second time if that did not do, so it must only read (see `http.direct`).
+    is_lasting
+        An immediate answer depends on the request and the index alone, so it stays true until the
+        next transaction (see `http.repeated`). Not: time, files, options that change at run time.
     """
 
     method: str
@@ -69,6 +72,7 @@ class Route:
     statuses: tuple[int, ...] = (200,)
     details: str = ""
     is_immediate: bool = False
+    is_lasting: bool = False
 
 
 def list_directories(routes: Iterable[Route]) -> list[str]:

@@ -43,10 +43,14 @@ class Database(Protocol):
         True if a short read may run on the event loop.
     is_exclusive
         True if no other server can use the database meanwhile.
+    generation
+        Grows before and after each transaction, so what was read while it stayed the same is still
+        true. Only where ``reads_inline`` is true: elsewhere other servers write as well.
     """
 
     reads_inline: bool
     is_exclusive: bool
+    generation: int
 
     def read(self, query: Callable[[Transaction], T]) -> T:
         """Run a query on a consistent snapshot, for worker threads.

@@ -79,6 +79,7 @@ class PostgreSQLDatabase:
     """
 
     reads_inline = False
+    generation = 0
 
     def __init__(  # noqa: PLR0913 - one for each option of the configuration
         self,

@@ -110,6 +110,7 @@ class SQLiteDatabase:
     is_exclusive = True
 
     def __init__(self, path: Path, *, is_durable: bool = True) -> None:
+        self.generation = 0
         self._path = path
         self._lock_fd = _lock_file(path)
         self._write_lock = threading.Lock()
@@ -221,11 +222,14 @@ class SQLiteDatabase:
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             result = change(self._write_statements)
+            # Before the commit and after it: nobody takes what was read in between for the newest.
+            self.generation += 1
             self._writer.execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        self.generation += 1
         if self._is_sync_due:
             self._sync_log()
         return result

@@ -109,6 +109,7 @@ ROUTES = (
         ),
         statuses=(200, 400),
         is_immediate=True,
+        is_lasting=True,
     ),
     Route(
         "DELETE",

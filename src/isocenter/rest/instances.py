@@ -78,6 +78,7 @@ ROUTES = (
         answer="application/dicom",
         statuses=(200, 206, 304, 404, 416, 501),
         is_immediate=True,
+        is_lasting=True,
     ),
     Route(
         "GET",

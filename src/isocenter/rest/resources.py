@@ -155,6 +155,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             arguments=(EXPAND, *PAGE, *SHAPES),
             statuses=(200, 400, 501),
             is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "GET",
@@ -165,6 +166,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             arguments=SHAPES,
             statuses=(200, 400, 404, 501),
             is_immediate=True,
+            is_lasting=True,
         ),
         Route(
             "DELETE",
@@ -211,6 +213,7 @@ def _build_relatives(level: Level, path: str) -> list[Route]:
             arguments=SHAPES,
             statuses=(200, 400, 404),
             is_immediate=True,
+            is_lasting=True,
         )
         for higher in Level
         if higher < level

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from isocenter.archive.archive import Archive
 from isocenter.config.configuration import Configuration
 from isocenter.http.metrics import Metrics
+from isocenter.jobs.engine import Engine
 
 __all__ = ["Lifecycle", "Services"]
 
@@ -35,6 +36,7 @@ class Services:
     """
 
     archive: Archive
+    jobs: Engine
     configuration: Configuration
     metrics: Metrics
     lifecycle: Lifecycle

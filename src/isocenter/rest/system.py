@@ -108,5 +108,6 @@ ROUTES = (
         "Counts and sizes of all",
         "system",
         is_immediate=True,
+        is_lasting=True,
     ),
 )

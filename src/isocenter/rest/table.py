@@ -1,7 +1,16 @@
 """Every route of the REST API, once: routing, permissions, OpenAPI and tests read this table."""
 
 from isocenter.http.routes import Route
-from isocenter.rest import changes, documentation, instances, resources, system, tools, uploads
+from isocenter.rest import (
+    changes,
+    documentation,
+    instances,
+    jobs,
+    resources,
+    system,
+    tools,
+    uploads,
+)
 
 __all__ = ["ROUTES"]
 
@@ -13,5 +22,6 @@ ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
     *documentation.ROUTES,
     *tools.ROUTES,
+    *jobs.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

@@ -28,6 +28,7 @@ from isocenter.errors import (
     StorageUnavailableError,
 )
 from isocenter.storage.failures import build_storage_error, storage_errors
+from isocenter.storage.mapped import MappedFile, MappedFiles
 from isocenter.storage.names import check_uuid, is_uuid
 from isocenter.storage.port import Buffer, check_range
 from isocenter.storage.temporary import (
@@ -46,8 +47,9 @@ _TEMPORARY = "tmp"
 _RENAME_ATTEMPTS = 10
 
 _COPY_BYTES = 1 << 20
-# Files are read ahead in pieces about this long, so they are in the page cache piece by piece.
-_PROBE_BYTES = 128 * 1024
+# Files kept open for reading: their pages count as memory of the process.
+_MOST_MAPPED_FILES = 256
+_MOST_MAPPED_BYTES = 64 * 1024 * 1024
 # preadv2(2): give up instead of waiting for the disk. Only Linux has it.
 _WITHOUT_WAITING = getattr(os, "RWF_NOWAIT", 0)
 _HEX = re.compile("[0-9a-f]{2}")
@@ -152,6 +154,7 @@ class FileSystemStorage:
         # Folders ("ab", "ab/cd") whose own entries are durable: at most 256 + 65,536 hex names.
         # Each use is one step of the set, so it needs no lock.
         self._durable_folders: set[str] = set()
+        self._mapped = MappedFiles(most_files=_MOST_MAPPED_FILES, most_bytes=_MOST_MAPPED_BYTES)
         with storage_errors():
             self._make_root()
 
@@ -219,27 +222,12 @@ class FileSystemStorage:
             return None
         return content if length == len(content) else None
 
-    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
-        """Open a blob whose range the page cache seems to hold (see `Storage.open_cached`).
-
-        The range is probed, because asking for all of it would mean reading it.
-        """
-        path = self._path(attachment_uuid)
-        if not 0 <= start < stop:
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> MappedFile | None:
+        """Open a blob whose range the page cache seems to hold (see `Storage.open_cached`)."""
+        file = self._mapped.open(attachment_uuid, self._path(attachment_uuid))
+        if file is None or not file.is_cached(start, stop):
             return None
-        probe = bytearray(1)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            for offset in (*range(start, stop - 1, _PROBE_BYTES), stop - 1):
-                if os.preadv(descriptor, [probe], offset, _WITHOUT_WAITING) != 1:
-                    raise BlockingIOError
-        except OSError:
-            os.close(descriptor)
-            return None
-        return descriptor
+        return file
 
     def open_reader(self, attachment_uuid: str) -> FileBlobReader:
         """Open a blob for reading in pieces (see `Storage.open_reader`)."""
@@ -253,6 +241,8 @@ class FileSystemStorage:
                 os.unlink(path)
             except FileNotFoundError:
                 return
+            finally:
+                self._mapped.forget(attachment_uuid)
         self._remove_empty_folders(_folder_of(attachment_uuid))
 
     def size_bytes(self, attachment_uuid: str) -> int:
@@ -295,7 +285,8 @@ class FileSystemStorage:
             file.discard()
 
     def close(self) -> None:
-        """Nothing is left to do (see `Storage.close`)."""
+        """Close the files (see `Storage.close`)."""
+        self._mapped.clear()
 
     def open_temporary(self) -> TemporaryFile:
         """Open a new file in the temporary folder.

@@ -13,6 +13,7 @@ from isal import isal_zlib
 from isocenter.errors import MissingFileError, ServerError
 from isocenter.storage.filesystem import FileBlobReader, FileSystemStorage
 from isocenter.storage.journal import Journal, Segment, sync_file_system
+from isocenter.storage.mapped import MappedFile
 from isocenter.storage.names import check_uuid
 from isocenter.storage.port import Buffer, check_range
 
@@ -171,7 +172,7 @@ class JournaledStorage(FileSystemStorage):
         is_inside = 0 <= start <= stop <= len(unfiled.content)
         return unfiled.content[start:stop] if is_inside else None
 
-    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> MappedFile | None:
         """Open a blob that has its file (see `Storage.open_cached`)."""
         if attachment_uuid in self._unfiled:
             return None
@@ -208,6 +209,7 @@ class JournaledStorage(FileSystemStorage):
         """Make everything durable in its own file and leave an empty journal."""
         self._filing.shutdown(wait=True)
         self._journal.close(is_complete=not self._unfiled)
+        super().close()
 
     def _restore(self, attachment_uuid: str, content: memoryview) -> None:
         """Write the file of a blob after a crash, unless it is there and whole."""

@@ -7,6 +7,7 @@ from typing import Self
 
 from isocenter.errors import BadSequenceError, MissingFileError
 from isocenter.storage.failures import build_storage_error
+from isocenter.storage.mapped import MappedFile
 from isocenter.storage.names import check_uuid
 from isocenter.storage.port import Buffer, check_range
 
@@ -130,7 +131,7 @@ class MemoryStorage:
             return None
         return content[start:stop]
 
-    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> MappedFile | None:
         """Tell that there is no file (see `Storage.open_cached`)."""
         del start, stop
         check_uuid(attachment_uuid)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from isocenter.errors import BadRangeError
+from isocenter.storage.mapped import MappedFile
 
 __all__ = ["BlobReader", "BlobWriter", "Buffer", "Storage", "check_range"]
 
@@ -166,14 +167,14 @@ class Storage(Protocol):
         """
         ...
 
-    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> int | None:
-        """Open a blob as a file descriptor if no disk has to be waited for to read a range.
+    def open_cached(self, attachment_uuid: str, start: int, stop: int) -> MappedFile | None:
+        """Open a blob as a file if no disk has to be waited for to read a range.
 
-        Like `read_cached` it may run on the event loop. The caller closes the descriptor.
+        Like `read_cached` it may run on the event loop. Nobody has to close the file.
 
         Returns
         -------
-        int or None
+        MappedFile or None
             ``None`` if there is no such file, or reading it would wait.
         """
         ...

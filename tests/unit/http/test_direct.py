@@ -14,6 +14,7 @@ from isocenter.errors import BadRequestError
 from isocenter.http.access import AccessControl, hash_password
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.exchange import DirectRequest, Request, Response
+from isocenter.http.repeated import Repeatable, RepeatedAnswers
 from isocenter.http.routes import Route
 from isocenter.http.server import HTTPServer, HTTPServerOptions
 from isocenter.index.port import Database
@@ -46,8 +47,22 @@ async def _be_long(_: object, __: Request, resp: Response) -> None:
     resp.data = bytes(100_000)
 
 
-def _route(path: str, responder: Any = _answer, *, is_immediate: bool = True) -> Route:
-    return Route("GET", path, responder, "-", "-", is_immediate=is_immediate)
+async def _count(_: object, __: Request, resp: Response) -> None:
+    _counted.append(None)
+    resp.data = b"%d" % len(_counted)
+
+
+_counted: list[None] = []
+
+
+def _route(
+    path: str,
+    responder: Any = _answer,
+    *,
+    is_immediate: bool = True,
+    is_lasting: bool = False,
+) -> Route:
+    return Route("GET", path, responder, "-", "-", is_immediate=is_immediate, is_lasting=is_lasting)
 
 
 _ROUTES = (
@@ -62,16 +77,18 @@ _ROUTES = (
     _route("/fail", _fail),
     _route("/miss", _miss),
     _route("/long", _be_long),
+    _route("/lasting", _count, is_lasting=True),
+    _route("/passing", _count),
 )
 
 
 def _answers(*middleware: Any) -> DirectAnswers:
-    return DirectAnswers(ImmediateRoutes(_ROUTES, None), middleware)
+    return DirectAnswers(ImmediateRoutes(_ROUTES, None), middleware, RepeatedAnswers(lambda: 0))
 
 
 def _build(target: str, *middleware: Any, headers: Mapping[bytes, bytes] = {}) -> bytes | None:
     answer = _answers(*middleware).build(target.encode("latin-1"), headers, "127.0.0.1")
-    return None if answer is None else cast(bytes, answer[1])
+    return None if answer is None else cast(bytes, answer.body)
 
 
 @pytest.mark.parametrize(
@@ -321,3 +338,78 @@ async def test_protocol_stopping_closes_the_idle_connection() -> None:
         writer.write(_PLAIN)
         assert await _read_body(reader) == _DIRECT
     assert await reader.read() == b""
+
+
+def _get(target: bytes, headers: bytes = b"") -> bytes:
+    return b"GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n" % (target, headers)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_repeated"),
+    [
+        (_get(b"/lasting"), _get(b"/lasting"), True),
+        (_get(b"/lasting?a"), _get(b"/lasting?b"), False),
+        (_get(b"/lasting"), _get(b"/lasting", b"X: 1\r\n"), False),
+        (_get(b"/lasting"), _get(b"/lasting") * 2, False),
+        (_get(b"/passing"), _get(b"/passing"), False),
+    ],
+)
+async def test_protocol_lasting_answer_is_repeated_to_the_same_bytes(
+    first: bytes, second: bytes, is_repeated: bool
+) -> None:
+    async with _connect() as (reader, writer):
+        writer.write(_PLAIN)
+        await _read_body(reader)
+        writer.write(first)
+        answer = await _read_body(reader)
+        writer.write(second)
+        assert (await _read_body(reader) == answer) is is_repeated
+
+
+async def test_protocol_second_of_two_requests_at_once_is_not_taken_for_the_whole() -> None:
+    async with _connect() as (reader, writer):
+        writer.write(_PLAIN)
+        await _read_body(reader)
+        writer.write(_get(b"/things") + _get(b"/lasting"))
+        assert await _read_body(reader) == _DIRECT
+        counted = await _read_body(reader)
+        writer.write(_get(b"/lasting"))
+        assert await _read_body(reader) != counted
+
+
+async def test_protocol_bytes_in_a_body_are_no_request() -> None:
+    async with _connect() as (reader, writer):
+        for _ in range(2):
+            writer.write(_get(b"/lasting"))
+            await _read_body(reader)
+        known = _get(b"/lasting")
+        writer.write(b"POST /things HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(known))
+        await asyncio.sleep(0)
+        writer.write(known)
+        assert await _read_body(reader) == _NORMAL
+
+
+async def test_protocol_repeated_answer_is_counted_and_access_checked() -> None:
+    seen: list[str] = []
+
+    class Part:
+        async def process_request(self, *_: Any) -> None:
+            seen.append("request")
+
+        async def process_response(self, *_: Any) -> None:
+            seen.append("response")
+
+    answers = _answers(Part())
+    request = _get(b"/lasting")
+    built = answers.build(b"/lasting", {}, "127.0.0.1")
+    assert built is not None
+    assert built.req is not None
+    assert built.resp is not None
+    answers.repeated.add(
+        "127.0.0.1", request, Repeatable(built.req, built.resp, b"whole"), generation=0
+    )
+    seen.clear()
+    repeated = answers.repeat("127.0.0.1", request)
+    assert repeated is not None
+    assert repeated.answer == b"whole"
+    assert seen == ["request", "response"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from falcon.testing import ASGIConductor, Result
+from tests.support.jobs import CountingKind
 from tests.support.server import SyntheticFile, build_synthetic
 
 from isocenter.archive.archive import Archive, build_archive
@@ -14,9 +15,11 @@ from isocenter.config.configuration import Configuration
 from isocenter.http.application import build_application
 from isocenter.http.metrics import Metrics
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.jobs.engine import Engine
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.storage.memory import MemoryStorage
+from isocenter.tasks.engine import build_engine
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Api:
 
     archive: Archive
     configuration: Configuration
+    jobs: Engine
     conductor: ASGIConductor
     ends: list[str] = field(default_factory=list)
 
@@ -68,9 +72,12 @@ async def open_api(folder: Path, options: Mapping[str, object]) -> AsyncIterator
     database = SQLiteDatabase(folder / "index", is_durable=False)
     archive = build_archive(configuration, database, MemoryStorage())
     await archive.start()
+    jobs = build_engine(configuration, archive, database, [CountingKind()])
+    await jobs.start()
     ends: list[str] = []
     services = Services(
         archive=archive,
+        jobs=jobs,
         configuration=configuration,
         metrics=Metrics(),
         lifecycle=Lifecycle(
@@ -86,7 +93,8 @@ async def open_api(folder: Path, options: Mapping[str, object]) -> AsyncIterator
     )
     try:
         async with ASGIConductor(application) as conductor:
-            yield Api(archive, configuration, conductor, ends)
+            yield Api(archive, configuration, jobs, conductor, ends)
     finally:
+        await jobs.stop(5.0)
         await archive.stop()
         database.close()

@@ -8,6 +8,7 @@ from tests.unit.rest.test_table import build_target
 
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.metrics import Metrics
+from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.routes import Route
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
@@ -22,18 +23,21 @@ async def build_directly(api: Api, target: str) -> bytes | None:
     """Build an answer as a connection does: in a callback of the event loop, outside of a task."""
     services = Services(
         archive=api.archive,
+        jobs=api.jobs,
         configuration=api.configuration,
         metrics=Metrics(),
         lifecycle=Lifecycle(stop=api.ends.clear, restart=api.ends.clear),
         openapi=b"{}",
     )
-    answers = DirectAnswers(ImmediateRoutes(ROUTES, services), [services.metrics])
+    answers = DirectAnswers(
+        ImmediateRoutes(ROUTES, services), [services.metrics], RepeatedAnswers(lambda: 0)
+    )
     loop = asyncio.get_running_loop()
     built: asyncio.Future[bytes | None] = loop.create_future()
 
     def build() -> None:
         answer = answers.build(target.encode(), {b"host": b"h"}, "127.0.0.1")
-        built.set_result(None if answer is None else bytes(answer[1]))  # type: ignore[arg-type]
+        built.set_result(None if answer is None else bytes(answer.body))  # type: ignore[arg-type]
 
     loop.call_soon(build)
     return await built

@@ -1,0 +1,86 @@
+-- name: select_jobs
+SELECT job_id, kind, state, priority, created_at, arguments, content, requested, checkpoint, destination,
+       user_data, progress, started_at, completed_at, runtime, resume_at, failure, owner
+FROM jobs WHERE job_id IN :job_ids[text];
+
+-- name: select_job_of_key
+SELECT job_id FROM jobs WHERE idempotency_key = :idempotency_key;
+
+-- name: insert_job
+INSERT INTO jobs (job_id, kind, state, requested, priority, destination, created_at, runtime, progress,
+                  owner, arguments, content, user_data, idempotency_key)
+VALUES (:job_id, :kind, 0, '', :priority, :destination, :created_at, 0, 0,
+        '', :arguments, :content, :user_data, :idempotency_key);
+
+-- name: list_jobs
+SELECT job_id FROM jobs
+WHERE state IN :states[bigint] AND (:all_kinds = 1 OR kind IN :kinds[text])
+ORDER BY created_at, job_id LIMIT :limit OFFSET :since;
+
+-- name: list_due_jobs
+SELECT job_id, kind, destination FROM jobs WHERE state = 0
+ORDER BY priority DESC, created_at, job_id LIMIT :limit $skip_locked;
+
+-- name: wake_due_jobs
+UPDATE jobs SET state = 0, resume_at = NULL WHERE state = 5 AND resume_at <= :now;
+
+-- name: next_due_job
+SELECT MIN(resume_at) FROM jobs WHERE state = 5;
+
+-- name: count_running_jobs
+SELECT kind, destination, COUNT(*) FROM jobs WHERE state = 1 GROUP BY kind, destination;
+
+-- name: claim_jobs
+UPDATE jobs SET state = 1, owner = :owner, started_at = COALESCE(started_at, :now)
+WHERE job_id IN :job_ids[text];
+
+-- name: save_job
+UPDATE jobs SET state = :state, requested = :requested, owner = :owner, progress = :progress,
+    content = :content, checkpoint = :checkpoint, failure = :failure, runtime = :runtime,
+    started_at = :started_at, completed_at = :completed_at, resume_at = :resume_at
+WHERE job_id = :job_id;
+
+-- name: lock_job
+SELECT state, owner FROM jobs WHERE job_id = :job_id $for_update;
+
+-- name: insert_failed_item
+INSERT INTO job_failed_items (job_id, name, code, details) VALUES (:job_id, :name, :code, :details)
+ON CONFLICT (job_id, name) DO UPDATE SET code = excluded.code, details = excluded.details;
+
+-- name: list_failed_items
+SELECT name, code, details FROM job_failed_items WHERE job_id = :job_id ORDER BY name LIMIT :limit;
+
+-- name: delete_failed_items
+DELETE FROM job_failed_items WHERE job_id = :job_id;
+
+-- name: delete_jobs
+DELETE FROM jobs WHERE job_id IN :job_ids[text];
+
+-- name: list_old_jobs
+SELECT job_id FROM jobs WHERE state IN (2, 3) AND completed_at <= :before
+ORDER BY completed_at DESC, job_id DESC LIMIT :limit OFFSET :keep;
+
+-- name: list_orphaned_jobs
+SELECT job_id FROM jobs WHERE state = 1 AND owner <> :owner
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+
+-- name: list_unfinished_jobs
+SELECT job_id FROM jobs WHERE state IN (0, 1, 5) AND owner <> :owner
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+
+-- name: list_forgotten_jobs
+SELECT job_id FROM jobs WHERE owner <> :owner
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+
+-- name: set_job_state
+UPDATE jobs SET state = :state, owner = '', resume_at = NULL WHERE job_id IN :job_ids[text];
+
+-- name: keep_owner_alive
+INSERT INTO job_owners (owner, alive_at) VALUES (:owner, :now)
+ON CONFLICT (owner) DO UPDATE SET alive_at = excluded.alive_at;
+
+-- name: forget_dead_owners
+DELETE FROM job_owners WHERE alive_at <= :since;
+
+-- name: count_jobs
+SELECT state, COUNT(*) FROM jobs GROUP BY state;

@@ -1,0 +1,150 @@
+"""Where jobs are kept: what a database must offer to the engine."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from isocenter.jobs.claims import Limits
+from isocenter.jobs.records import Apply, FailedItem, Failure, Job, JobFilter, NewJob, Step
+from isocenter.jobs.states import Action
+
+__all__ = ["ActionResult", "Claim", "JobCounts", "JobStore", "Recovery"]
+
+
+class Recovery(Enum):
+    """What becomes of the jobs that were not finished when their server ended."""
+
+    RESUME = "resume"
+    """They go on (option ``SaveJobs``)."""
+
+    PAUSE = "pause"
+    """They wait until somebody resumes them (``--no-jobs``)."""
+
+    FORGET = "forget"
+    """All jobs are forgotten, finished or not (``SaveJobs`` is false)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What an action did.
+
+    Attributes
+    ----------
+    job
+        After the action; ``None`` if there is no such job.
+    is_possible
+        False if nothing can be done in that state; the job is as it was then.
+    """
+
+    job: Job | None
+    is_possible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """How many jobs there are, those in the history included."""
+
+    pending: int
+    running: int
+    success: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Jobs that were taken from the queue.
+
+    Attributes
+    ----------
+    next_due_at
+        When the first of the jobs that are put aside is due, in microseconds since 1970; ``None``
+        if there is none.
+    """
+
+    jobs: list[Job]
+    next_due_at: int | None
+
+
+class JobStore(Protocol):
+    """Jobs in a database. Thread-safe; every method blocks and is one transaction.
+
+    Finished jobs are forgotten by the transaction that finishes another one, those that completed
+    first before the others, as many as the history has no room for.
+    """
+
+    def insert(self, job_id: str, new: NewJob) -> Job:
+        """Keep a new job; durable on return. With a known idempotency key, the older job.
+
+        Raises
+        ------
+        DuplicateResourceError
+            If the key belongs to a job of another kind or with other arguments.
+        """
+        ...
+
+    def lookup(self, job_id: str) -> Job | None:
+        """Read a job, or ``None``."""
+        ...
+
+    def find(self, selection: JobFilter) -> list[Job]:
+        """List jobs in the order of their submission."""
+        ...
+
+    def list_ids(self, selection: JobFilter) -> list[str]:
+        """List identifiers of jobs; in alphabetical order if nothing is skipped or limited."""
+        ...
+
+    def list_failed_items(self, job_id: str, *, limit: int) -> list[FailedItem]:
+        """List what a job could not deal with."""
+        ...
+
+    def claim(self, owner: str, count: int, limits: Limits) -> Claim:
+        """Take up to ``count`` jobs that are due and may run, and make them running.
+
+        First those of the highest priority, then first in, first out.
+        """
+        ...
+
+    def save(self, job: Job, step: Step, *, runtime: int) -> Job | None:
+        """Save a step of a running job; ``None`` if the job is not this owner's any more.
+
+        Parameters
+        ----------
+        runtime
+            Microseconds of work since the job was claimed or last saved.
+        """
+        ...
+
+    def release(self, job: Job) -> None:
+        """Give a running job back to the queue, its checkpoint kept, or do what was requested."""
+        ...
+
+    def fail(self, job: Job, failure: Failure, abandon: Apply | None) -> Job | None:
+        """Make a running job a failure; ``None`` if it is not this owner's any more."""
+        ...
+
+    def act(self, job_id: str, action: Action, abandon: Apply | None) -> ActionResult:
+        """Do what a client asks, or note it for the end of the step of a running job."""
+        ...
+
+    def delete(self, job_id: str) -> Job | None:
+        """Forget a finished job; ``None`` if there is none, finished or not."""
+        ...
+
+    def recover(self, owner: str, recovery: Recovery) -> int:
+        """Take care of the jobs of servers that have ended; tell how many there were.
+
+        Parameters
+        ----------
+        owner
+            The server that asks, whose own jobs go on.
+        """
+        ...
+
+    def keep_alive(self, owner: str) -> None:
+        """Tell the other servers of the database that this one is alive."""
+        ...
+
+    def count(self) -> JobCounts:
+        """Count the jobs of each state."""
+        ...

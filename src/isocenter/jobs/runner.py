@@ -1,0 +1,137 @@
+"""One job from its claim to its end, step by step."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
+
+from isocenter.errors import InternalError, ServerError
+from isocenter.jobs.kind import JobKind
+from isocenter.jobs.port import JobStore
+from isocenter.jobs.records import CANCELED, Failure, Job, Step
+from isocenter.jobs.states import Action, JobState
+
+__all__ = ["RunBlocking", "Runner"]
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class RunBlocking(Protocol):
+    """Runs a blocking operation in a thread."""
+
+    def __call__(self, operation: Callable[..., T], /, *arguments: Any) -> Awaitable[T]:
+        """Return what the operation returns."""
+        ...
+
+
+class Runner:
+    """Runs the steps of a job and saves each of them.
+
+    Parameters
+    ----------
+    on_saved
+        Told of the job after each step and at its end.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        run_blocking: RunBlocking,
+        kind: JobKind,
+        job: Job,
+        on_saved: Callable[[Job], None],
+    ) -> None:
+        self._store = store
+        self._run_blocking = run_blocking
+        self._kind = kind
+        self._job = job
+        self._on_saved = on_saved
+        self._is_stopping = False
+        self._requested = job.requested
+        self._since = time.monotonic_ns()
+
+    def request(self, action: Action) -> None:
+        """Note what is to become of the job at the end of its step."""
+        self._requested = action
+
+    def stop(self) -> None:
+        """Give the job back to the queue at the end of its step."""
+        self._is_stopping = True
+
+    async def run(self) -> Job | None:
+        """Work until the job has ended, was paused or given back; ``None`` if it was taken away.
+
+        Raises
+        ------
+        ServerError
+            If the database does not take the result; the job is taken up again after a while.
+        """
+        try:
+            return await self._run_steps()
+        except asyncio.CancelledError:
+            raise
+        except ServerError as error:
+            return await self._fail(_describe(error))
+        except Exception:  # noqa: BLE001 - a bug of one kind must not end the engine
+            _log.exception("a job broke", extra={"job": self._job.job_id, "kind": self._job.kind})
+            return await self._fail(_describe(InternalError()))
+
+    async def _run_steps(self) -> Job | None:
+        steps = cast(Any, self._kind.run(self._job))
+        async with aclosing(steps):
+            while True:
+                if (ended := await self._end_as_requested()) is not None:
+                    return ended
+                step = await _next(steps)
+                saved = await self._save(step)
+                if saved is None or saved.state is not JobState.RUNNING:
+                    return saved
+
+    async def _end_as_requested(self) -> Job | None:
+        """Cancel, pause or give back the job between two steps if somebody asked for it."""
+        if self._requested is Action.CANCEL:
+            return await self._fail(CANCELED)
+        if self._requested is Action.PAUSE or self._is_stopping:
+            await self._run_blocking(self._store.release, self._job)
+            job = await self._run_blocking(self._store.lookup, self._job.job_id)
+            if job is not None:
+                self._on_saved(job)
+            return job
+        return None
+
+    async def _save(self, step: Step) -> Job | None:
+        now = time.monotonic_ns()
+        runtime = (now - self._since) // 1000
+        saved = await self._run_blocking(
+            partial(self._store.save, self._job, step, runtime=runtime)
+        )
+        self._since = now
+        if saved is not None:
+            self._job = saved
+            self._requested = self._requested or saved.requested
+            self._on_saved(saved)
+        return saved
+
+    async def _fail(self, failure: Failure) -> Job | None:
+        abandon = self._kind.abandon(self._job)
+        failed = await self._run_blocking(self._store.fail, self._job, failure, abandon)
+        if failed is not None:
+            self._on_saved(failed)
+        return failed
+
+
+async def _next(steps: AsyncIterator[Step]) -> Step:
+    """Run one step; the end of the iterator is a last step."""
+    try:
+        return await anext(steps)
+    except StopAsyncIteration:
+        return Step(is_last=True)
+
+
+def _describe(error: ServerError) -> Failure:
+    return Failure(error.code, error.details or error.message, error.payload)

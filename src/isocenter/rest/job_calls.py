@@ -1,0 +1,158 @@
+"""What all calls share that make a job: the common fields of their bodies, waiting, the answer.
+
+References
+----------
+Orthanc REST: synchronous or asynchronous (behaviour manual §16.6)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from falcon.asgi import Request
+
+from isocenter.errors import BadFileFormatError, BadRequestError, build_error
+from isocenter.http.answers import answer_json
+from isocenter.http.arguments import read_body
+from isocenter.http.exchange import Response
+from isocenter.jobs.records import Job, NewJob
+from isocenter.jobs.states import JobState
+from isocenter.rest.services import Services
+
+__all__ = ["JobCall", "get_boolean", "parse_job_call", "read_json_object", "run_job", "submit_job"]
+
+_LARGEST_PRIORITY = 2**31 - 1
+_LONGEST_KEY = 255
+
+
+@dataclass(frozen=True, slots=True)
+class JobCall:
+    """How a client wants a job to be run.
+
+    Attributes
+    ----------
+    user_data
+        Any JSON, kept with the job; ``None`` if absent.
+    idempotency_key
+        Of the header ``Idempotency-Key``; empty if absent.
+    """
+
+    is_synchronous: bool
+    priority: int
+    is_permissive: bool
+    user_data: Any
+    idempotency_key: str
+
+
+async def read_json_object(req: Request) -> dict[str, Any]:
+    """Read a body that is a JSON object.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it is empty or no JSON.
+    BadRequestError
+        If it is JSON but no object.
+    """
+    body = await read_body(req)
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = "the body must be JSON"
+        raise BadFileFormatError(message) from error
+    if not isinstance(value, dict):
+        message = "the body must be a JSON object"
+        raise BadRequestError(message)
+    return value
+
+
+def parse_job_call(
+    req: Request, body: Mapping[str, Any], *, is_synchronous: bool = True
+) -> JobCall:
+    """Read the fields that every call with a job has.
+
+    Parameters
+    ----------
+    is_synchronous
+        The default of the route.
+
+    Raises
+    ------
+    BadRequestError
+        If a field has a wrong type.
+    """
+    if "Asynchronous" in body:
+        is_synchronous = not get_boolean(body, "Asynchronous", default=False)
+    priority = body.get("Priority", 0)
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise BadRequestError("the field 'Priority' must be an integer")
+    if abs(priority) > _LARGEST_PRIORITY:
+        raise BadRequestError("the field 'Priority' must be an integer of 32 bits")
+    key = req.get_header("Idempotency-Key") or ""
+    if len(key) > _LONGEST_KEY:
+        raise BadRequestError(f"the header 'Idempotency-Key' may have {_LONGEST_KEY} characters")
+    return JobCall(
+        is_synchronous=get_boolean(body, "Synchronous", default=is_synchronous),
+        priority=priority,
+        is_permissive=get_boolean(body, "Permissive", default=False),
+        user_data=body.get("UserData"),
+        idempotency_key=key,
+    )
+
+
+def get_boolean(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """Read a boolean field.
+
+    Raises
+    ------
+    BadRequestError
+        If it is there and no boolean.
+    """
+    value = body.get(name, default)
+    if not isinstance(value, bool):
+        raise BadRequestError(f"the field '{name}' must be a boolean")
+    return value
+
+
+async def submit_job(services: Services, resp: Response, new: NewJob, call: JobCall) -> None:
+    """Submit a job and answer: its content at its end, or where to find it.
+
+    Raises
+    ------
+    ServerError
+        The failure of a job that was waited for.
+    """
+    new = _complete(new, call)
+    if call.is_synchronous:
+        answer_json(resp, dict((await run_job(services, new)).content))
+        return
+    job = await services.jobs.submit(new)
+    answer_json(resp, {"ID": job.job_id, "Path": f"/jobs/{job.job_id}"})
+
+
+def _complete(new: NewJob, call: JobCall) -> NewJob:
+    return replace(
+        new,
+        priority=call.priority,
+        user_data=call.user_data,
+        idempotency_key=call.idempotency_key,
+    )
+
+
+async def run_job(services: Services, new: NewJob) -> Job:
+    """Submit a job and wait for its success.
+
+    Raises
+    ------
+    ServerError
+        Its failure, with the code and payload of the job.
+    StillRunningError
+        If it does not end within ``Isocenter.SynchronousJobTimeout``; it goes on.
+    """
+    timeout_s = services.configuration.integer("Isocenter.SynchronousJobTimeout")
+    job = await services.jobs.run(new, timeout_s)
+    if job.state is JobState.FAILURE and job.failure is not None:
+        payload = None if job.failure.payload is None else dict(job.failure.payload)
+        raise build_error(job.failure.code, job.failure.details, payload)
+    return job

@@ -1,0 +1,47 @@
+"""The engine of a server, with all kinds of jobs."""
+
+import os
+from collections.abc import Iterable
+
+from isocenter.archive.archive import Archive
+from isocenter.config.configuration import Configuration
+from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.port import Database
+from isocenter.jobs.claims import Limits
+from isocenter.jobs.engine import Engine, EngineOptions
+from isocenter.jobs.kind import JobKind
+from isocenter.jobs.port import Recovery
+
+__all__ = ["build_engine"]
+
+
+def build_engine(
+    configuration: Configuration,
+    archive: Archive,
+    database: Database,
+    kinds: Iterable[JobKind] = (),
+    *,
+    recovery: Recovery = Recovery.RESUME,
+) -> Engine:
+    """Put the engine together as the configuration asks.
+
+    Parameters
+    ----------
+    kinds
+        More kinds of jobs than the server has by itself.
+    recovery
+        What becomes of unfinished jobs.
+    """
+    if not configuration.boolean("SaveJobs"):
+        recovery = Recovery.FORGET
+    options = EngineOptions(
+        concurrent=configuration.integer("ConcurrentJobs") or os.cpu_count() or 1,
+        limits=Limits(
+            by_kind=configuration.mapping("Isocenter.ConcurrentJobsPerKind"),
+            per_destination=configuration.integer("Isocenter.ConcurrentJobsPerDestination"),
+        ),
+        recovery=recovery,
+        is_shared=not database.is_exclusive,
+    )
+    store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
+    return Engine(store, archive.workers.run, kinds, options)

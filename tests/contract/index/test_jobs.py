@@ -1,0 +1,329 @@
+"""Jobs as rows, on every database."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from isocenter.errors import DuplicateResourceError, FullStorageError
+from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.port import Database, Transaction
+from isocenter.jobs.claims import Limits
+from isocenter.jobs.port import Recovery
+from isocenter.jobs.records import CANCELED, FailedItem, Failure, Job, JobFilter, NewJob, Step
+from isocenter.jobs.states import TRANSITIONS, Action, JobState
+
+_FAILURE = Failure(9, "peer gone", {"Type": "Dimse", "Content": {"DimseErrorStatus": 42}})
+
+
+@pytest.fixture
+def jobs(database: Database) -> DatabaseJobs:
+    return DatabaseJobs(database, history=10)
+
+
+def _new(kind: str = "Kind", **values: Any) -> NewJob:
+    return NewJob(kind, values.pop("arguments", {"a": [1, "é"]}), **values)
+
+
+def _insert(jobs: DatabaseJobs, *job_ids: str, **values: Any) -> None:
+    for job_id in job_ids:
+        jobs.insert(job_id, _new(**values))
+
+
+def _claim(jobs: DatabaseJobs, count: int = 10, limits: Limits | None = None) -> Sequence[Job]:
+    return jobs.claim("me", count, limits or Limits()).jobs
+
+
+def _claim_one(jobs: DatabaseJobs) -> Job:
+    (job,) = _claim(jobs, 1)
+    return job
+
+
+def _bring_to(jobs: DatabaseJobs, state: JobState) -> None:
+    _insert(jobs, "j")
+    if state is JobState.PAUSED:
+        jobs.act("j", Action.PAUSE, None)
+    elif state is not JobState.PENDING:
+        job = _claim_one(jobs)
+        if state is JobState.SUCCESS:
+            jobs.save(job, Step(is_last=True), runtime=1)
+        elif state is JobState.FAILURE:
+            jobs.fail(job, _FAILURE, None)
+        elif state is JobState.RETRY:
+            jobs.save(job, Step(retry_after_s=1000), runtime=1)
+
+
+def test_insert_keeps_everything(jobs: DatabaseJobs) -> None:
+    new = _new(content={"D": 1}, priority=-3, destination="pacs", user_data=[None, {"x": "ü"}])
+    inserted = jobs.insert("j", new)
+    assert jobs.lookup("j") == inserted
+    assert inserted.state is JobState.PENDING
+    assert (inserted.arguments, inserted.content) == ({"a": [1, "é"]}, {"D": 1})
+    assert (inserted.priority, inserted.destination) == (-3, "pacs")
+    assert inserted.user_data == [None, {"x": "ü"}]
+    assert jobs.lookup("other") is None
+
+
+def test_insert_with_known_key_gives_the_older_job(jobs: DatabaseJobs) -> None:
+    first = jobs.insert("j", _new(idempotency_key="k"))
+    assert jobs.insert("other", _new(idempotency_key="k")) == first
+    assert jobs.lookup("other") is None
+    for different in (_new("Other", idempotency_key="k"), _new(arguments={}, idempotency_key="k")):
+        with pytest.raises(DuplicateResourceError):
+            jobs.insert("other", different)
+
+
+def test_claim_takes_higher_priority_first_then_first_in(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "c", "b", "a")
+    _insert(jobs, "low", priority=-1)
+    _insert(jobs, "high", priority=7)
+    order = [_claim_one(jobs).job_id for _ in range(5)]
+    assert order == ["high", "c", "b", "a", "low"]
+    assert _claim(jobs) == []
+
+
+def test_claim_makes_jobs_running_and_owned(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "a", "b", "c")
+    claimed = _claim(jobs, 2)
+    assert [job.job_id for job in claimed] == ["a", "b"]
+    assert {job.state for job in claimed} == {JobState.RUNNING}
+    assert {job.owner for job in claimed} == {"me"}
+    assert all(job.started_at for job in claimed)
+    assert jobs.count().running == 2
+    assert jobs.count().pending == 1
+
+
+def test_claim_respects_limits_of_kinds_and_destinations(jobs: DatabaseJobs) -> None:
+    limits = Limits(by_kind={"Kind": 2}, per_destination=1)
+    _insert(jobs, "a", "b", destination="x")
+    _insert(jobs, "c", "d", destination="y")
+    _insert(jobs, "e", kind="Other", destination="x")
+    _insert(jobs, "f", kind="Other")
+    assert [job.job_id for job in _claim(jobs, 10, limits)] == ["a", "c", "f"]
+    assert _claim(jobs, 10, limits) == []
+
+
+def test_save_keeps_the_step_and_applies_its_change(jobs: DatabaseJobs, database: Database) -> None:
+    _insert(jobs, "j")
+    job = _claim_one(jobs)
+
+    def apply(tx: Transaction) -> None:
+        tx.run("keep_owner_alive", {"owner": "applied", "now": 1})
+
+    step = Step({"at": 3}, 40, {"N": 1}, apply, [FailedItem("i", 15, "bad")])
+    saved = jobs.save(job, step, runtime=500)
+    assert saved is not None
+    assert saved == jobs.lookup("j")
+    assert (saved.checkpoint, saved.progress, saved.content) == ({"at": 3}, 40, {"N": 1})
+    assert (saved.runtime, saved.state) == (500, JobState.RUNNING)
+    assert jobs.list_failed_items("j", limit=10) == [FailedItem("i", 15, "bad")]
+    again = jobs.save(saved, Step(), runtime=250)
+    assert again is not None
+    assert again.runtime == 750
+    assert (again.checkpoint, again.progress) == ({"at": 3}, 40)
+    owners = database.write(lambda tx: tx.rows("list_orphaned_jobs", {"owner": "x", "since": 0}))
+    assert owners == [("j",)]
+
+
+def test_save_whose_change_fails_keeps_nothing(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    job = _claim_one(jobs)
+
+    def apply(_: Transaction) -> None:
+        raise FullStorageError
+
+    with pytest.raises(FullStorageError):
+        jobs.save(job, Step({"at": 1}, failed_items=[FailedItem("i", 1)], apply=apply), runtime=1)
+    assert jobs.lookup("j") == job
+    assert jobs.list_failed_items("j", limit=10) == []
+
+
+def test_save_of_a_job_that_was_taken_away_changes_nothing(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    job = _claim_one(jobs)
+    assert jobs.save(replace(job, owner="other"), Step({"at": 1}), runtime=1) is None
+    jobs.release(job)
+    assert jobs.save(job, Step({"at": 1}), runtime=1) is None
+    assert jobs.fail(job, _FAILURE, None) is None
+    kept = jobs.lookup("j")
+    assert kept is not None
+    assert (kept.state, kept.checkpoint) == (JobState.PENDING, None)
+
+
+def test_last_step_is_a_success(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    saved = jobs.save(_claim_one(jobs), Step(content={"ID": "x"}, is_last=True), runtime=1)
+    assert saved is not None
+    assert saved == jobs.lookup("j")
+    assert (saved.state, saved.progress, saved.owner) == (JobState.SUCCESS, 100, "")
+    assert saved.completed_at is not None
+    assert saved.is_finished
+
+
+def test_step_may_put_the_job_aside(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    saved = jobs.save(_claim_one(jobs), Step({"at": 1}, retry_after_s=3600), runtime=1)
+    assert saved is not None
+    assert saved.state is JobState.RETRY
+    claim = jobs.claim("me", 1, Limits())
+    assert claim.jobs == []
+    assert claim.next_due_at == saved.resume_at
+
+
+def test_job_that_was_put_aside_is_claimed_when_it_is_due(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    jobs.save(_claim_one(jobs), Step({"at": 1}, retry_after_s=0), runtime=1)
+    claim = jobs.claim("me", 1, Limits())
+    assert [job.checkpoint for job in claim.jobs] == [{"at": 1}]
+    assert claim.next_due_at is None
+
+
+def test_fail_keeps_the_reason_and_cleans_up(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    called: list[Any] = []
+    failed = jobs.fail(_claim_one(jobs), _FAILURE, called.append)
+    assert failed is not None
+    assert failed == jobs.lookup("j")
+    assert (failed.state, failed.failure) == (JobState.FAILURE, _FAILURE)
+    assert len(called) == 1
+
+
+@pytest.mark.parametrize("state", JobState)
+@pytest.mark.parametrize("action", Action)
+def test_act_follows_the_table(jobs: DatabaseJobs, state: JobState, action: Action) -> None:
+    _bring_to(jobs, state)
+    before = jobs.lookup("j")
+    assert before is not None
+    assert before.state is state
+    called: list[Any] = []
+
+    result = jobs.act("j", action, called.append)
+
+    expected = TRANSITIONS.get((state, action))
+    assert result.is_possible is (expected is not None)
+    assert result.job == jobs.lookup("j")
+    assert result.job is not None
+    if expected is None:
+        assert result.job == before
+    elif state is JobState.RUNNING:
+        assert (result.job.state, result.job.requested) == (JobState.RUNNING, action)
+    else:
+        assert (result.job.state, result.job.requested) == (expected, None)
+    is_cleaned = action in {Action.CANCEL, Action.RESUBMIT} and state is not JobState.RUNNING
+    assert bool(called) is (is_cleaned and expected is not None)
+
+
+def test_act_on_an_unknown_job(jobs: DatabaseJobs) -> None:
+    result = jobs.act("j", Action.CANCEL, None)
+    assert (result.job, result.is_possible) == (None, False)
+
+
+def test_canceled_job_tells_so(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    result = jobs.act("j", Action.CANCEL, None)
+    assert result.job is not None
+    assert result.job.failure == CANCELED
+    assert result.job.completed_at is not None
+
+
+def test_resubmitted_job_begins_anew(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    step = Step({"at": 3}, 40, {"N": 1}, failed_items=[FailedItem("i", 1)])
+    job = jobs.save(_claim_one(jobs), step, runtime=9)
+    assert job is not None
+    jobs.fail(job, _FAILURE, None)
+    anew = jobs.act("j", Action.RESUBMIT, None).job
+    assert anew is not None
+    assert (anew.checkpoint, anew.progress, anew.runtime, anew.failure) == (None, 0, 0, None)
+    assert (anew.started_at, anew.completed_at) == (None, None)
+    assert jobs.list_failed_items("j", limit=10) == []
+    assert _claim_one(jobs).job_id == "j"
+
+
+def test_release_gives_back_or_pauses(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j", "k")
+    first, second = _claim(jobs)
+    jobs.act("k", Action.PAUSE, None)
+    jobs.release(first)
+    jobs.release(second)
+    states = [(job.state, job.owner, job.requested) for job in jobs.find(JobFilter())]
+    assert states == [(JobState.PENDING, "", None), (JobState.PAUSED, "", None)]
+
+
+def test_history_forgets_those_that_completed_first(database: Database) -> None:
+    jobs = DatabaseJobs(database, history=2)
+    jobs._grace_us = 0
+    _insert(jobs, "a", "b", "c", "d")
+    for job in reversed(_claim(jobs)):
+        jobs.save(job, Step(is_last=True), runtime=1)
+    assert jobs.list_ids(JobFilter()) == ["a", "b"]
+
+
+def test_shared_history_gives_other_servers_time(index: Any) -> None:
+    jobs = DatabaseJobs(index.database, history=0)
+    _insert(jobs, "a")
+    jobs.save(_claim_one(jobs), Step(is_last=True), runtime=1)
+    assert (jobs.lookup("a") is None) is index.database.is_exclusive
+
+
+def test_delete_forgets_finished_jobs_only(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "a")
+    assert jobs.delete("a") is None
+    job = _claim_one(jobs)
+    assert jobs.delete("a") is None
+    jobs.save(job, Step(failed_items=[FailedItem("i", 1)], is_last=True), runtime=1)
+    assert jobs.delete("a") is not None
+    assert jobs.lookup("a") is None
+    assert jobs.list_failed_items("a", limit=1) == []
+
+
+def test_find_filters_and_pages_in_the_order_of_submission(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "z", "y")
+    _insert(jobs, "x", kind="Other")
+    _claim_one(jobs)
+
+    def ids(**values: Any) -> list[str]:
+        return [job.job_id for job in jobs.find(JobFilter(**values))]
+
+    assert ids() == ["z", "y", "x"]
+    assert ids(kinds=("Other",)) == ["x"]
+    assert ids(states=(JobState.RUNNING, JobState.PAUSED)) == ["z"]
+    assert ids(since=1, limit=1) == ["y"]
+    assert jobs.list_ids(JobFilter()) == ["x", "y", "z"]
+    assert jobs.list_ids(JobFilter(limit=2)) == ["z", "y"]
+
+
+@pytest.mark.parametrize(
+    ("recovery", "expected"),
+    [(Recovery.RESUME, JobState.PENDING), (Recovery.PAUSE, JobState.PAUSED)],
+)
+def test_recover_takes_care_of_the_jobs_of_the_dead(
+    jobs: DatabaseJobs, recovery: Recovery, expected: JobState
+) -> None:
+    _insert(jobs, "j")
+    saved = jobs.save(_claim_one(jobs), Step({"at": 2}), runtime=1)
+    assert saved is not None
+    assert jobs.recover("new", recovery) == 1
+    recovered = jobs.lookup("j")
+    assert recovered is not None
+    assert (recovered.state, recovered.owner) == (expected, "")
+    assert recovered.checkpoint == {"at": 2}
+    assert jobs.recover("new", recovery) == 0
+
+
+def test_recover_leaves_the_jobs_of_the_living(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    _claim_one(jobs)
+    jobs.keep_alive("me")
+    assert jobs.recover("new", Recovery.RESUME) == 0
+    assert jobs.recover("me", Recovery.RESUME) == 0
+
+
+def test_two_servers_never_claim_the_same_job(index: Any) -> None:
+    jobs = DatabaseJobs(index.database, history=10)
+    _insert(jobs, *(f"j{number}" for number in range(10)))
+    first = jobs.claim("a", 4, Limits()).jobs
+    second = jobs.claim("b", 10, Limits()).jobs
+    claimed = [job.job_id for job in (*first, *second)]
+    assert len(claimed) == len(set(claimed)) == 10
