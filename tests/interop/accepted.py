@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.interop.comparing import ABSENT, Accepted
 
-__all__ = ["CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "NO_ANSWER", "READING", "STORE", "UPLOADS"]
+__all__ = ["ADOPTION", "CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "NO_ANSWER", "READING", "STORE", "UPLOADS"]
 
 NO_ANSWER = "no answer"
 """Stands for the status of a request that is never answered, or with an abort."""
@@ -202,3 +202,14 @@ NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.6.2": "XML",
 }
 """Transfer syntaxes that Orthanc 1.10 does not know; 1.13 does."""
+
+ADOPTION = (
+    Accepted(
+        "GET",
+        "body/IsStable",
+        "Orthanc forgets what is unstable when it stops (quirk 25); nothing fires anew",
+        ours=True,
+        theirs=False,
+    ),
+)
+"""Of an archive that was adopted."""

@@ -12,6 +12,7 @@ Orthanc REST: storage folder (behaviour manual §8.5); link(2)
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum
@@ -58,6 +59,9 @@ class FileTaker:
         self._source = os.path.abspath(source)
         self._target = os.path.abspath(target)
         self._way = way
+        self._lock = threading.Lock()
+        # Made when the first file is copied, since a trial must not make folders.
+        self._storage: FileSystemStorage | None = None
 
     def find_fault(self, name: str, size_bytes: int) -> str | None:
         """Tell what is wrong with a file, or ``None`` if it can be taken over.
@@ -145,10 +149,10 @@ class FileTaker:
 
     def _copy(self, name: str, size_bytes: int) -> None:
         written = 0
-        with (
-            FileSystemStorage(Path(self._target), sync=False).open_writer(name) as writer,
-            storage_errors(),
-        ):
+        with self._lock:
+            if self._storage is None:
+                self._storage = FileSystemStorage(Path(self._target), sync=False)
+        with self._storage.open_writer(name) as writer, storage_errors():
             for piece in self.iter_pieces(name):
                 written += len(piece)
                 if written > size_bytes:
@@ -179,11 +183,6 @@ class FileTaker:
         """Make everything durable that was taken over."""
         with storage_errors():
             sync_file_system(Path(self._target))
-
-    def discard(self, name: str) -> None:
-        """Remove a file that was taken over and is of no use; a failure is left to a check."""
-        with suppress(OSError):
-            os.unlink(self._path(self._target, name))
 
     @staticmethod
     def _path(root: str, name: str) -> str:

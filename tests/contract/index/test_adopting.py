@@ -99,7 +99,7 @@ def test_adopting_again_adds_only_what_is_missing(index: IndexCase) -> None:
     database = index.database
     first, second = attach(1030), attach(1031)
     adopt(database, *build_lineage("1"))
-    extras = {"metadata": ((1024, "old", 0),), "labels": ("a",)}
+    extras: dict[str, Any] = {"metadata": ((1024, "old", 0),), "labels": ("a",)}
     adopt(
         database,
         build(Level.STUDY, "t1", "p1", attachments=[(first, 4)], is_present=True, **extras),

@@ -70,7 +70,7 @@ def test_folder_that_cannot_be_read_is_told_and_the_rest_found(
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(walking.os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     found, errors = walk(tmp_path)
     assert found == [str(tmp_path / "b" / "file")]
     assert errors == [(str(tmp_path / "a"), "permission denied")]
