@@ -179,7 +179,8 @@ def iter_zip(
         opened = zipfile.ZipFile(archive)
     with opened:
         for entry in opened.infolist():
-            if entry.is_dir() or PurePosixPath(entry.filename).name.upper() == _DICOMDIR:
+            # Not `is_dir`, which fails for an empty name.
+            if entry.filename.endswith("/") or PurePosixPath(entry.filename).name.upper() == _DICOMDIR:
                 continue
             content = new_content()
             try:
