@@ -7,12 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tests.support.dicom_files import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
     IMPLICIT_LITTLE,
+    Elements,
     build_data_set,
     build_file,
     build_instance,
@@ -44,6 +46,7 @@ from isocenter.dimse.indications import AssociationRequested
 from isocenter.dimse.negotiation import AssociateAcceptance, build_accept, negotiate_contexts
 from isocenter.dimse.pdu import (
     HEADER_LENGTH,
+    PDU,
     Abort,
     AssociateReject,
     PDUType,
@@ -67,7 +70,6 @@ __all__ = ["TARGETS", "Target"]
 
 _WANTED = build_main_tags().wanted
 _LIMIT = 1 << 20
-_FOLDER = Path(tempfile.mkdtemp(prefix="isocenter-fuzz-"))
 _REQUEST = encode_pdu(build_request())
 
 
@@ -85,6 +87,16 @@ class Target:
 
     run: Callable[[bytes], None]
     build_seeds: Callable[[], list[bytes]]
+
+
+@lru_cache(maxsize=1)
+def _make_folder() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="isocenter-fuzz-")
+
+
+def _get_folder() -> Path:
+    """Give a folder of our own, removed at the end of the process."""
+    return Path(_make_folder().name)
 
 
 def _run_reader(data: bytes) -> None:
@@ -167,7 +179,7 @@ def _run_association(data: bytes) -> None:
 
 def _run_zip(data: bytes) -> None:
     def new_content() -> SpooledContent:
-        return SpooledContent(_FOLDER, 2 * _LIMIT)
+        return SpooledContent(_get_folder(), 2 * _LIMIT)
 
     try:
         for entry in iter_zip(io.BytesIO(data), limit=_LIMIT, new_content=new_content):
@@ -202,12 +214,13 @@ def _run_compression(data: bytes) -> None:
 
 def _run_configuration(data: bytes) -> None:
     """Read a configuration file; an error must say where to look."""
-    path = _FOLDER / "fuzzed.json"
+    path = _get_folder() / "fuzzed.json"
     path.write_bytes(data)
     try:
         assert isinstance(load_configuration([path], {"X": "1"}), Configuration)
     except ConfigurationError as error:
-        assert "fuzzed.json: " in error.details or error.details.startswith('option "')
+        if "fuzzed.json: " not in error.details and not error.details.startswith('option "'):
+            raise AssertionError(error.details) from error
     try:
         parse_source(data.decode("utf-8", "replace"), {"X": "1"})
     except ConfigurationError:
@@ -218,7 +231,7 @@ def _build_files() -> list[bytes]:
     pixels = encode_element(0x7FE00010, "OW", bytes(16))
     item = encode_element(0x00080100, "SH", "code")
     sequences = encode_sequence(0x00400275, [item], is_undefined=True)
-    rich = {
+    rich: Elements = {
         0x00080005: ("CS", "ISO 2022 IR 87\\ISO_IR 100"),
         0x00100010: ("PN", "A^B=C=D"),
         0x00280008: ("IS", "3"),
@@ -240,9 +253,13 @@ def _build_files() -> list[bytes]:
 
 def _build_pdus() -> list[bytes]:
     message = encode_message(3, build_command(CommandField.C_STORE_RQ), b"data")
-    pdus = [_REQUEST, message, *map(encode_pdu, (ReleaseRequest(), ReleaseReply(), Abort()))]
-    pdus.append(encode_pdu(AssociateReject(1, 1, 1)))
-    return pdus
+    others: tuple[PDU, ...] = (
+        ReleaseRequest(),
+        ReleaseReply(),
+        Abort(),
+        AssociateReject(1, 1, 1),
+    )
+    return [_REQUEST, message, *map(encode_pdu, others)]
 
 
 def _build_bodies() -> list[bytes]:

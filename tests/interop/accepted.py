@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from tests.interop.comparing import ABSENT, Accepted
 
-__all__ = ["ADOPTION", "CHANGES", "NEGOTIATION", "NEWER_SYNTAXES", "NO_ANSWER", "READING", "STORE", "UPLOADS"]
+__all__ = [
+    "ADOPTION",
+    "CHANGES",
+    "NEGOTIATION",
+    "NEWER_SYNTAXES",
+    "NO_ANSWER",
+    "READING",
+    "STORE",
+    "UPLOADS",
+]
 
 NO_ANSWER = "no answer"
 """Stands for the status of a request that is never answered, or with an abort."""

@@ -24,9 +24,18 @@ _OPTIONS = {
     "DicomModalities": {"gone": ["GONE", "127.0.0.1", 1]},
 }
 _CODES = {
-    "IndexInSeries": 1, "ReceptionDate": 2, "RemoteAET": 3, "ExpectedNumberOfInstances": 4,
-    "Origin": 8, "TransferSyntax": 9, "SopClassUid": 10, "RemoteIP": 11, "HttpUsername": 13,
-    "PixelDataOffset": 14, "Note": 1024, "1030": 1030,
+    "IndexInSeries": 1,
+    "ReceptionDate": 2,
+    "RemoteAET": 3,
+    "ExpectedNumberOfInstances": 4,
+    "Origin": 8,
+    "TransferSyntax": 9,
+    "SopClassUid": 10,
+    "RemoteIP": 11,
+    "HttpUsername": 13,
+    "PixelDataOffset": 14,
+    "Note": 1024,
+    "1030": 1030,
 }
 
 pytestmark = pytest.mark.xdist_group("interop-adoption")

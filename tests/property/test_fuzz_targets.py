@@ -1,24 +1,20 @@
 """The targets of the fuzzer hold for their seeds, for damaged seeds, and for what once failed."""
 
-import base64
 import random
 
 import pytest
 from fuzz.targets import TARGETS
 
 # Inputs that the fuzzer found, each of them once a fault.
+_NAMELESS = b"PK\1\2\x14\0\x14" + bytes(39) + b"PK\5\6" + bytes(4) + b"\1\0\1\0\x2e" + bytes(9)
+_PADDED = bytes.fromhex(
+    "00000000 04000000 26000000 00000001 02000000 21000000 10010200"
+    "00000100 00000008 02000000 01000000 00100600 00000000 00000000"
+)
+# Inputs that the fuzzer found, each of them once a fault.
 FOUND = [
-    # An entry of a ZIP archive without a name.
-    (
-        "zip",
-        "UEsBAhQAFAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAFBLBQYAAAAAAQABAC4AAAAAAAAA"
-        "AAA=",
-    ),
-    # A UID of padding only, which was neither there nor absent.
-    (
-        "command",
-        "AAAAAAQAAAAmAAAAAAAAAQIAAAAhAAAAEAECAAAAAQAAAAAIAgAAAAEAAAAAEAYAAAAAAAAAAAA=",
-    ),
+    pytest.param("zip", _NAMELESS, id="entry of a ZIP archive without a name"),
+    pytest.param("command", _PADDED, id="UID of padding only, neither there nor absent"),
 ]
 
 
@@ -38,5 +34,5 @@ def test_target_holds_for_seeds_and_damaged_seeds(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "found"), FOUND)
-def test_input_that_was_a_fault_is_none(name: str, found: str) -> None:
-    TARGETS[name].run(base64.b64decode(found))
+def test_input_that_was_a_fault_is_none(name: str, found: bytes) -> None:
+    TARGETS[name].run(found)

@@ -179,17 +179,18 @@ def iter_zip(
         opened = zipfile.ZipFile(archive)
     with opened:
         for entry in opened.infolist():
-            # Not `is_dir`, which fails for an empty name.
-            if entry.filename.endswith("/") or PurePosixPath(entry.filename).name.upper() == _DICOMDIR:
+            name = entry.filename
+            # Not `ZipInfo.is_dir`, which fails for an empty name.
+            if name.endswith("/") or PurePosixPath(name).name.upper() == _DICOMDIR:
                 continue
             content = new_content()
             try:
                 with _zip_errors():
                     _unpack_entry(opened, entry, limit, content)
             except (BadFileFormatError, BodyTooLargeError) as error:
-                yield ZipEntry(entry.filename, error)
+                yield ZipEntry(name, error)
             else:
-                yield ZipEntry(entry.filename, content)
+                yield ZipEntry(name, content)
 
 
 @contextmanager
