@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from isocenter.archive.archive import Archive, build_archive
 from isocenter.config.configuration import Configuration
-from isocenter.errors import ConfigurationError, StorageUnavailableError
+from isocenter.errors import ConfigurationError, FullStorageError, StorageUnavailableError
 from isocenter.http.access import AccessControl
 from isocenter.http.answers import format_json
 from isocenter.http.application import build_application
@@ -96,9 +96,9 @@ def _naming_storage(configuration: Configuration) -> Iterator[None]:
     """Name the folder in an error, which leaves it out because clients see most errors."""
     try:
         yield
-    except StorageUnavailableError as error:
+    except (FullStorageError, StorageUnavailableError) as error:
         folder = configuration.path("StorageDirectory")
-        raise StorageUnavailableError(f'option "StorageDirectory": {folder}: {error}') from error
+        raise type(error)(f'option "StorageDirectory": {folder}: {error}') from error
 
 
 def open_storage(configuration: Configuration) -> Storage:

@@ -1,5 +1,6 @@
 """The index on SQLite: one file, one server; through apsw."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -101,7 +102,9 @@ class SQLiteDatabase:
     Raises
     ------
     DatabaseUnavailableError
-        If another server has the file open.
+        If another server has the file open, or its folder cannot be written to.
+    FullStorageError
+        If no room is left for it.
     DatabaseVersionError
         If the file was written by a newer version, or by an Orthanc.
     """
@@ -127,9 +130,9 @@ class SQLiteDatabase:
             self._log = _open_log(path)
             self._inline = self._connect(_READER_CACHE_KIB)
             self._readers = [self._connect(_READER_CACHE_KIB) for _ in range(_READERS)]
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             os.close(self._lock_fd)
-            raise _translated(error) from error
+            raise _explain_opening(error, path) from error
         except ServerError:
             os.close(self._lock_fd)
             raise
@@ -333,8 +336,26 @@ def _lock_file(path: Path) -> int:
     return fd
 
 
+def _explain_opening(error: apsw.Error | OSError, path: Path) -> ServerError:
+    """Say why an index cannot be opened, with its folder: only who starts the server reads it."""
+    is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if is_full or _is_full(error):
+        return FullStorageError(f"no room is left for the index in {path.parent}")
+    if isinstance(error, OSError):
+        message = f"cannot write to the index folder {path.parent}: {error.strerror}"
+        return DatabaseUnavailableError(message)
+    return _translated(error)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether SQLite found no room, be it for the index of its log in shared memory."""
+    if isinstance(error, apsw.IOError):
+        return getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    return isinstance(error, apsw.FullError)
+
+
 def _translated(error: apsw.Error) -> ServerError:
-    if isinstance(error, apsw.FullError):
+    if _is_full(error):
         return FullStorageError("no room is left for the index")
     if isinstance(error, (apsw.BusyError, apsw.LockedError, apsw.ConnectionClosedError)):
         return DatabaseUnavailableError("the index is locked by another program")
