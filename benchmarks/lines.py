@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from benchmarks.stage import Stage
-from benchmarks.workloads import CStore, Delete, Read, Upload, Workload
+from benchmarks.workloads import Annotate, CStore, Delete, Download, Read, Upload, Workload
 
 
 class Variant(Enum):
@@ -60,8 +60,20 @@ def _tags_paths(stage: Stage) -> list[str]:
     return [f"{path}/simplified-tags" for path in _instance_paths(stage)]
 
 
+def _archive_path(stage: Stage) -> str:
+    return f"/studies/{stage.ct_study[0].public_study_id}/archive"
+
+
 def _file_paths(stage: Stage) -> list[str]:
     return [f"/instances/{key.public_id}/file" for key in stage.ct_study]
+
+
+def _metadata_paths(stage: Stage) -> list[str]:
+    return [f"{path}/metadata?expand" for path in _instance_paths(stage)]
+
+
+def _attachment_paths(stage: Stage) -> list[str]:
+    return [f"{path}/attachments/dicom/data" for path in _instance_paths(stage)]
 
 
 def _read(name: str, paths: list[str], target: float) -> Line:
@@ -77,9 +89,28 @@ LINES: tuple[Line, ...] = (
     Line("GET /instances/{id}, asked anew", "1/s", Read(_instance_paths, is_anew=True), None),
     Line("GET /instances/{id}/file, CT", "1/s", Read(_file_paths), 1.0),
     Line("GET /instances/{id}/simplified-tags, MR", "1/s", Read(_tags_paths), 2.0),
+    Line("GET /instances/{id}/metadata?expand", "1/s", Read(_metadata_paths), 1.1),
+    Line("GET …/attachments/dicom/data, MR", "1/s", Read(_attachment_paths), 1.0),
     _read("GET /studies?expand, 25 studies", ["/studies?expand"], 2.0),
     _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
     _read("GET /statistics", ["/statistics"], 2.0),
+    Line(
+        "GET /studies/{id}/archive, 200 CT",
+        "ms",
+        Download(_archive_path, 20_000_000),
+        10.0,
+        is_duration=True,
+    ),
+    # Orthanc does not wait for the disk; Isocenter does, once for all that write at the same time.
+    Line("PUT …/metadata/1024, 8 connections", "1/s", Annotate(8), None),
+    Line("PUT …/metadata/1024, 64 connections", "1/s", Annotate(64), None),
+    Line(
+        "PUT …/metadata/1024, 64 connections, rows not durable",
+        "1/s",
+        Annotate(64),
+        None,
+        variant=Variant.RELAXED,
+    ),
     Line("POST /instances, MR, 8 connections", "1/s", Upload("MR", 800, 8), 2.0),
     Line("POST /instances, CT, 8 connections", "1/s", Upload("CT", 300, 8), 1.5),
     Line("POST /instances, CT, 1 connection", "1/s", Upload("CT", 150, 1), 2.0),

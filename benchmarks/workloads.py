@@ -1,22 +1,25 @@
-"""The kinds of measurement: storing by C-STORE, by HTTP, reading, deleting.
+"""The kinds of measurement: storing by C-STORE, by HTTP, reading, annotating, deleting.
 
 A workload prepares what it needs, measures one server once, and checks that the server did its
 work.
 """
 
 import shutil
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from benchmarks.failures import BenchmarkError
-from benchmarks.servers import ORTHANC, Server
+from benchmarks.servers import HOST, ORTHANC, Server
 from benchmarks.stage import Stage
 from benchmarks.storescu import store_folders
 from benchmarks.studies import study_keys, write_files
 from benchmarks.timing import Sample, timed
 from benchmarks.uploads import upload
 from benchmarks.wrk import measure_rate
+
+_ANNOTATED = 100
 
 
 class Workload(Protocol):
@@ -135,6 +138,34 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotate:
+    """Requests per second by ``wrk`` that write metadata, with one thread.
+
+    Attributes
+    ----------
+    connections
+        Connections that work at the same time.
+    """
+
+    connections: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study, and write to its instances for some seconds."""
+        keys = study_keys(studies[0], 2, _ANNOTATED // 2)
+        upload(server.http_port, stage.templates["MR"], keys)
+        stage.settle()
+        return measure_rate(
+            server.http_port,
+            [f"/instances/{key.public_id}/metadata/1024" for key in keys],
+            script=stage.folder / "wrk.lua",
+            duration_s=stage.duration_s,
+            connections=self.connections,
+            body="value",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Milliseconds to delete a CT study.
 
@@ -164,3 +195,32 @@ def _check_count(server: Server, expected: int) -> None:
     count = server.count_instances()
     if count != expected:
         raise BenchmarkError(f"{server.name} holds {count} instances instead of {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Milliseconds from a GET request to the last byte of its answer.
+
+    Attributes
+    ----------
+    build_path
+        Builds the path.
+    least_bytes
+        A shorter answer is an error.
+    """
+
+    build_path: Callable[[Stage], str]
+    least_bytes: int
+    studies: int = 0
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:  # noqa: ARG002
+        """Download once."""
+        stage.settle()
+        url = f"http://{HOST}:{server.http_port}{self.build_path(stage)}"
+        size = 0
+        with timed() as watch, urllib.request.urlopen(url, timeout=600) as answer:
+            while piece := answer.read(1 << 20):
+                size += len(piece)
+        if size < self.least_bytes:
+            raise BenchmarkError(f"{server.name} answered {size} bytes to {url}")
+        return Sample(watch.elapsed_s * 1000, watch.client_cpu_s / watch.elapsed_s)

@@ -1,4 +1,4 @@
-"""GET requests at full speed with ``wrk``."""
+"""Requests at full speed with ``wrk``."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ local paths = {{{paths}}}
 local requests = {{}}
 local position = 0
 init = function(args)
-  for index, path in ipairs(paths) do requests[index] = wrk.format("GET", path) end
+  for index, path in ipairs(paths) do requests[index] = wrk.format({method}, path, nil, {body}) end
 end
 request = function()
   position = position % #requests + 1
@@ -34,7 +34,7 @@ end
 """
 
 
-def measure_rate(
+def measure_rate(  # noqa: PLR0913 - what wrk is told
     port: int,
     paths: Sequence[str],
     *,
@@ -42,6 +42,7 @@ def measure_rate(
     duration_s: int,
     connections: int = 8,
     is_anew: bool = False,
+    body: str | None = None,
 ) -> Sample:
     """Ask for the paths in turn, over and over, and return the requests answered per second.
 
@@ -59,6 +60,8 @@ def measure_rate(
         Number of connections that are kept busy by one thread.
     is_anew
         No two requests are the same, so that no answer can be repeated.
+    body
+        What to write to the paths; None: read them.
 
     Returns
     -------
@@ -71,7 +74,11 @@ def measure_rate(
         If an answer is not 2xx or a connection fails.
     """
     script.parent.mkdir(parents=True, exist_ok=True)
-    text = _SCRIPT.format(paths=", ".join(f'"{path}"' for path in paths))
+    text = _SCRIPT.format(
+        paths=", ".join(f'"{path}"' for path in paths),
+        method='"GET"' if body is None else '"PUT"',
+        body="nil" if body is None else f'"{body}"',
+    )
     script.write_text(text + _ANEW if is_anew else text)
     arguments = ["-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script)]
     with timed() as watch:

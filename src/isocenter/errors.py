@@ -12,7 +12,7 @@
     │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
     ├─ BackendError          DatabaseUnavailable · DatabaseVersion · SerializationFailure
-    │                        StorageUnavailable · MissingFile · CorruptedBlob
+    │                        StorageUnavailable · MissingFile · CorruptedBlob · Verification
     ├─ ConfigurationError    a wrong option stops the start
     ├─ CanceledJobError      a job was ended by a client
     └─ InternalError         a broken invariant of ours; always a bug
@@ -72,6 +72,7 @@ __all__ = [
     "UnknownItemError",
     "UnknownResourceError",
     "UnsupportedMediaTypeError",
+    "VerificationError",
     "build_error",
     "get_message",
     "leaves",
@@ -331,6 +332,12 @@ class CorruptedBlobError(BackendError):
     """Stored bytes are not what was written."""
 
     code, message = 20, "Corrupted file"
+
+
+class VerificationError(BackendError):
+    """A client asked whether stored bytes are what was written, and they are not."""
+
+    code, http_status, message = 20, 404, "The stored bytes do not match their MD5 sum"
 
 
 class ConfigurationError(ServerError):

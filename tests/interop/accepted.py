@@ -10,6 +10,7 @@ from tests.interop.comparing import ABSENT, Accepted
 
 __all__ = [
     "ADOPTION",
+    "ANNOTATIONS",
     "CHANGES",
     "NEGOTIATION",
     "NEWER_SYNTAXES",
@@ -134,6 +135,54 @@ CHANGES = (
     Accepted("GET /patients[?]expand", f"{_ITEM}/(Labels|IsProtected)", "newer", theirs=ABSENT),
 )
 """Of the log of changes, and of deletion."""
+
+_RESOURCE = "/(patients|studies|series|instances)/[0-9a-f-]{44}"
+_NO_REVISIONS = "the index of Orthanc 1.10 keeps no revisions: all it answers but PUT is revision 0"
+_LIST_OF_TAGS = (
+    "several entity tags are refused, as one that is malformed; Orthanc takes them for one"
+)
+
+ANNOTATIONS = (
+    _ALLOW,
+    _FIRST,
+    Accepted(".*/ ?", "body/Uri", "the address is given without its trailing slash"),
+    Accepted(f"(GET|PUT) {_RESOURCE}/metadata/", "etag", _NO_REVISIONS),
+    Accepted(f"GET {_RESOURCE}/attachments/", "etag", _NO_REVISIONS),
+    Accepted("GET /instances/.*/file", "etag", "files have entity tags", theirs=None),
+    Accepted("GET /instances/.*/file", "content-disposition", "newer: named by the instance"),
+    Accepted('DELETE .*3000 If-Match: "?0-9dd', "status", _NO_REVISIONS, 409, 200),
+    Accepted("DELETE .*3000$", "status", f"{_NO_REVISIONS}, and so deleted it before", 200, 404),
+    Accepted("PUT .*3000 If-Match: .*,", "status", _LIST_OF_TAGS, 400),
+    Accepted("DELETE .*3000 If-Match: .*,", "status", _LIST_OF_TAGS, 400, 409),
+    Accepted("DELETE .*3000$", "status", f"{_LIST_OF_TAGS}, and so stored it before", 404, 200),
+    Accepted('GET .*If-None-Match: [^"0]', "status", "RFC 9110 §13.1.2", theirs=400),
+    Accepted("GET .*If-None-Match: .*,", "status", "RFC 9110 §13.1.2", 304, 200),
+    Accepted(
+        f"GET {_RESOURCE}/metadata(/|[?]expand)?$",
+        "body(/MainDicomTagsSignature|/[0-9]+)?",
+        "newer: the signature of main tags; in the order of the codes",
+    ),
+    Accepted("GET .*[?](expand&)?numeric", "body.*", "newer: codes instead of names"),
+    Accepted("GET .*[?]expand=x", "status", "newer: a boolean that is none is an error", ours=400),
+    Accepted("GET .*[?]full=false", "body", "newer: a boolean that is false counts"),
+    Accepted(f"GET {_RESOURCE}/attachments/?$", "body/[0-9]+", "in the order of the codes"),
+    Accepted(
+        f"GET {_RESOURCE}/attachments/[a-z0-9-]+/?$",
+        "body",
+        "newer: there is no operation named uuid; sorted",
+    ),
+    Accepted(".*/data/?", "content-disposition", "named by the blob, which is random"),
+    Accepted(".*/info", "body/Compressed(MD5|Size)", "the compressor is another one"),
+    Accepted("POST .*/verify-md5", "status", "newer: nothing to verify is 404", 404, 400),
+    Accepted("PUT /studies/nobody/attachments/", "status", "newer: 404 instead of 200", 404, 200),
+    Accepted(
+        "GET .*/attachments[?]full",
+        "body/dicom-until-pixel-data",
+        "of compressed files no second, shorter one is kept",
+        ours=ABSENT,
+    ),
+)
+"""Of metadata and attachments."""
 
 UPLOADS = (
     Accepted("multipart", "body", "the stored instances are named (quirk 47)", theirs=b""),

@@ -17,7 +17,7 @@ ANY = object()
 """Fits every value."""
 
 # Values that no two servers share: only their types are compared.
-_VOLATILE = frozenset({"DatabaseServerIdentifier", "DicomPort", "FileUuid", "HttpPort"})
+_VOLATILE = frozenset({"DatabaseServerIdentifier", "DicomPort", "FileUuid", "HttpPort", "Uuid"})
 _TIMES = frozenset({"Date", "LastUpdate"})
 # Sentences of an error, which each server words itself (behaviour manual §2.3).
 _WORDING = frozenset({"Details", "Message", "OrthancError"})

@@ -3,9 +3,11 @@
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from isocenter.dicom.levels import Level
+from isocenter.errors import ServerError
+from isocenter.index.annotations import run_changes
 from isocenter.index.port import Database, Parameters, Transaction
 from isocenter.index.reading import get_statistics
 from isocenter.index.records import (
@@ -16,15 +18,18 @@ from isocenter.index.records import (
     Statistics,
     StoreResult,
 )
-from isocenter.index.writing import store_instances
+from isocenter.index.writing import Batch, store_instances
 
 __all__ = [
     "NOON",
     "CountingTransaction",
     "IndexCase",
     "build_new_instance",
+    "change",
     "store",
 ]
+
+T = TypeVar("T")
 
 NOON = 1_700_000_000
 """An arbitrary time, seconds since 1970."""
@@ -67,6 +72,14 @@ def build_new_instance(
 def store(database: Database, *instances: NewInstance) -> list[StoreResult]:
     """Store instances in one transaction."""
     return database.write(lambda tx: store_instances(tx, instances))
+
+
+def change(database: Database, function: Callable[[Batch], T]) -> T:
+    """Make one change of annotations in a transaction of its own, or raise why it was not made."""
+    [result] = database.write(lambda tx: run_changes(tx, [function]))
+    if isinstance(result, ServerError):
+        raise result
+    return result
 
 
 class CountingTransaction:

@@ -4,16 +4,24 @@ import hashlib
 import socket
 from dataclasses import dataclass
 
+from isocenter.archive.annotations import Annotations
+from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.exporting import Exporter
+from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.instance_editor import InstanceEditor
+from isocenter.archive.job_outputs import JobOutputs
+from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
+from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.records import Overwrite
 from isocenter.storage.port import Storage
@@ -37,10 +45,14 @@ class Archive:
 
     Attributes
     ----------
+    registry
+        Names of metadata and attachments.
     server_identifier
         Names this server in a database shared by several.
     """
 
+    annotations: Annotations
+    attachments: Attachments
     browse: Browse
     changes: ChangeLog
     content: ContentReader
@@ -48,10 +60,14 @@ class Archive:
     ingest: Ingest
     uploads: Uploads
     main_tags: MainTags
+    registry: Registry
     server_identifier: str
     workers: Workers
     stability: Stability
     storage: Storage
+    exporter: Exporter
+    job_outputs: JobOutputs
+    editor: InstanceEditor
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself.
@@ -65,9 +81,11 @@ class Archive:
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
         self.deleter.start()
         self.stability.start()
+        self.job_outputs.start()
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
@@ -87,7 +105,22 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         default_encoding=default_encoding,
     )
     ingest = Ingest(workers, database, storage, ingest_options)
+    deleter = Deleter(workers, database, storage)
+    registry = build_registry(configuration)
+    writes = GroupWrites(workers, database)
+    has_checked_revisions = configuration.boolean("CheckRevisions")
     return Archive(
+        annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
+        attachments=Attachments(
+            workers,
+            database,
+            storage,
+            blobs=ingest.blobs,
+            writes=writes,
+            content_types=registry.content_types,
+            on_removal=deleter.wake,
+            has_checked_revisions=has_checked_revisions,
+        ),
         browse=Browse(workers),
         changes=ChangeLog(workers),
         content=ContentReader(
@@ -96,14 +129,26 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             default_encoding=default_encoding,
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
-        deleter=Deleter(workers, database, storage),
+        deleter=deleter,
         ingest=ingest,
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
+        registry=registry,
         server_identifier=_get_server_identifier(configuration),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
+        exporter=Exporter(workers, storage),
+        editor=InstanceEditor(workers, storage, default_encoding),
+        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+    )
+
+
+def _get_output_limits(configuration: Configuration) -> OutputLimits:
+    return OutputLimits(
+        count=configuration.integer("MediaArchiveSize"),
+        size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
+        age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
     )
 
 

@@ -114,9 +114,7 @@ class FileDescription:
         return signature
 
     def _series_metadata(self) -> dict[MetadataCode, str]:
-        metadata = {}
-        if self._origin.remote_aet is not None:
-            metadata[MetadataCode.REMOTE_AET] = self._origin.remote_aet
+        metadata = self._remote_aet_metadata()
         expected = count_expected_instances(self._summary.values)
         if expected is not None:
             metadata[MetadataCode.EXPECTED_NUMBER_OF_INSTANCES] = str(expected)
@@ -154,9 +152,14 @@ class FileDescription:
             metadata[MetadataCode.CALLED_AET] = origin.called_aet
         if origin.http_username is not None:
             metadata[MetadataCode.HTTP_USERNAME] = origin.http_username
-        if origin.remote_aet is not None or origin.kind is OriginKind.REST_API:
-            metadata[MetadataCode.REMOTE_AET] = origin.remote_aet or ""
-        return metadata
+        return metadata | self._remote_aet_metadata()
+
+    def _remote_aet_metadata(self) -> dict[MetadataCode, str]:
+        """Name the sender, which by HTTP is nobody."""
+        origin = self._origin
+        if origin.remote_aet is None and origin.kind is not OriginKind.REST_API:
+            return {}
+        return {MetadataCode.REMOTE_AET: origin.remote_aet or ""}
 
 
 def count_expected_instances(values: Mapping[int, str]) -> int | None:

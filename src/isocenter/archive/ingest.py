@@ -1,15 +1,14 @@
 """The one pipeline by which instances enter, whatever the door."""
 
 import asyncio
-import hashlib
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
 from isocenter.archive.workers import Workers
@@ -27,7 +26,6 @@ from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment, NewInstance, Overwrite, StoreResult
-from isocenter.storage.compression import iter_compressed
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -41,10 +39,8 @@ Check = Callable[[FileSummary], None]
 _BATCHES = 2
 _LARGEST_BATCH = 16
 _LARGEST_IN_BATCH = 128 * 1024
-_DIGEST_THREADS = 2
 _DICOM = 1
 _AS_IS = 0
-_ZLIB = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +106,11 @@ class Ingest:
     arrives alone is a batch of one. Large ones have a thread each. When `store` returns, the
     instance survives a power failure.
 
+    Attributes
+    ----------
+    blobs
+        How files are written.
+
     References
     ----------
     Orthanc REST: POST /instances, pipeline (behaviour manual §8.2)
@@ -122,9 +123,9 @@ class Ingest:
         self._database = database
         self._index = GroupCommit(database)
         self._storage = storage
+        self.blobs = Blobs(storage, has_md5=options.has_md5, is_compressed=options.is_compressed)
         self._options = options
         self._wanted = options.main_tags.wanted
-        self._digests = ThreadPoolExecutor(_DIGEST_THREADS, thread_name_prefix="digest")
         # Touched on the event loop only.
         self._queue: deque[_Reception] = deque()
         self._batches = 0
@@ -132,7 +133,7 @@ class Ingest:
 
     def close(self) -> None:
         """Release the threads; nothing is stored afterwards."""
-        self._digests.shutdown(wait=True)
+        self.blobs.close()
 
     async def store(
         self, content: Content, origin: Origin, *, check: Check | None = None
@@ -218,7 +219,7 @@ class Ingest:
     def _write_files(self, batch: Sequence[_Reception]) -> None:
         """Write the files of a batch durably under fresh names."""
         for reception in batch:
-            size, md5 = len(reception.content), self._md5((reception.content,))
+            size, md5 = len(reception.content), self.blobs.md5((reception.content,))
             name = str(uuid.uuid4())
             reception.attachment = Attachment(_DICOM, name, _AS_IS, size, size, md5, md5)
         blobs = [(r.attachment.attachment_uuid, r.content) for r in batch if r.attachment]
@@ -226,7 +227,7 @@ class Ingest:
             self._storage.write_many(blobs)
         except Exception:
             for name, _ in blobs:
-                self._discard(name)
+                self.blobs.discard(name)
             raise
 
     def _write_rows(self, batch: Sequence[_Reception]) -> None:
@@ -274,7 +275,7 @@ class Ingest:
         public_ids = prepared.identity.public_ids
         if self._is_settled(public_ids.instance):
             return StoreOutcome(StoreStatus.ALREADY_STORED, public_ids)
-        new = self._build_row(prepared, self._write_file(content))
+        new = self._build_row(prepared, self.blobs.write(content, _DICOM))
         try:
             result = self._index.store(new)
         except Exception as error:
@@ -293,52 +294,6 @@ class Ingest:
             return False
         return self._database.read(lambda tx: lookup_dicom_attachment(tx, public_id) is not None)
 
-    def _write_file(self, content: Content) -> Attachment:
-        """Write the file durably under a fresh name."""
-        attachment_uuid = str(uuid.uuid4())
-        if self._options.is_compressed:
-            return self._write_compressed(content, attachment_uuid)
-        if isinstance(content, SpooledContent):
-            size, md5 = content.size_bytes, self._md5(content.iter_chunks())
-            content.move_to(self._storage, attachment_uuid)
-        else:
-            size = len(content)
-            # The sum is computed while the disk works.
-            digest = self._digests.submit(self._md5, (content,))
-            self._storage.write(attachment_uuid, content)
-            md5 = digest.result()
-        return Attachment(_DICOM, attachment_uuid, _AS_IS, size, size, md5, md5)
-
-    def _write_compressed(self, content: Content, attachment_uuid: str) -> Attachment:
-        size = content.size_bytes if isinstance(content, SpooledContent) else len(content)
-        uncompressed_md5 = self._md5(_iter_chunks(content))
-        compressed_md5 = hashlib.md5(usedforsecurity=False)
-        compressed_size = 0
-        with self._storage.open_writer(attachment_uuid) as writer:
-            for chunk in iter_compressed(_iter_chunks(content), size):
-                compressed_size += len(chunk)
-                if self._options.has_md5:
-                    compressed_md5.update(chunk)
-                writer.write(chunk)
-            writer.commit()
-        return Attachment(
-            _DICOM,
-            attachment_uuid,
-            _ZLIB,
-            compressed_size,
-            size,
-            compressed_md5.hexdigest() if self._options.has_md5 else "",
-            uncompressed_md5,
-        )
-
-    def _md5(self, chunks: Iterable[Buffer]) -> str:
-        if not self._options.has_md5:
-            return ""
-        digest = hashlib.md5(usedforsecurity=False)
-        for chunk in chunks:
-            digest.update(chunk)
-        return digest.hexdigest()
-
     def _discard_unused(self, new: NewInstance, result: StoreResult | Exception) -> None:
         """Remove the file of an instance that was not stored, where that is certain.
 
@@ -354,14 +309,7 @@ class Ingest:
             _log.warning("cannot tell whether a file is used", exc_info=True)
             return
         if found is None or found.attachment.attachment_uuid != name:
-            self._discard(name)
-
-    def _discard(self, attachment_uuid: str) -> None:
-        """Remove a file that no row will name; a failure leaves it to reconciliation."""
-        try:
-            self._storage.remove(attachment_uuid)
-        except ServerError:
-            _log.warning("cannot remove an unused file", exc_info=True)
+            self.blobs.discard(name)
 
 
 @contextmanager
@@ -371,10 +319,6 @@ def _open_buffer(content: Content) -> Iterator[Buffer]:
             yield buffer
     else:
         yield content
-
-
-def _iter_chunks(content: Content) -> Iterable[Buffer]:
-    return content.iter_chunks() if isinstance(content, SpooledContent) else (content,)
 
 
 def _build_outcome(result: StoreResult, public_ids: PublicIds) -> StoreOutcome:

@@ -10,11 +10,14 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 from isocenter.clock import now
 from isocenter.dicom.levels import Level
-from isocenter.errors import MissingFileError
+from isocenter.errors import MissingFileError, UnknownResourceError
+from isocenter.index.annotations import Address, Condition, run_changes
+from isocenter.index.attachments import delete_attachment
 from isocenter.index.port import Database
 from isocenter.index.reading import (
     find_existing_attachments,
@@ -22,11 +25,12 @@ from isocenter.index.reading import (
     get_public_id,
     read_attachments,
 )
-from isocenter.index.writing import delete_resource, forget_removals
+from isocenter.index.writing import Batch, delete_resource, forget_removals
 from isocenter.storage.port import Storage
 
 __all__ = ["Damage", "Report", "reconcile"]
 
+_DICOM = 1
 _AT_ONCE = 1000
 _PIECE = 1024 * 1024
 _MOST_LISTED = 1000
@@ -56,7 +60,7 @@ class Report:
     damaged_count, unreferenced_count
         How many rows are damaged; how many files no row refers to.
     is_repaired
-        Whether damaged instances were deleted and unreferenced files removed.
+        Whether damaged instances and attachments were deleted, and unreferenced files removed.
     """
 
     checked_attachments: int = 0
@@ -86,7 +90,7 @@ def reconcile(
     has_content
         Read every file and compare its MD5 sum, not only its size.
     has_repair
-        Delete damaged instances from the index and remove unreferenced files.
+        Delete damaged instances and attachments from the index and remove unreferenced files.
     on_progress
         Called after each batch.
     """
@@ -95,12 +99,12 @@ def reconcile(
     _finish_removals(database, storage)
     known = array("Q")
     for batch in _iter_rows(database):
-        for internal_id, attachment_uuid, size, md5 in batch:
+        for internal_id, content_type, attachment_uuid, size, md5 in batch:
             report.checked_attachments += 1
             known.append(_abbreviate(attachment_uuid))
             reason = _find_damage(storage, attachment_uuid, size, md5 if has_content else "")
             if reason is not None:
-                _note_damage(database, report, internal_id, reason)
+                _note_damage(database, report, (internal_id, content_type), reason)
         on_progress(report)
     if has_repair:
         _finish_removals(database, storage)
@@ -112,14 +116,11 @@ def reconcile(
     return report
 
 
-def _iter_rows(database: Database) -> Iterator[list[tuple[int, str, int, str]]]:
-    after = 0
-    while True:
-        start = after
-        batch, after = database.read(lambda tx: read_attachments(tx, after=start))  # noqa: B023
-        if not batch:
-            return
+def _iter_rows(database: Database) -> Iterator[list[tuple[int, int, str, int, str]]]:
+    after = (0, 0)
+    while batch := database.read(partial(read_attachments, after=after)):
         yield batch
+        after = batch[-1][:2]
 
 
 def _find_damage(storage: Storage, attachment_uuid: str, size: int, md5: str) -> str | None:
@@ -142,13 +143,37 @@ def _compute_md5(storage: Storage, attachment_uuid: str) -> str:
     return digest.hexdigest()
 
 
-def _note_damage(database: Database, report: Report, internal_id: int, reason: str) -> None:
-    level, public_id = database.read(lambda tx: get_public_id(tx, internal_id))
+def _note_damage(
+    database: Database, report: Report, attachment: tuple[int, int], reason: str
+) -> None:
+    """Note, and mend, that the attachment with this key and content type is damaged."""
+    internal_id, content_type = attachment
+    try:
+        level, public_id = database.read(lambda tx: get_public_id(tx, internal_id))
+    except UnknownResourceError:
+        # It went with another damaged attachment of its resource.
+        return
+    if content_type != _DICOM:
+        reason = f"attachment {content_type}: {reason}"
     report.damaged_count += 1
     if len(report.damaged) < _MOST_LISTED:
         report.damaged.append(Damage(level, public_id, reason))
     if report.is_repaired:
-        database.write(lambda tx: delete_resource(tx, level, public_id, deleted_at=now()))
+        _remove_damaged(database, Address(level, public_id), content_type)
+
+
+def _remove_damaged(database: Database, address: Address, content_type: int) -> None:
+    """Delete an instance without its file; of any other attachment only the attachment."""
+    if content_type == _DICOM:
+        database.write(
+            lambda tx: delete_resource(tx, address.level, address.public_id, deleted_at=now())
+        )
+        return
+
+    def delete(batch: Batch) -> None:
+        delete_attachment(batch, address, content_type, condition=Condition(), now=now())
+
+    database.write(lambda tx: run_changes(tx, [delete]))
 
 
 def _finish_removals(database: Database, storage: Storage) -> None:

@@ -1,6 +1,8 @@
 """The index's records that doors may see; they do not import ``index`` themselves."""
 
+from isocenter.index.annotations import Address
 from isocenter.index.records import (
+    Attachment,
     Change,
     ChangeType,
     Deletion,
@@ -8,9 +10,12 @@ from isocenter.index.records import (
     ResourceRow,
     ResourceSize,
     Statistics,
+    StoredAttachment,
 )
 
 __all__ = [
+    "Address",
+    "Attachment",
     "Change",
     "ChangeType",
     "Deletion",
@@ -18,4 +23,5 @@ __all__ = [
     "ResourceRow",
     "ResourceSize",
     "Statistics",
+    "StoredAttachment",
 ]

@@ -145,6 +145,7 @@ _GENERAL = Group(
             "CheckRevisions",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Demand the present revision (`If-Match`) for changes of metadata and "
             "attachments, so that two writers cannot undo each other.",
         ),
@@ -254,12 +255,14 @@ _INDEX = Group(
             "DefaultPrivateCreator",
             TEXT,
             default="",
+            effect=Effect.FULL,
             meaning="Private creator of the private tags that this server writes.",
         ),
         Option(
             "UserMetadata",
             USER_METADATA,
             default={},
+            effect=_FULL,
             meaning='Names of your own metadata and their codes from 1024 to 65535: `{"MyState": '
             "1024}`. Never give a used code another meaning.",
         ),
@@ -267,6 +270,7 @@ _INDEX = Group(
             "UserContentType",
             USER_CONTENT_TYPE,
             default={},
+            effect=_FULL,
             meaning="Names of your own attachments, with codes from 1024 to 65535 and, if "
             'wanted, media types: `{"report": [1025, "application/pdf"]}`.',
         ),
@@ -322,7 +326,8 @@ _JOBS = Group(
         Option(
             "MediaArchiveSize",
             COUNT,
-            default=1,
+            default=100,
+            effect=Effect.FULL,
             meaning="Archives made by asynchronous jobs that are kept for download.",
         ),
         Option(
@@ -335,6 +340,7 @@ _JOBS = Group(
             "ZipUseUtf8",
             BOOLEAN,
             default=False,
+            effect=Effect.FULL,
             meaning="Write the names of folders in ZIP archives in UTF-8 instead of ASCII.",
         ),
         Option(

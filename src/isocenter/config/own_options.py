@@ -76,6 +76,22 @@ OWN_GROUPS = (
                 meaning="Most jobs that send to the same modality or peer at once; 0 for no limit.",
             ),
             Option(
+                "Isocenter.JobOutputsSizeMB",
+                IntegerKind(1, 2**31),
+                default=51200,
+                unit="MB",
+                effect=Effect.FULL,
+                meaning="Room for the archives that jobs have made; the oldest go first.",
+            ),
+            Option(
+                "Isocenter.JobOutputsAge",
+                IntegerKind(1, 2**31),
+                default=86400,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="How long the archives that jobs have made are kept for download.",
+            ),
+            Option(
                 "Isocenter.LogFormat",
                 ChoiceKind(("text", "json")),
                 default="text",

@@ -9,6 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from isocenter.config.codes import (
+    FIRST_USER_CODE,
+    LAST_USER_CODE,
+    SYSTEM_ATTACHMENTS,
+    SYSTEM_METADATA,
+    is_number,
+)
 from isocenter.config.remote_modalities import AE_TITLE, parse_remote_modality
 from isocenter.config.values import (
     BooleanKind,
@@ -90,9 +97,20 @@ ENCODINGS = ChoiceKind(
         "Korean",
     )
 )
-_USER_CODE = IntegerKind(1024, 65535)
-USER_METADATA = MapKind(_USER_CODE, distinct=lambda code: code)
-_MEDIA_TYPE = TextKind(re.compile(r"[\w.+-]+/[\w.+-]+( *;.*)?", re.ASCII), "media type")
+_USER_CODE = IntegerKind(FIRST_USER_CODE, LAST_USER_CODE)
+
+
+def _is_metadata_taken(name: str) -> bool:
+    return is_number(name) or name in SYSTEM_METADATA.values()
+
+
+def _is_attachment_taken(name: str) -> bool:
+    return is_number(name) or name in SYSTEM_ATTACHMENTS.values()
+
+
+USER_METADATA = MapKind(_USER_CODE, distinct=lambda code: code, is_taken=_is_metadata_taken)
+# RFC 9110 §8.3.1; it becomes the value of a header.
+_MEDIA_TYPE = TextKind(re.compile(r"[\w.+-]+/[\w.+-]+( *;[ -~]*)?", re.ASCII), "media type")
 
 
 def _check_user_content_type(value: object) -> Any:
@@ -111,6 +129,7 @@ def _get_content_type_code(value: Any) -> object:
 USER_CONTENT_TYPE = MapKind(
     CustomKind("code from 1024 to 65535 or [code, media type]", _check_user_content_type),
     distinct=_get_content_type_code,
+    is_taken=_is_attachment_taken,
 )
 
 EXTRA_MAIN_DICOM_TAGS = MapKind(

@@ -235,11 +235,14 @@ class MapKind:
         The only names allowed; ``None`` allows all but the empty one.
     distinct
         Returns what must differ between any two values, as a code that may be given once.
+    is_taken
+        Tells whether a name has a meaning already and may not be given.
     """
 
     item: Kind
     names: Collection[str] | None = None
     distinct: Callable[[Any], object] | None = None
+    is_taken: Callable[[str], bool] | None = None
 
     @property
     def label(self) -> str:
@@ -263,6 +266,8 @@ class MapKind:
         if self.names is not None and name not in self.names:
             allowed = ", ".join(sorted(self.names))
             raise ConfigurationError(f'"{name}" is not one of {allowed}')
+        if self.is_taken is not None and self.is_taken(name):
+            raise ConfigurationError(f'"{name}" has a meaning already')
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ References
 PS3.5 §A.5, RFC 1951
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from isal import isal_zlib
@@ -13,7 +13,7 @@ from isal import isal_zlib
 from isocenter.dicom.elements import Buffer
 from isocenter.errors import BadFileFormatError
 
-__all__ = ["MAXIMUM_INFLATED_BYTES", "read_inflated"]
+__all__ = ["MAXIMUM_INFLATED_BYTES", "deflate_data_set", "inflate_data_set", "read_inflated"]
 
 _Result = TypeVar("_Result")
 
@@ -22,6 +22,7 @@ MAXIMUM_INFLATED_BYTES = 1 << 28
 
 _STEPS = (1 << 20, 1 << 24, MAXIMUM_INFLATED_BYTES)
 _RAW_DEFLATE = -15
+_LEVEL = 2
 
 
 def read_inflated(buffer: Buffer, start: int, read: Callable[[bytes], _Result]) -> _Result:
@@ -48,6 +49,27 @@ def read_inflated(buffer: Buffer, start: int, read: Callable[[bytes], _Result]) 
             if is_complete:
                 raise
     return read(_inflate(buffer, start, _STEPS[-1])[0])
+
+
+def inflate_data_set(buffer: Buffer, start: int) -> bytes:
+    """Inflate a whole data set.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it cannot be inflated, or into more than ``MAXIMUM_INFLATED_BYTES``.
+    """
+    data, is_complete = _inflate(buffer, start, MAXIMUM_INFLATED_BYTES)
+    if not is_complete:
+        raise BadFileFormatError("The deflated DICOM data set is too large")
+    return data
+
+
+def deflate_data_set(pieces: Iterable[bytes | memoryview]) -> bytes:
+    """Deflate a data set, padded to an even length (PS3.5 §A.5)."""
+    deflater = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE)
+    data = b"".join([*map(deflater.compress, pieces), deflater.flush()])
+    return data + b"\0" * (len(data) % 2)
 
 
 def _inflate(buffer: Buffer, start: int, limit: int) -> tuple[bytes, bool]:

@@ -6,7 +6,15 @@ import msgspec
 
 from isocenter.http.exchange import Response
 
-__all__ = ["JSON", "TEXT", "answer_json", "answer_nothing", "answer_text", "format_json"]
+__all__ = [
+    "JSON",
+    "TEXT",
+    "answer_done",
+    "answer_json",
+    "answer_nothing",
+    "answer_text",
+    "format_json",
+]
 
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain"
@@ -31,6 +39,12 @@ def answer_text(resp: Response, text: str | bytes) -> None:
     """Answer plain text."""
     resp.content_type = TEXT
     resp.data = text.encode() if isinstance(text, str) else text
+
+
+def answer_done(resp: Response) -> None:
+    """Answer that an action is done (behaviour manual §2.2)."""
+    resp.content_type = "application/json"
+    resp.data = b"{}"
 
 
 def answer_nothing(resp: Response) -> None:

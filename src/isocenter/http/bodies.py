@@ -6,6 +6,7 @@ from typing import Any
 from falcon.asgi import App, Request, Response
 
 from isocenter.errors import BadRequestError
+from isocenter.http.streaming import IS_GONE
 
 __all__ = ["Application", "require_whole_body"]
 
@@ -30,6 +31,9 @@ class Application(App[Request, Response]):
                 return
             if scope["method"] not in _WITHOUT_BODY:
                 receive = require_whole_body(receive)
+            # uvicorn takes what is sent to a client that has left, and says nothing.
+            cycle = getattr(send, "__self__", None)
+            scope[IS_GONE] = lambda: getattr(cycle, "disconnected", False)
         await super().__call__(scope, receive, send)
 
 

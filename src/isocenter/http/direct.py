@@ -43,7 +43,11 @@ class Answer:
     resp: DirectResponse | None = None
 
 
-_TEMPLATE = re.compile(r"/(?P<first>[^{}/]+)/{(?P<parameter>\w+)}(?:/(?P<last>[^{}]+))?")
+_NAMED = re.compile(r"/(?P<first>[^{}/]+)/{(?P<outer>\w+)}(?:/(?P<last>[^{}]+))?")
+_NESTED = re.compile(
+    r"/(?P<first>[^{}/]+)/{(?P<outer>\w+)}"
+    r"/(?P<middle>[^{}/]+)/{(?P<inner>\w+)}(?:/(?P<last>[^{}]+))?"
+)
 _END_OF_HEAD = b"\r\n\r\n"
 _METHOD_ARGUMENT = "_method"
 # Headers that ask for more than a plain answer.
@@ -74,7 +78,7 @@ class _Immediate:
 
 
 class ImmediateRoutes:
-    """Finds the responder of a path with one look-up.
+    """Finds the responder of a path with a look-up or two.
 
     Parameters
     ----------
@@ -86,19 +90,26 @@ class ImmediateRoutes:
     Raises
     ------
     ValueError
-        If an immediate route is neither ``/a/b`` nor ``/a/{b}`` nor ``/a/{b}/c``.
+        If an immediate route is neither ``/a/b`` nor ``/a/{b}`` nor ``/a/{b}/c``, nor
+        ``/a/{b}/c/{d}`` nor ``/a/{b}/c/{d}/e``.
     """
 
     def __init__(self, routes: Sequence[Route], services: Any) -> None:
-        # A path without parameters goes before one with them, even if it is not immediate.
-        taken = [*list_directories(routes), *(route.path for route in routes)]
-        self._exact: dict[str, _Immediate | None] = {
-            path: None for path in taken if "{" not in path
-        }
-        self._with_parameter: dict[tuple[str, str | None], tuple[_Immediate, str]] = {}
+        # A path with fewer parameters goes before one with more, even if it is not immediate.
+        self._exact: dict[str, _Immediate | None] = {}
+        self._named: dict[tuple[str, str | None], tuple[_Immediate, str] | None] = {}
+        self._nested: dict[tuple[str, str, str | None], tuple[_Immediate, str, str]] = {}
+        for path in (*list_directories(routes), *(route.path for route in routes)):
+            self._take(path)
         for route in routes:
             if route.is_immediate:
                 self._add(route, services)
+
+    def _take(self, path: str) -> None:
+        if "{" not in path:
+            self._exact[path] = None
+        elif match := _NAMED.fullmatch(path):
+            self._named[match["first"], match["last"]] = None
 
     def _add(self, route: Route, services: Any) -> None:
         immediate = _Immediate(
@@ -106,11 +117,13 @@ class ImmediateRoutes:
         )
         if "{" not in route.path:
             self._exact[route.path] = immediate
-            return
-        match = _TEMPLATE.fullmatch(route.path)
-        if match is None:
+        elif match := _NAMED.fullmatch(route.path):
+            self._named[match["first"], match["last"]] = (immediate, match["outer"])
+        elif match := _NESTED.fullmatch(route.path):
+            key = (match["first"], match["middle"], match["last"])
+            self._nested[key] = (immediate, match["outer"], match["inner"])
+        else:
             raise ValueError(f"the route {route.path} cannot be immediate")
-        self._with_parameter[match["first"], match["last"]] = (immediate, match["parameter"])
 
     def lookup(self, path: str) -> "tuple[_Immediate, dict[str, str]] | None":
         """Find an immediate route and its path parameters, or ``None``."""
@@ -120,9 +133,23 @@ class ImmediateRoutes:
         segments = path.split("/", 3)
         if len(segments) < 3 or not segments[2]:
             return None
-        last = segments[3] if len(segments) > 3 else None
-        found = self._with_parameter.get((segments[1], last))
-        return None if found is None else (found[0], {found[1]: segments[2]})
+        key = (segments[1], segments[3] if len(segments) > 3 else None)
+        if key in self._named:
+            named = self._named[key]
+            return None if named is None else (named[0], {named[1]: segments[2]})
+        return self._lookup_nested(*segments[1:]) if len(segments) > 3 else None
+
+    def _lookup_nested(
+        self, first: str, outer: str, rest: str
+    ) -> "tuple[_Immediate, dict[str, str]] | None":
+        segments = rest.split("/", 2)
+        if len(segments) < 2 or not segments[1]:
+            return None
+        key = (first, segments[0], segments[2] if len(segments) > 2 else None)
+        nested = self._nested.get(key)
+        if nested is None:
+            return None
+        return nested[0], {nested[1]: outer, nested[2]: segments[1]}
 
 
 class DirectAnswers:

@@ -1,15 +1,16 @@
 """Files as answers: ranges, entity tags, names, streaming."""
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import quote
 
-from isocenter.archive.content import StoredFile
 from isocenter.errors import BadRangeError
-from isocenter.http.exchange import DirectResponse, FileRange, Request, Response
+from isocenter.http.entity_tags import is_unchanged
+from isocenter.http.exchange import DirectResponse, FileRange, OpenFile, Request, Response
 
-__all__ = ["answer_file", "parse_range"]
+__all__ = ["AnswerableFile", "answer_file", "format_disposition", "parse_range"]
 
 # A shorter file is copied into the answer, which costs less than the calls to send it.
 _SHORTEST_SENT = 64 * 1024
@@ -58,18 +59,44 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     return ByteRange(start, stop)
 
 
-async def answer_file(req: Request, resp: Response, file: StoredFile, *, file_name: str) -> None:
+class AnswerableFile(Protocol):
+    """A content that can be answered.
+
+    Attributes
+    ----------
+    entity_tag
+        What changes whenever the bytes do.
+    """
+
+    media_type: str
+    size_bytes: int
+
+    @property
+    def entity_tag(self) -> str:
+        """What changes whenever the bytes do."""
+
+    async def read_small(self, start: int, stop: int) -> bytes | bytearray | None:
+        """Read a range at once, or ``None`` if it is too long for that."""
+
+    def open_cached(self, start: int, stop: int) -> OpenFile | None:
+        """Open the file if a range of it can be read at once."""
+
+    def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Read a range in pieces."""
+
+
+async def answer_file(
+    req: Request, resp: Response, file: AnswerableFile, *, file_name: str | None
+) -> None:
     """Answer a stored file, a range of it, or that the client has it already.
 
     Parameters
     ----------
     file_name
-        Name for saving, unless the argument ``filename`` gives another one.
+        Name for saving, unless the argument ``filename`` gives another one; ``None`` names none.
     """
     etag = file.entity_tag
-    resp.set_header("ETag", etag)
-    if _has_entity_tag(req.get_header("If-None-Match"), etag):
-        resp.status = 304
+    if is_unchanged(req, resp, etag.strip('"')):
         return
     part = None
     # A range of another version than the client has is of no use to it (RFC 9110 §13.1.5).
@@ -82,8 +109,9 @@ async def answer_file(req: Request, resp: Response, file: StoredFile, *, file_na
     resp.set_header("Accept-Ranges", "bytes")
     if part is None:
         resp.content_type = file.media_type
-        name = _FORBIDDEN_IN_NAMES.sub("", req.get_param("filename") or "") or file_name
-        resp.set_header("Content-Disposition", _format_disposition(name))
+        if file_name is not None:
+            name = _FORBIDDEN_IN_NAMES.sub("", req.get_param("filename") or "") or file_name
+            resp.set_header("Content-Disposition", format_disposition(name))
         part = ByteRange(0, file.size_bytes)
     else:
         resp.status = 206
@@ -93,15 +121,19 @@ async def answer_file(req: Request, resp: Response, file: StoredFile, *, file_na
     await _write(req, resp, file, part)
 
 
-def _format_disposition(name: str) -> str:
-    """Write ``Content-Disposition``, which is ASCII whatever the name (RFC 6266 §4.3)."""
+def format_disposition(name: str) -> str:
+    """Write ``Content-Disposition``, which is ASCII whatever the name (RFC 6266 §4.3).
+
+    What would end the name or the header is left out.
+    """
+    name = _FORBIDDEN_IN_NAMES.sub("", name)
     if name.isascii():
         return f'filename="{name}"'
     plain = name.encode("ascii", "replace").decode()
     return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-async def _write(req: Request, resp: Response, file: StoredFile, part: ByteRange) -> None:
+async def _write(req: Request, resp: Response, file: AnswerableFile, part: ByteRange) -> None:
     length = part.stop - part.start
     if req.method == "HEAD":
         resp.content_length = length
@@ -118,9 +150,3 @@ async def _write(req: Request, resp: Response, file: StoredFile, part: ByteRange
         return
     resp.content_length = length
     resp.stream = file.stream(part.start, part.stop)
-
-
-def _has_entity_tag(header: str | None, etag: str) -> bool:
-    if header is None:
-        return False
-    return any(part.strip().removeprefix("W/") in {etag, "*"} for part in header.split(","))

@@ -96,7 +96,7 @@ def begin_adoption(tx: Transaction, source: str, last: LastNumbers) -> AdoptionS
 
 
 def _read_state(tx: Transaction, source: str) -> AdoptionState | None:
-    row = tx.row("lookup_property", {"name": _PROPERTY + source})
+    row = tx.row("lookup_adoption", {"name": _PROPERTY + source})
     return None if row is None else msgspec.json.decode(row[0], type=AdoptionState)
 
 

@@ -134,7 +134,7 @@ class DatabaseJobs:
         }
         old = [row[0] for row in tx.rows("list_old_jobs", keys)]
         if old:
-            tx.run("delete_jobs", {"job_ids": old})
+            _forget(tx, old)
         return finished
 
     def release(self, job: Job) -> None:
@@ -196,7 +196,7 @@ class DatabaseJobs:
             job = _lock(tx, job_id)
             if job is None or job.state not in FINISHED:
                 return None
-            tx.run("delete_jobs", {"job_ids": [job_id]})
+            _forget(tx, [job_id])
             return job
 
         return self._database.write(change)
@@ -211,7 +211,7 @@ class DatabaseJobs:
             tx.run("forget_dead_owners", {"since": keys["since"]})
             job_ids = [row[0] for row in tx.rows(statement, keys)]
             if job_ids and recovery is Recovery.FORGET:
-                tx.run("delete_jobs", {"job_ids": job_ids})
+                _forget(tx, job_ids)
             elif job_ids:
                 tx.run("set_job_state", {"state": int(state), "job_ids": job_ids})
             return len(job_ids)
@@ -291,6 +291,12 @@ def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     due = tx.row("next_due_job")
     found = {job.job_id: job for job in _read(tx, chosen)}
     return Claim([found[job_id] for job_id in chosen], None if due is None else due[0])
+
+
+def _forget(tx: Transaction, job_ids: Sequence[str]) -> None:
+    """Delete jobs; what they offer for download goes to the list of removals."""
+    tx.run("insert_removals_of_jobs", {"job_ids": list(job_ids)})
+    tx.run("delete_jobs", {"job_ids": list(job_ids)})
 
 
 def _begin_anew(job: Job) -> Job:

@@ -219,21 +219,23 @@ def get_public_id(tx: Transaction, internal_id: int) -> tuple[Level, str]:
     return Level(row[0]), row[1]
 
 
-def read_attachments(tx: Transaction, *, after: int) -> tuple[list[tuple[int, str, int, str]], int]:
-    """Read a page of (internal_id, attachment_uuid, stored size, stored MD5).
+def read_attachments(
+    tx: Transaction, *, after: tuple[int, int]
+) -> list[tuple[int, int, str, int, str]]:
+    """Read a page of (internal_id, content_type, attachment_uuid, stored size, stored MD5).
 
     Parameters
     ----------
     after
-        The second value of the page before; 0 at first.
+        The first two values of the last row of the page before; zeros at first.
 
     Returns
     -------
-    tuple
-        The page, empty at the end, and the key to go on from: pages end between resources.
+    list of tuple
+        The page, empty at the end.
     """
-    rows = tx.rows("list_attachments_after", {"after": after, "limit": _PAGE})
-    if len(rows) == _PAGE and rows[0][0] != rows[-1][0]:
-        rows = [row for row in rows if row[0] != rows[-1][0]]
-    page = [(row[0], row[2], row[3], row[4]) for row in rows]
-    return page, rows[-1][0] if rows else after
+    keys = {"resource_id": after[0], "content_type": after[1], "limit": _PAGE}
+    return [
+        (internal_id, content_type, name, size, md5)
+        for internal_id, content_type, name, size, md5 in tx.rows("list_attachments_after", keys)
+    ]

@@ -26,6 +26,8 @@ __all__ = [
     "ResourceSize",
     "Statistics",
     "StoreResult",
+    "StoredAttachment",
+    "format_tag",
 ]
 
 
@@ -143,6 +145,39 @@ class Attachment:
     uncompressed_size: int
     compressed_md5: str
     uncompressed_md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttachment:
+    """An attachment that is in the index.
+
+    Attributes
+    ----------
+    revision
+        How often it was replaced.
+    """
+
+    attachment: Attachment
+    revision: int
+
+    @property
+    def tag(self) -> str:
+        """The entity tag of the content, without quotes.
+
+        Without an MD5 sum it holds the name of the blob, which changes as well.
+        """
+        md5 = self.attachment.uncompressed_md5
+        return format_tag(self.revision, md5 or self.attachment.attachment_uuid)
+
+
+def format_tag(revision: int, md5: str) -> str:
+    """Write an entity tag, without quotes.
+
+    References
+    ----------
+    Orthanc REST: revisions (behaviour manual §13)
+    """
+    return f"{revision}-{md5}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,33 @@ from isocenter.index.records import (
     StoreResult,
 )
 
-__all__ = ["delete_resource", "forget_changes", "forget_removals", "settle", "store_instances"]
+__all__ = [
+    "Batch",
+    "delete_resource",
+    "forget_changes",
+    "forget_removals",
+    "settle",
+    "store_instances",
+]
 
 _COUNTERS = ("patients", "studies", "series", "instances")
 
 
-class _Batch:
-    """Rows gathered in Python, then written with one ``run_many`` a table."""
+class Batch:
+    """Rows gathered in Python, then written with one ``run_many`` a table.
+
+    It begins with the lock that puts the writers in an order, and its numbers of changes follow it.
+
+    Parameters
+    ----------
+    tx
+        A writing transaction, which must do nothing else before.
+
+    Attributes
+    ----------
+    counts
+        What to add to the counters of the archive.
+    """
 
     def __init__(self, tx: Transaction) -> None:
         row = tx.row("lock_archive")
@@ -45,10 +65,12 @@ class _Batch:
         self.counts: Counter[str] = Counter()
 
     def next_internal_id(self) -> int:
+        """Give the key of a new row."""
         self.last_internal_id += 1
         return int(self.last_internal_id)
 
     def add_change(self, change_type: ChangeType, internal_id: int, changed_at: int) -> int:
+        """Log a change of a resource and give its number."""
         self.last_change += 1
         self.changes.append(
             {
@@ -73,6 +95,7 @@ class _Batch:
                 rows.clear()
 
     def finish(self) -> None:
+        """Write what is left and the counters; the last thing to do."""
         self.flush()
         self.tx.run(
             "update_archive",
@@ -106,7 +129,7 @@ class _Storing:
 
     def __init__(self, tx: Transaction, instances: Sequence[NewInstance]) -> None:
         self.tx = tx
-        self.batch = _Batch(tx)
+        self.batch = Batch(tx)
         self.instances = instances
         self.known = {
             public_id: (internal_id, md5, attachment_uuid)
@@ -292,7 +315,7 @@ def _is_to_replace(instance: NewInstance, stored_md5: str) -> bool:
     return instance.overwrite is Overwrite.ALWAYS
 
 
-def _delete_tree(batch: _Batch, internal_id: int) -> None:
+def _delete_tree(batch: Batch, internal_id: int) -> None:
     """Delete a resource and all below it; its blobs go to the list of removals."""
     size = _measure(batch.tx, internal_id)
     for level, count in size.counts.items():
@@ -325,7 +348,7 @@ def delete_resource(
     ----------
     Orthanc REST: DELETE /{level}/{id} (behaviour manual §9.1)
     """
-    batch = _Batch(tx)
+    batch = Batch(tx)
     lineage = tx.row("list_lineage", {"level": int(level), "public_id": public_id})
     if lineage is None:
         return None
@@ -373,7 +396,7 @@ def settle(tx: Transaction, *, before: int, now: int, limit: int) -> list[Change
     """
     if tx.row("find_settled", {"before": before, "limit": 1}) is None:
         return []
-    batch = _Batch(tx)
+    batch = Batch(tx)
     rows = tx.rows("find_settled", {"before": before, "limit": limit})
     changes = []
     for internal_id, level, public_id, _ in rows:

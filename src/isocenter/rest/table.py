@@ -2,10 +2,15 @@
 
 from isocenter.http.routes import Route
 from isocenter.rest import (
+    archives,
+    attachments,
     changes,
     documentation,
     instances,
     jobs,
+    labels,
+    metadata,
+    modification,
     resources,
     system,
     tools,
@@ -18,10 +23,15 @@ ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
+    *metadata.ROUTES,
+    *attachments.ROUTES,
+    *labels.ROUTES,
     *changes.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,
     *tools.ROUTES,
     *jobs.ROUTES,
+    *archives.ROUTES,
+    *modification.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""

@@ -1,5 +1,6 @@
 """Many threads on one database, and two servers on one PostgreSQL schema."""
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -7,15 +8,24 @@ from functools import partial
 from typing import TypeVar
 
 import pytest
-from tests.support.instances import NOON, IndexCase, build_new_instance, store
+from tests.support.instances import NOON, IndexCase, build_new_instance, change, store
 
 from isocenter.dicom.levels import Level
-from isocenter.errors import ServerError
+from isocenter.errors import RevisionConflictError, ServerError
+from isocenter.index.annotations import Address, Condition
+from isocenter.index.attachments import lookup_attachment, write_attachment
 from isocenter.index.group_commit import GroupCommit
+from isocenter.index.metadata import lookup_metadata, write_metadata
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase
-from isocenter.index.reading import find_changes, get_statistics, list_public_ids, read_page
-from isocenter.index.records import NewInstance, NewResource, Overwrite
+from isocenter.index.reading import (
+    find_changes,
+    find_removals,
+    get_statistics,
+    list_public_ids,
+    read_page,
+)
+from isocenter.index.records import Attachment, NewInstance, NewResource, Overwrite
 from isocenter.index.writing import delete_resource
 
 T = TypeVar("T")
@@ -230,3 +240,59 @@ def test_two_servers_start_at_once_migrate_once(
     finally:
         for database in opened:
             database.close()
+
+
+def test_write_metadata_many_threads_with_one_tag_has_one_winner(
+    index: IndexCase, threads: ThreadPoolExecutor
+) -> None:
+    store(index.database, build_new_instance("p/t/r/i"))
+    address = Address(Level.STUDY, "t")
+
+    def write(value: str, tag: str | None) -> str | None:
+        condition = Condition(tag, is_required=True)
+        try:
+            return change(
+                index.database,
+                lambda batch: write_metadata(
+                    batch, address, 1024, value, condition=condition, now=NOON
+                ),
+            )
+        except RevisionConflictError:
+            return None
+
+    for revision in range(5):
+        found = index.database.read(lambda tx: lookup_metadata(tx, address, 1024))
+        tag = None if found is None else found.tag
+        written = run_all(threads, [partial(write, f"{revision}-{n}", tag) for n in range(THREADS)])
+
+        [winner] = [tag for tag in written if tag is not None]
+        present = index.database.read(lambda tx: lookup_metadata(tx, address, 1024))
+        assert present is not None
+        assert (present.tag, present.revision) == (winner, revision)
+    index.assert_consistent()
+
+
+def test_write_attachment_many_threads_keeps_one_blob_and_right_counters(
+    index: IndexCase, threads: ThreadPoolExecutor
+) -> None:
+    store(index.database, build_new_instance("p/t/r/i"))
+    address = Address(Level.STUDY, "t")
+
+    def write(number: int) -> str:
+        attachment = Attachment(1024, str(uuid.uuid4()), 0, number, number, "", "")
+        change(
+            index.database,
+            lambda batch: write_attachment(
+                batch, address, attachment, condition=Condition(), now=NOON
+            ),
+        )
+        return attachment.attachment_uuid
+
+    written = run_all(threads, [partial(write, number) for number in range(1, 60)])
+
+    found = index.database.read(lambda tx: lookup_attachment(tx, address, 1024))
+    assert found is not None
+    assert found.revision == 58
+    removals = index.database.read(lambda tx: find_removals(tx, 100))
+    assert sorted([*removals, found.attachment.attachment_uuid]) == sorted(written)
+    index.assert_consistent()

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from tests.support.instances import NOON, IndexCase, build_new_instance, store
 
@@ -287,7 +289,7 @@ def test_get_public_id_names_row_or_raises(database: Database) -> None:
         database.read(lambda tx: get_public_id(tx, 10**9))
 
 
-@pytest.mark.parametrize("page_size", [2, 3, 10_000])
+@pytest.mark.parametrize("page_size", [1, 2, 3, 10_000])
 def test_read_attachments_pages_list_each_once(
     index: IndexCase, monkeypatch: pytest.MonkeyPatch, page_size: int
 ) -> None:
@@ -299,14 +301,12 @@ def test_read_attachments_pages_list_each_once(
         " FROM resources WHERE level = 3"
     )
 
-    found, after = [], 0
-    while True:
-        start = after
-        page, after = index.database.read(lambda tx: read_attachments(tx, after=start))  # noqa: B023
-        if not page:
-            break
+    found, after = [], (0, 0)
+    while page := index.database.read(partial(read_attachments, after=after)):
+        assert len(page) <= page_size
         found += [entry[1:] for entry in page]
+        after = page[-1][:2]
 
     files = [instance.attachments[0] for instance in instances]
-    expected = [(file.attachment_uuid, file.compressed_size, file.compressed_md5) for file in files]
-    assert sorted(found) == sorted(expected + [(f"i{n}", 7, "m") for n in range(5)])
+    expected = [(1, f.attachment_uuid, f.compressed_size, f.compressed_md5) for f in files]
+    assert sorted(found) == sorted(expected + [(1025, f"i{n}", 7, "m") for n in range(5)])

@@ -1,6 +1,8 @@
 """The number of statements does not grow with the number of rows."""
 
+import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,10 +10,20 @@ from tests.support.instances import (
     NOON,
     CountingTransaction,
     build_new_instance,
+    change,
     store,
 )
 
 from isocenter.dicom.levels import Level
+from isocenter.index.annotations import Address, Condition, run_changes
+from isocenter.index.attachments import find_content_types, lookup_attachment, write_attachment
+from isocenter.index.labels import add_label, find_all_labels, find_labels, has_label
+from isocenter.index.metadata import (
+    find_metadata,
+    find_metadata_codes,
+    lookup_metadata,
+    write_metadata,
+)
 from isocenter.index.port import Database, Transaction
 from isocenter.index.reading import (
     find_changes,
@@ -25,13 +37,17 @@ from isocenter.index.reading import (
     measure_resource,
     read_page,
 )
-from isocenter.index.records import NewResource, Overwrite
+from isocenter.index.records import Attachment, NewResource, Overwrite
 from isocenter.index.writing import (
+    Batch,
     delete_resource,
     forget_removals,
     settle,
     store_instances,
 )
+
+STUDY = Address(Level.STUDY, "t")
+ANY = Condition()
 
 
 def count_written(database: Database, change: Callable[[Transaction], Any]) -> int:
@@ -137,6 +153,50 @@ def test_read_any_size_uses_one_statement(
 
     assert count_read(database, lambda tx: query(tx, 1)) == 1
     assert count_read(database, lambda tx: query(tx, 100)) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (lambda tx: find_metadata(tx, STUDY), 2),
+        (lambda tx: find_metadata_codes(tx, STUDY), 2),
+        (lambda tx: lookup_metadata(tx, STUDY, 1024), 1),
+        (lambda tx: find_content_types(tx, STUDY), 1),
+        (lambda tx: lookup_attachment(tx, STUDY, 1024), 1),
+        (lambda tx: find_labels(tx, STUDY), 1),
+        (lambda tx: has_label(tx, STUDY, "l1"), 1),
+        (find_all_labels, 1),
+    ],
+)
+def test_read_annotations_any_number_uses_as_many_statements(
+    database: Database, query: Callable[[Transaction], Any], expected: int
+) -> None:
+    store(database, build_new_instance("p/t/r/i"))
+    for count in (1, 20):
+        for n in range(count):
+            blob = Attachment(1024 + n, str(uuid.uuid4()), 0, 1, 1, "", "")
+            for function in (
+                partial(write_metadata, code=1024 + n, value="v", condition=ANY, now=NOON),
+                partial(write_attachment, attachment=blob, condition=ANY, now=NOON),
+                partial(add_label, label=f"l{n}"),
+            ):
+                change(database, lambda batch, f=function: f(batch, address=STUDY))  # type: ignore[misc]
+        assert count_read(database, query) == expected
+
+
+def test_write_annotation_uses_few_statements(database: Database) -> None:
+    store(database, build_new_instance("p/t/r/i"))
+    blob = Attachment(1024, str(uuid.uuid4()), 0, 1, 1, "", "")
+    changes: list[Callable[[Batch], Any]] = [
+        lambda batch: write_metadata(batch, STUDY, 1024, "v", condition=ANY, now=NOON),
+        lambda batch: write_attachment(batch, STUDY, blob, condition=ANY, now=NOON),
+        lambda batch: add_label(batch, STUDY, "label"),
+    ]
+
+    for function in changes:
+        assert count_written(database, lambda tx, f=function: run_changes(tx, [f])) <= 5  # type: ignore[misc]
+    # The lock, the log and the counters are shared.
+    assert count_written(database, lambda tx: run_changes(tx, changes[:1] * 30)) <= 3 + 2 * 30
 
 
 def test_find_descendants_any_depth_uses_two_statements(database: Database) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.unit.rest.api import Api
-from tests.unit.rest.test_table import build_target
+from tests.unit.rest.test_table import prepare
 
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.metrics import Metrics
@@ -52,7 +52,7 @@ async def test_immediate_routes_only_read() -> None:
 async def test_immediate_route_answers_directly_what_the_application_answers(
     api: Api, route: Route
 ) -> None:
-    target = build_target(route, await api.store())
+    target = await prepare(api, route)
     # Tags that have to be parsed from a file without pixel data are at hand once they were asked.
     expected = (await api.get(target)).content
     assert await build_directly(api, target) == expected
@@ -62,7 +62,7 @@ async def test_immediate_route_answers_directly_what_the_application_answers(
 async def test_immediate_route_leaves_bad_arguments_to_the_application(
     api: Api, route: Route
 ) -> None:
-    target = build_target(route, await api.store())
+    target = await prepare(api, route)
     for argument in ("requested-tags=x", "transcode=1", "full=7", "whole=7", "type=x", "limit=-1"):
         result = await api.get(f"{target}?{argument}")
         if result.status_code != 200:

@@ -42,6 +42,32 @@ CREATE TABLE job_failed_items (
     PRIMARY KEY (job_id, name)
 ) $clustered;
 
+-- What jobs offer for download: a content in parts, each a blob of the storage area. Before the job
+-- has succeeded there are parts only; `document` is for whoever goes on with the next part.
+CREATE TABLE job_outputs (
+    job_id              $text NOT NULL REFERENCES jobs (job_id) ON DELETE CASCADE,
+    name                $text NOT NULL,
+    file_name           $text NOT NULL,
+    media_type          $text NOT NULL,
+    size                BIGINT NOT NULL,
+    created_at          BIGINT NOT NULL,
+    PRIMARY KEY (job_id, name)
+) $clustered;
+
+CREATE INDEX job_outputs_age ON job_outputs (created_at);
+
+CREATE TABLE job_parts (
+    job_id              $text NOT NULL REFERENCES jobs (job_id) ON DELETE CASCADE,
+    name                $text NOT NULL,
+    number              BIGINT NOT NULL,
+    attachment_uuid     $text NOT NULL,
+    size                BIGINT NOT NULL,
+    document            $text NOT NULL,
+    PRIMARY KEY (job_id, name, number)
+) $clustered;
+
+CREATE INDEX job_parts_attachment ON job_parts (attachment_uuid);
+
 -- Servers that take jobs, and when they last showed that they live.
 CREATE TABLE job_owners (
     owner               $text PRIMARY KEY,

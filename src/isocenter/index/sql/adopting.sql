@@ -7,7 +7,7 @@ SELECT r.level, r.public_id, r.internal_id,
         FROM attachments a WHERE a.resource_id = r.internal_id)
 FROM resources r WHERE r.public_id IN :public_ids[text];
 
--- name: lookup_property
+-- name: lookup_adoption
 SELECT value FROM properties WHERE name = :name;
 
 -- name: set_adoption

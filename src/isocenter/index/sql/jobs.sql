@@ -84,3 +84,42 @@ DELETE FROM job_owners WHERE alive_at <= :since;
 
 -- name: count_jobs
 SELECT state, COUNT(*) FROM jobs GROUP BY state;
+
+-- name: insert_removals_of_jobs
+INSERT INTO removals (attachment_uuid)
+SELECT attachment_uuid FROM job_parts WHERE job_id IN :job_ids[text];
+
+-- name: insert_output
+INSERT INTO job_outputs (job_id, name, file_name, media_type, size, created_at)
+VALUES (:job_id, :name, :file_name, :media_type, :size, :created_at);
+
+-- name: lookup_output
+SELECT file_name, media_type, size, created_at FROM job_outputs WHERE job_id = :job_id AND name = :name;
+
+-- name: list_outputs_by_age
+SELECT job_id, name, size, created_at FROM job_outputs ORDER BY created_at DESC, job_id, name;
+
+-- name: delete_output
+DELETE FROM job_outputs WHERE job_id = :job_id AND name = :name;
+
+-- name: insert_part
+INSERT INTO job_parts (job_id, name, number, attachment_uuid, size, document)
+VALUES (:job_id, :name, :number, :attachment_uuid, :size, :document);
+
+-- name: list_parts
+SELECT attachment_uuid, size, document FROM job_parts WHERE job_id = :job_id AND name = :name
+ORDER BY number;
+
+-- name: insert_removals_of_parts
+INSERT INTO removals (attachment_uuid)
+SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name;
+
+-- name: delete_parts
+DELETE FROM job_parts WHERE job_id = :job_id AND name = :name;
+
+-- name: lookup_property
+SELECT value FROM properties WHERE name = :name $for_update;
+
+-- name: set_property
+INSERT INTO properties (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;

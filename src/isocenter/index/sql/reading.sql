@@ -105,7 +105,8 @@ WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[bigint] ORD
 
 -- name: list_attachments_after
 SELECT resource_id, content_type, attachment_uuid, compressed_size, compressed_md5
-FROM attachments WHERE resource_id > :after ORDER BY resource_id LIMIT :limit;
+FROM attachments WHERE (resource_id, content_type) > (:resource_id, :content_type)
+ORDER BY resource_id, content_type LIMIT :limit;
 
 -- name: public_id_of
 SELECT level, public_id FROM resources WHERE internal_id = :internal_id;
@@ -115,4 +116,6 @@ SELECT attachment_uuid FROM removals WHERE attachment_uuid > :after
 ORDER BY attachment_uuid LIMIT :limit;
 
 -- name: existing_attachments
-SELECT attachment_uuid FROM attachments WHERE attachment_uuid IN :attachment_uuids[text];
+SELECT attachment_uuid FROM attachments WHERE attachment_uuid IN :attachment_uuids[text]
+UNION ALL
+SELECT attachment_uuid FROM job_parts WHERE attachment_uuid IN :attachment_uuids[text];

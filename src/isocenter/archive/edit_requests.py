@@ -1,0 +1,280 @@
+"""What clients may ask for when they modify or anonymize, read from JSON and checked.
+
+References
+----------
+Orthanc REST: bodies of modify and anonymize (behaviour manual §18.2, §18.3, §19.1)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from isocenter.dicom.confidentiality import DEFAULT_EDITION, EDITIONS, load_profile
+from isocenter.dicom.editing import Edit
+from isocenter.dicom.levels import Level
+from isocenter.dicom.pseudonyms import Pseudonyms
+from isocenter.dicom.tag_paths import TagPath, parse_tag_path
+from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary
+from isocenter.errors import BadParameterError, BadRequestError, NotSupportedError
+from isocenter.version import __version__
+
+__all__ = [
+    "EditRequest",
+    "build_anonymous_values",
+    "build_edit",
+    "parse_anonymization",
+    "parse_modification",
+]
+
+_PATIENT_ID = TagPath((), 0x00100020)
+_PATIENT_NAME = TagPath((), 0x00100010)
+_STUDY_INSTANCE_UID = TagPath((), 0x0020000D)
+_SERIES_INSTANCE_UID = TagPath((), 0x0020000E)
+_SOP_INSTANCE_UID = TagPath((), 0x00080018)
+_PATIENT_IDENTITY_REMOVED = TagPath((), 0x00120062)
+_DEIDENTIFICATION_METHOD = TagPath((), 0x00120063)
+_IDENTIFIERS = {
+    _PATIENT_ID: Level.PATIENT,
+    _STUDY_INSTANCE_UID: Level.STUDY,
+    _SERIES_INSTANCE_UID: Level.SERIES,
+    _SOP_INSTANCE_UID: Level.INSTANCE,
+}
+# The UIDs that are renewed, for the level of the modification (behaviour manual §18.3).
+_REGENERATED = {
+    Level.PATIENT: (_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID),
+    Level.STUDY: (_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID),
+    Level.SERIES: (_SERIES_INSTANCE_UID, _SOP_INSTANCE_UID),
+    Level.INSTANCE: (_SOP_INSTANCE_UID,),
+}
+_MOST_PATHS = 10_000
+_LATER = ("Transcode", "LossyQuality", "MaskPixelData")
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """A modification or an anonymization, checked as far as it can be without files.
+
+    Attributes
+    ----------
+    level
+        What the modification is about; it decides which UIDs are renewed.
+    edition
+        Of the confidentiality profile; ``None`` for a modification.
+    """
+
+    level: Level
+    replace: Mapping[TagPath, Any]
+    remove: frozenset[TagPath]
+    keep: frozenset[TagPath]
+    is_private_removed: bool
+    private_creator: str
+    edition: str | None
+    keep_source: bool
+    keep_labels: bool
+
+    @property
+    def is_customized(self) -> bool:
+        """True if more or less is done than the profile says."""
+        return bool(self.replace or self.remove or self.keep) or not self.is_private_removed
+
+    @property
+    def is_anonymization(self) -> bool:
+        """True if the confidentiality profile is applied."""
+        return self.edition is not None
+
+
+def parse_modification(
+    body: Mapping[str, Any],
+    level: Level | None,
+    *,
+    private_creator: str = "",
+    dictionary: TagDictionary = DEFAULT_DICTIONARY,
+) -> EditRequest:
+    """Read the body of a modification.
+
+    Parameters
+    ----------
+    level
+        Of the route; ``None`` to deduce it from the identifiers that are replaced.
+    private_creator
+        Who has defined the private tags in it, if it does not say so itself.
+
+    Raises
+    ------
+    BadRequestError
+        If a field is wrong, or an identifier is named without ``Force`` or removed.
+    """
+    common = _Common(body, dictionary)
+    if common.remove & _IDENTIFIERS.keys():
+        raise BadRequestError("identifiers cannot be removed")
+    if not common.keep <= _IDENTIFIERS.keys() - {_PATIENT_ID}:
+        raise BadRequestError(
+            "a modification can keep StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID only"
+        )
+    common.check_force()
+    return EditRequest(
+        level=_deduce_level(common.replace) if level is None else level,
+        replace=common.replace,
+        remove=common.remove,
+        keep=common.keep,
+        is_private_removed=_get_boolean(body, "RemovePrivateTags", default=False),
+        private_creator=_get_text(body, "PrivateCreator", private_creator),
+        edition=None,
+        keep_source=_get_boolean(body, "KeepSource", default=True),
+        keep_labels=_get_boolean(body, "KeepLabels", default=False),
+    )
+
+
+def parse_anonymization(
+    body: Mapping[str, Any],
+    *,
+    private_creator: str = "",
+    dictionary: TagDictionary = DEFAULT_DICTIONARY,
+) -> EditRequest:
+    """Read the body of an anonymization; its level is always that of the patient.
+
+    Raises
+    ------
+    BadRequestError
+        If a field is wrong, or an identifier is named without ``Force`` or removed.
+    BadParameterError
+        If the edition of the profile is not known.
+    """
+    common = _Common(body, dictionary)
+    if common.remove & _IDENTIFIERS.keys():
+        raise BadRequestError("identifiers cannot be removed")
+    common.check_force()
+    edition = _get_text(body, "DicomVersion", DEFAULT_EDITION)
+    if edition not in EDITIONS:
+        raise BadParameterError(f"the field 'DicomVersion' is one of {', '.join(EDITIONS)}")
+    return EditRequest(
+        level=Level.PATIENT,
+        replace=common.replace,
+        remove=common.remove,
+        keep=common.keep,
+        is_private_removed=not _get_boolean(body, "KeepPrivateTags", default=False),
+        private_creator=_get_text(body, "PrivateCreator", private_creator),
+        edition=edition,
+        keep_source=_get_boolean(body, "KeepSource", default=True),
+        keep_labels=_get_boolean(body, "KeepLabels", default=False),
+    )
+
+
+class _Common:
+    """The fields that both have."""
+
+    def __init__(self, body: Mapping[str, Any], dictionary: TagDictionary) -> None:
+        for name in _LATER:
+            if name in body:
+                raise NotSupportedError(f"the field '{name}' is not supported by this version")
+        self._dictionary = dictionary
+        self._is_forced = _get_boolean(body, "Force", default=False)
+        self.replace = self._parse_replace(body.get("Replace", {}))
+        self.remove = self._parse_paths(body.get("Remove", []), "Remove")
+        self.keep = self._parse_paths(body.get("Keep", []), "Keep")
+
+    def _parse_replace(self, value: Any) -> dict[TagPath, Any]:
+        if not isinstance(value, dict):
+            raise BadRequestError("the field 'Replace' must be an object")
+        _check_count(len(value))
+        return {parse_tag_path(name, self._dictionary): new for name, new in value.items()}
+
+    def _parse_paths(self, value: Any, field: str) -> frozenset[TagPath]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise BadRequestError(f"the field '{field}' must be a list of tags")
+        _check_count(len(value))
+        return frozenset(parse_tag_path(item, self._dictionary) for item in value)
+
+    def check_force(self) -> None:
+        """Refuse to touch identifiers unless the client insists."""
+        named = _IDENTIFIERS.keys() & (self.replace.keys() | self.keep)
+        if named and not self._is_forced:
+            raise BadRequestError("identifiers are replaced or kept only if 'Force' is true")
+
+
+def _check_count(count: int) -> None:
+    if count > _MOST_PATHS:
+        raise BadRequestError(f"at most {_MOST_PATHS} tags can be named")
+
+
+def _get_boolean(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = body.get(name, default)
+    if not isinstance(value, bool):
+        raise BadRequestError(f"the field '{name}' must be a boolean")
+    return value
+
+
+def _get_text(body: Mapping[str, Any], name: str, default: str) -> str:
+    value = body.get(name, default)
+    if not isinstance(value, str):
+        raise BadRequestError(f"the field '{name}' must be text")
+    return value
+
+
+def _deduce_level(replaced: Mapping[TagPath, Any]) -> Level:
+    for path, level in _IDENTIFIERS.items():
+        if path in replaced and level is not Level.INSTANCE:
+            return level
+    return Level.INSTANCE
+
+
+def build_anonymous_values(request: EditRequest, number: int) -> dict[TagPath, str]:
+    """Give the values that an anonymization writes by itself (behaviour manual §19.2).
+
+    Parameters
+    ----------
+    number
+        Of the anonymization, from 1; it makes the names of patients differ.
+    """
+    method = f"Isocenter {__version__}"
+    if not request.is_customized:
+        profile = "" if request.edition == EDITIONS[0] else " Basic Profile"
+        method += f" - PS 3.15-{request.edition} Table E.1-1{profile}"
+    return {
+        _PATIENT_NAME: f"Anonymized{number}",
+        _PATIENT_IDENTITY_REMOVED: "YES",
+        _DEIDENTIFICATION_METHOD: method,
+    }
+
+
+def build_edit(
+    request: EditRequest,
+    pseudonyms: Pseudonyms,
+    *,
+    dictionary: TagDictionary = DEFAULT_DICTIONARY,
+    defaults: Mapping[TagPath, Any] | None = None,
+    references: frozenset[str] = frozenset(),
+) -> Edit:
+    """Build the description of the work on each file.
+
+    Parameters
+    ----------
+    pseudonyms
+        Gives the new UIDs of the whole job.
+    defaults
+        Values that are written unless the client replaces, keeps or removes the tag.
+    references
+        UIDs that are replaced wherever they occur.
+    """
+    values = dict(request.replace)
+    named = values.keys() | request.keep | request.remove
+    values |= {path: new for path, new in (defaults or {}).items() if path not in named}
+    regenerated = [
+        path.tag
+        for path in _REGENERATED[request.level]
+        if path not in values and path not in request.keep
+    ]
+    edit = Edit(
+        pseudonyms,
+        replace=values,
+        remove=request.remove,
+        keep=request.keep,
+        regenerate=frozenset(regenerated),
+        references=references,
+        is_private_removed=request.is_private_removed,
+        private_creator=request.private_creator or None,
+        dictionary=dictionary,
+    )
+    if request.edition is None:
+        return edit
+    return replace(edit, profile=load_profile(request.edition))

@@ -1,0 +1,326 @@
+"""Changes of a data set, as a client asks for them: one description for all files of a job.
+
+Modification and anonymization are the same work with different rules. An `Edit` says what is to be
+done; `edit_file` does it to one file.
+
+References
+----------
+Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from isocenter.dicom.character_sets import CharacterSet, build_character_set
+from isocenter.dicom.confidentiality import Profile, ProfileAction
+from isocenter.dicom.deflate import deflate_data_set, inflate_data_set
+from isocenter.dicom.elements import Buffer, Layout
+from isocenter.dicom.encoding import Encoder, TextCodec
+from isocenter.dicom.file_meta import build_file_meta, read_file_meta
+from isocenter.dicom.pseudonyms import Pseudonyms
+from isocenter.dicom.reader import read_summary
+from isocenter.dicom.rewriting import (
+    Action,
+    Decision,
+    Element,
+    NewElement,
+    NewItems,
+    Path,
+    Piece,
+    rewrite_data_set,
+)
+from isocenter.dicom.tag_paths import TagPath
+from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary, is_private, is_private_creator
+
+__all__ = ["IDENTIFIERS", "Edit", "FileFacts", "edit_file"]
+
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_PATIENT_ID = 0x00100020
+_STUDY_INSTANCE_UID = 0x0020000D
+_SERIES_INSTANCE_UID = 0x0020000E
+_SOP_INSTANCE_UID = 0x00080018
+_SOP_CLASS_UID = 0x00080016
+_NOTED = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
+_FIRST_PRIVATE_BLOCK = 0x10
+_LAST_PRIVATE_BLOCK = 0xFF
+_LOCALIZED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_UTF8 = "ISO_IR 192"
+
+IDENTIFIERS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID})
+"""The UIDs that say where an instance belongs."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is to be done.
+
+    Attributes
+    ----------
+    replace
+        New values of JSON by their paths.
+    remove, keep
+        What goes, and what stays as it is whatever else says.
+    regenerate
+        UIDs that get new values unless `replace` gives one.
+    profile
+        Confidentiality profile to apply, at every depth; ``None`` for none.
+    references
+        UIDs that are replaced wherever they occur, at every depth: what a job renames.
+    is_private_removed
+        Private elements go, at every depth.
+    pseudonyms
+        Gives new UIDs.
+    """
+
+    pseudonyms: Pseudonyms
+    replace: Mapping[TagPath, Any] = field(default_factory=dict)
+    remove: frozenset[TagPath] = frozenset()
+    keep: frozenset[TagPath] = frozenset()
+    regenerate: frozenset[int] = frozenset()
+    profile: Profile | None = None
+    references: frozenset[str] = frozenset()
+    is_private_removed: bool = False
+    private_creator: str | None = None
+    dictionary: TagDictionary = DEFAULT_DICTIONARY
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What must be known of a file before it is edited.
+
+    Attributes
+    ----------
+    specific_character_set
+        Value of (0008,0005); empty if there is none.
+    character_set
+        How its text is decoded.
+    """
+
+    layout: Layout
+    specific_character_set: str
+    character_set: CharacterSet
+
+
+def edit_file(buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1") -> list[Piece]:
+    """Edit a file; its transfer syntax stays, and its meta information follows the new data set.
+
+    Parameters
+    ----------
+    buffer
+        A whole file; it must stay as it is while the pieces are used.
+    default_encoding
+        Character set of a file that names none.
+
+    Returns
+    -------
+    list
+        The new file in pieces, views of ``buffer`` among them.
+
+    Raises
+    ------
+    ServerError
+        If a value does not fit its tag, or the file is damaged.
+    """
+    summary = read_summary(buffer, wanted=frozenset(), default_encoding=default_encoding)
+    meta = read_file_meta(buffer)
+    named = summary.specific_character_set or ""
+    facts = FileFacts(meta.layout, named, build_character_set(named or None, default_encoding))
+    rules = _EditRules(edit, facts)
+    data, start = buffer, meta.data_set_offset
+    if meta.is_deflated:
+        data, start = inflate_data_set(buffer, start), 0
+    pieces = rewrite_data_set(data, start, meta.layout, rules, edit.dictionary)
+    if meta.is_deflated:
+        pieces = [deflate_data_set(pieces)]
+    header = build_file_meta(
+        rules.get_uid(_SOP_CLASS_UID),
+        rules.get_uid(_SOP_INSTANCE_UID),
+        transfer_syntax_uid=meta.transfer_syntax_uid,
+    )
+    return [header, *pieces]
+
+
+class _EditRules:
+    """The rules for one file (see `rewriting.Rules`).
+
+    References
+    ----------
+    Orthanc REST: order of operations on one file (behaviour manual §18.5)
+    """
+
+    def __init__(self, edit: Edit, facts: FileFacts) -> None:
+        self._edit = edit
+        self._facts = facts
+        codec, self._is_recoded = _choose_codec(edit, facts)
+        encoder = Encoder(facts.layout, codec, edit.dictionary, edit.private_creator)
+        values = {path: encoder.encode(path.tag, value) for path, value in edit.replace.items()}
+        if self._is_recoded:
+            character_set = NewElement("CS", codec.specific_character_set.encode("ascii"))
+            values[TagPath((), _SPECIFIC_CHARACTER_SET)] = character_set
+        self._codec = codec
+        self._values = {path.tag: value for path, value in values.items() if not path.parents}
+        self._deep_values = {path: value for path, value in values.items() if path.parents}
+        self._removed = {path.tag for path in edit.remove if not path.parents}
+        self._deep_removed = [path for path in edit.remove if path.parents]
+        self._kept = {path.tag for path in edit.keep if not path.parents}
+        self._deep_kept = [path for path in edit.keep if path.parents]
+        self._kept_creators = {_get_creator_group(tag) for tag in self._kept if is_private(tag)}
+        self._parents = {path.parents[0][0] for path in (*self._deep_values, *self._deep_removed)}
+        self._uids: dict[int, bytes] = {}
+        self._is_deep = bool(
+            edit.profile or edit.references or edit.is_private_removed or self._is_recoded
+        )
+
+    def list_additions(self, path: Path) -> Iterable[tuple[int, NewElement | NewItems]]:
+        """List what a data set gets if it lacks it."""
+        if not path:
+            return [*self._values.items(), *self._list_creators()]
+        return [(p.tag, value) for p, value in self._deep_values.items() if p.fits(path)]
+
+    def _list_creators(self) -> Iterable[tuple[int, NewElement]]:
+        """List the creators of the blocks of new private elements (PS3.5 §7.8.1)."""
+        if self._edit.private_creator is None:
+            return []
+        name = NewElement("LO", self._edit.private_creator.encode("ascii", "replace"))
+        blocks = {_get_creator_tag(tag) for tag in self._values if is_private(tag)}
+        return [(tag, name) for tag in blocks - {None} if tag is not None]
+
+    def get_uid(self, tag: int) -> str:
+        """Give a UID of the new data set, which was written before; empty if it has none."""
+        value = self._uids.get(tag, b"")
+        added = self._values.get(tag)
+        if not value and isinstance(added, NewElement):
+            value = added.value
+        return value.rstrip(b" \0").decode("ascii", "replace")
+
+    def decide(self, element: Element) -> Decision:
+        """Say what becomes of an element."""
+        if element.path:
+            return self._decide_deep(element)
+        decision = self._decide_top(element)
+        if element.tag in _NOTED:
+            value = decision.value if isinstance(decision, NewElement) else element.value
+            self._uids[element.tag] = b"" if decision is Action.REMOVE else value
+        return decision
+
+    def _decide_top(self, element: Element) -> Decision:
+        tag = element.tag
+        if tag in self._values:
+            return self._values[tag]
+        if tag in self._kept:
+            return self._pass(element)
+        if tag in self._edit.regenerate:
+            return self._replace_uids(element)
+        if tag == _PATIENT_ID and self._edit.profile is not None:
+            return self._replace_patient_id(element)
+        if tag in self._removed:
+            return Action.REMOVE
+        return self._decide_by_rules(element)
+
+    def _decide_deep(self, element: Element) -> Decision:
+        tag, path = element.tag, element.path
+        for wanted, value in self._deep_values.items():
+            if wanted.tag == tag and wanted.fits(path):
+                return value
+        if any(wanted.tag == tag and wanted.fits(path) for wanted in self._deep_removed):
+            return Action.REMOVE
+        if any(wanted.tag == tag and wanted.fits(path) for wanted in self._deep_kept):
+            return self._pass(element)
+        return self._decide_by_rules(element)
+
+    def _decide_by_rules(self, element: Element) -> Decision:
+        tag, profile = element.tag, self._edit.profile
+        if self._edit.is_private_removed and is_private(tag):
+            return Action.KEEP if tag in self._kept_creators else Action.REMOVE
+        action = None if profile is None else profile.lookup(tag)
+        if action is ProfileAction.REMOVE:
+            return Action.REMOVE
+        if action is ProfileAction.EMPTY:
+            return self._empty(element)
+        if action is ProfileAction.REPLACE_UID or (profile and tag in IDENTIFIERS):
+            return self._replace_uids(element)
+        return self._pass(element)
+
+    def _empty(self, element: Element) -> Decision:
+        if element.vr == "SQ":
+            return Action.REMOVE if element.path else NewItems(())
+        is_text = element.vr in _LOCALIZED_VRS or element.vr in {"AS", "CS", "DA", "DT", "TM", "IS"}
+        if element.path and not is_text and element.vr not in {"AE", "DS", "UI", "UR"}:
+            return Action.REMOVE
+        return NewElement(element.vr, b"")
+
+    def _replace_patient_id(self, element: Element) -> Decision:
+        text = self._facts.character_set.decode(element.value.rstrip(b" \0"))
+        return NewElement("LO", self._edit.pseudonyms.replace_patient_id(text).encode())
+
+    def _replace_uids(self, element: Element) -> Decision:
+        text = element.value.rstrip(b" \0").decode("ascii", "replace")
+        if not text:
+            return Action.KEEP
+        replaced = "\\".join(map(self._edit.pseudonyms.replace_uid, text.split("\\")))
+        return NewElement("UI", replaced.encode())
+
+    def _pass(self, element: Element) -> Decision:
+        """Let an element pass, but for references and text that must change everywhere."""
+        if self._edit.references and element.vr == "UI":
+            return self._replace_references(element)
+        if self._is_recoded and element.vr in _LOCALIZED_VRS:
+            is_name = element.vr == "PN"
+            text = self._facts.character_set.decode(
+                element.value.rstrip(b" \0"), is_person_name=is_name
+            )
+            return NewElement(element.vr, self._codec.encode(text))
+        if self._is_deep or (not element.path and element.tag in self._parents) or element.path:
+            return Action.DESCEND
+        return Action.KEEP
+
+    def _replace_references(self, element: Element) -> Decision:
+        parts = element.value.rstrip(b" \0").decode("ascii", "replace").split("\\")
+        known = self._edit.references
+        if known.isdisjoint(part.strip() for part in parts):
+            return Action.KEEP
+        replace = self._edit.pseudonyms.replace_uid
+        text = "\\".join(replace(p) if p.strip() in known else p for p in parts)
+        return NewElement("UI", text.encode())
+
+
+def _choose_codec(edit: Edit, facts: FileFacts) -> tuple[TextCodec, bool]:
+    """Choose how new text is encoded, and tell whether the old text must follow.
+
+    A client may replace the character set; else that of the file is used, or UTF-8 if the file's
+    cannot hold the new text.
+    """
+    wanted = edit.replace.get(TagPath((), _SPECIFIC_CHARACTER_SET))
+    if isinstance(wanted, str):
+        return TextCodec(wanted), wanted.strip() != facts.specific_character_set.strip()
+    codec = TextCodec(facts.specific_character_set)
+    if all(map(codec.can_encode, _iter_texts(list(edit.replace.values())))):
+        return codec, False
+    return TextCodec(_UTF8), True
+
+
+def _iter_texts(value: Any) -> Iterable[str]:
+    """Iterate over all text in a value of JSON."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+
+
+def _get_creator_tag(tag: int) -> int | None:
+    """Give the tag of the creator of a private element, ``None`` if it has none."""
+    block = (tag & 0xFFFF) >> 8
+    if is_private_creator(tag) or not _FIRST_PRIVATE_BLOCK <= block <= _LAST_PRIVATE_BLOCK:
+        return None
+    return tag & 0xFFFF0000 | block
+
+
+def _get_creator_group(tag: int) -> int:
+    creator = _get_creator_tag(tag)
+    return tag if creator is None else creator

@@ -1,0 +1,197 @@
+"""From text and JSON to the bytes of values.
+
+References
+----------
+PS3.5 §6.2 (value representations), §6.1 (character sets); Orthanc REST: `Replace` (behaviour
+manual §18.2)
+"""
+
+import base64
+import binascii
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.charset import convert_encodings, encode_string
+
+from isocenter.dicom.elements import MAXIMUM_DEPTH, Layout
+from isocenter.dicom.rewriting import NewElement, NewItems, encode_element
+from isocenter.dicom.tags import TagDictionary
+from isocenter.errors import BadParameterError, BadRequestError, ParameterTypeError
+
+__all__ = ["Encoder", "TextCodec"]
+
+_DATA_URI = "data:"
+_BASE64 = ";base64,"
+_UNKNOWN = "UN"
+_SEQUENCE = "SQ"
+_TEXT = "LO"
+_BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", _UNKNOWN})
+_NUMBERS = {
+    "US": "H",
+    "SS": "h",
+    "UL": "I",
+    "SL": "i",
+    "SV": "q",
+    "UV": "Q",
+    "FL": "f",
+    "FD": "d",
+}
+_LOCALIZED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_UTF8 = "ISO_IR 192"
+
+
+class TextCodec:
+    """Encodes text in the character set of a data set.
+
+    Parameters
+    ----------
+    specific_character_set
+        Value of (0008,0005), its values joined with a backslash; empty for none.
+    """
+
+    def __init__(self, specific_character_set: str) -> None:
+        terms = [term.strip(" ") for term in specific_character_set.split("\\")]
+        self.specific_character_set = specific_character_set
+        self._encodings = convert_encodings(terms if len(terms) > 1 else terms[0])
+
+    def can_encode(self, text: str) -> bool:
+        """Tell whether a text survives."""
+        if text.isascii():
+            return True
+        try:
+            self.encode(text)
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    def encode(self, text: str) -> bytes:
+        """Encode a text; components of names and values are encoded one by one.
+
+        Raises
+        ------
+        UnicodeEncodeError
+            If the character set lacks a letter.
+        """
+        if text.isascii():
+            return text.encode("ascii")
+        if len(self._encodings) == 1:
+            return text.encode(self._encodings[0])
+        # An escape sequence ends at each of these (PS3.5 §6.1.2.5.3).
+        for delimiter in ("\\", "=", "^"):
+            if delimiter in text:
+                return delimiter.encode().join(map(self.encode, text.split(delimiter)))
+        # pydicom would write a question mark and warn.
+        if not all(self._has_letter(letter) for letter in set(text)):
+            raise UnicodeEncodeError(self._encodings[0], text, 0, len(text), "no such letter")
+        return encode_string(text, self._encodings)
+
+    def _has_letter(self, letter: str) -> bool:
+        for encoding in self._encodings:
+            try:
+                letter.encode(encoding)
+            except UnicodeEncodeError:
+                continue
+            return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Encodes what clients give as values.
+
+    Attributes
+    ----------
+    private_creator
+        Who has defined the private tags among them.
+    """
+
+    layout: Layout
+    codec: TextCodec
+    dictionary: TagDictionary
+    private_creator: str | None = None
+
+    def encode(self, tag: int, value: Any, *, depth: int = 0) -> NewElement | NewItems:
+        """Encode a value of JSON: text, a data URI, or a list of objects for a sequence.
+
+        Raises
+        ------
+        ParameterTypeError
+            If it is neither text nor a list.
+        BadRequestError, BadParameterError
+            If the text does not fit the tag.
+        """
+        vr = self.dictionary.lookup_vr(tag, self.private_creator)
+        if isinstance(value, list):
+            return self._encode_items(value, depth)
+        if not isinstance(value, str):
+            raise ParameterTypeError("the value of a tag must be text or a list of objects")
+        if vr == _SEQUENCE:
+            if value:
+                raise BadParameterError("the value of a sequence must be a list of objects")
+            return NewItems(())
+        if value.startswith(_DATA_URI):
+            data = _decode_data_uri(value)
+            return NewElement(_TEXT if vr == _UNKNOWN and not tag & 0x10000 else vr, data)
+        return self._encode_text(vr, value)
+
+    def _encode_items(self, items: list[Any], depth: int) -> NewItems:
+        if depth >= MAXIMUM_DEPTH:
+            raise BadParameterError("the sequences nest too deep")
+        return NewItems(tuple(self._encode_item(item, depth + 1) for item in items))
+
+    def _encode_item(self, item: Any, depth: int) -> bytes:
+        if not isinstance(item, Mapping):
+            raise ParameterTypeError("the items of a sequence must be objects")
+        elements = {
+            self.dictionary.parse_tag(name): self.encode(
+                self.dictionary.parse_tag(name), value, depth=depth
+            )
+            for name, value in item.items()
+        }
+        return b"".join(encode_element(tag, elements[tag], self.layout) for tag in sorted(elements))
+
+    def _encode_text(self, vr: str, text: str) -> NewElement:
+        if vr in _NUMBERS:
+            return NewElement(vr, self._encode_numbers(vr, text))
+        if vr == "AT":
+            return NewElement(vr, self._encode_tags(text))
+        if vr == _UNKNOWN:
+            vr = _TEXT
+        if vr in _BINARY_VRS:
+            return NewElement(vr, text.encode())
+        if vr not in _LOCALIZED_VRS:
+            return NewElement(vr, text.encode("ascii", "replace"))
+        try:
+            return NewElement(vr, self.codec.encode(text))
+        except UnicodeEncodeError as error:
+            raise BadParameterError(
+                "the character set of a file cannot hold a new value; replace its "
+                f"SpecificCharacterSet, too, by {_UTF8}"
+            ) from error
+
+    def _encode_numbers(self, vr: str, text: str) -> bytes:
+        code = _NUMBERS[vr]
+        convert = float if code in "fd" else int
+        parts = [part.strip() for part in text.split("\\")] if text.strip() else []
+        try:
+            numbers = [convert(part) for part in parts]
+            return struct.pack(f"{self.layout.byte_order}{len(numbers)}{code}", *numbers)
+        except (ValueError, struct.error, OverflowError) as error:
+            raise BadParameterError(f"the value is no number of the kind {vr}") from error
+
+    def _encode_tags(self, text: str) -> bytes:
+        tags = [self.dictionary.parse_tag(part) for part in text.split("\\") if part.strip()]
+        halves = [half for tag in tags for half in (tag >> 16, tag & 0xFFFF)]
+        return struct.pack(f"{self.layout.byte_order}{len(halves)}H", *halves)
+
+
+def _decode_data_uri(text: str) -> bytes:
+    _, found, data = text.partition(_BASE64)
+    if not found:
+        raise BadRequestError("a data URI must be of the form data:TYPE;base64,DATA")
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequestError("a data URI is not in base64") from error

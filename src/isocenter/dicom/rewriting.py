@@ -1,0 +1,415 @@
+"""Data sets rewritten element by element: what no rule changes is never copied or decoded.
+
+A data set is walked once. Rules say of each element whether it stays, goes, gets another value, or
+has items to be walked. The result is a list of pieces: views of the source for what stayed
+(pixel data among it) and fresh bytes for what changed, in the encoding of the source.
+
+References
+----------
+PS3.5 §7.1 (elements), §7.5 (sequences), §A.4 (fragments)
+"""
+
+import struct
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Protocol, TypeAlias
+
+from isocenter.dicom.elements import (
+    IMPLICIT_LITTLE,
+    ITEM,
+    ITEM_DELIMITATION,
+    MAXIMUM_DEPTH,
+    PIXEL_DATA,
+    SEQUENCE_DELIMITATION,
+    UNDEFINED_LENGTH,
+    Buffer,
+    Layout,
+    measure_fragments,
+    measure_undefined_length,
+    read_element_header,
+    read_item_header,
+    truncated,
+)
+from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary, is_private, is_private_creator
+from isocenter.errors import BadFileFormatError, BadRequestError
+
+__all__ = [
+    "Action",
+    "Decision",
+    "Element",
+    "NewElement",
+    "NewItems",
+    "Path",
+    "Piece",
+    "Rules",
+    "encode_element",
+    "rewrite_data_set",
+]
+
+Piece: TypeAlias = bytes | memoryview
+"""A part of the result: fresh bytes, or a view of the source."""
+
+Path: TypeAlias = tuple[tuple[int, int], ...]
+"""Where a data set is: (tag of a sequence, index of the item from 0) for each level around it."""
+
+_SEQUENCE = "SQ"
+_UNKNOWN = "UN"
+_LONGEST_SHORT = 0xFFFE
+_LONG_VRS = frozenset(
+    {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
+)
+_FRAGMENT_VRS = frozenset({"OB", "OW"})
+_BLANK_PADDED = frozenset(
+    {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
+)
+
+
+class Action(Enum):
+    """What becomes of an element."""
+
+    KEEP = "keep"
+    REMOVE = "remove"
+    DESCEND = "descend"
+    """Walk its items; an element that is no sequence stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewElement:
+    """A new value.
+
+    Attributes
+    ----------
+    vr
+        Value representation; counts in explicit encodings.
+    value
+        Encoded, in the byte order of the data set; padded here if its length is odd.
+    """
+
+    vr: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewItems:
+    """A new sequence; each item is an encoded data set."""
+
+    items: tuple[bytes, ...]
+
+
+Decision: TypeAlias = Action | NewElement | NewItems
+
+
+class Element:
+    """One element of the source, as rules see it.
+
+    Attributes
+    ----------
+    vr
+        As encoded, or of the dictionary in implicit encoding.
+    path
+        Of the data set that it stands in.
+    private_creator
+        Who reserved its block, if it is private and that is known.
+    """
+
+    __slots__ = ("_buffer", "_start", "_stop", "path", "private_creator", "tag", "vr")
+
+    def __init__(
+        self, tag: int, vr: str, path: Path, private_creator: str | None, span: "_Span"
+    ) -> None:
+        self.tag = tag
+        self.vr = vr
+        self.path = path
+        self.private_creator = private_creator
+        self._buffer, self._start, self._stop = span
+
+    @property
+    def value(self) -> bytes:
+        """A copy of the encoded value, padding included."""
+        return bytes(self._buffer[self._start : self._stop])
+
+
+_Span: TypeAlias = tuple[memoryview, int, int]
+
+
+class Rules(Protocol):
+    """What is to be changed."""
+
+    def decide(self, element: Element) -> Decision:
+        """Say what becomes of an element.
+
+        Called for each element once, in the order of the file, pixel data included; not for group
+        lengths (gggg,0000), which are dropped.
+        """
+        ...
+
+    def list_additions(self, path: Path) -> Iterable[tuple[int, NewElement | NewItems]]:
+        """List elements that a data set gets if it lacks them, by their tags."""
+        ...
+
+
+def encode_element(tag: int, new: NewElement | NewItems, layout: Layout) -> bytes:
+    """Encode an element.
+
+    Raises
+    ------
+    BadRequestError
+        If the value is too long for its value representation.
+    """
+    if isinstance(new, NewItems):
+        items = b"".join(_encode_item_header(len(item), layout) + item for item in new.items)
+        return _encode_header(tag, _SEQUENCE, len(items), layout) + items
+    value = new.value
+    if len(value) % 2:
+        value += b" " if new.vr in _BLANK_PADDED else b"\0"
+    return _encode_header(tag, new.vr, len(value), layout) + value
+
+
+def _encode_item_header(length: int, layout: Layout) -> bytes:
+    return struct.pack(f"{layout.byte_order}HHI", ITEM >> 16, ITEM & 0xFFFF, length)
+
+
+def _encode_header(tag: int, vr: str, length: int, layout: Layout) -> bytes:
+    order = layout.byte_order
+    if not layout.is_explicit:
+        return struct.pack(f"{order}HHI", tag >> 16, tag & 0xFFFF, length)
+    if vr in _LONG_VRS:
+        numbers = struct.pack(f"{order}I", length)
+        return struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF) + vr.encode() + b"\0\0" + numbers
+    if length > _LONGEST_SHORT:
+        if length == UNDEFINED_LENGTH:
+            raise BadFileFormatError("an element of undefined length is no sequence")
+        raise BadRequestError("a value is longer than its value representation allows")
+    start = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
+    return start + vr.encode() + struct.pack(f"{order}H", length)
+
+
+def rewrite_data_set(
+    buffer: Buffer,
+    start: int,
+    layout: Layout,
+    rules: Rules,
+    dictionary: TagDictionary = DEFAULT_DICTIONARY,
+) -> list[Piece]:
+    """Rewrite the data set of a file.
+
+    Parameters
+    ----------
+    buffer, start
+        The file, and where its data set begins; it must stay as it is while the pieces are used.
+    layout
+        Encoding of the data set, which is not deflated.
+
+    Returns
+    -------
+    list
+        Pieces that follow one another; views of ``buffer`` among them.
+
+    Raises
+    ------
+    BadFileFormatError
+        If the data set is damaged or nests too deep.
+    BadRequestError
+        If a new value is too long.
+    """
+    view = memoryview(buffer)
+    return _Walker(view, rules, dictionary).walk(start, len(view), layout, ()).finish()
+
+
+class _Output:
+    """Pieces in which untouched neighbors are one view."""
+
+    __slots__ = ("_pieces", "_start", "_stop", "_view", "is_changed")
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._pieces: list[Piece] = []
+        self._start = self._stop = -1
+        self.is_changed = False
+
+    def keep(self, start: int, stop: int) -> None:
+        """Take a part of the source as it is."""
+        if start != self._stop:
+            self._flush()
+            self._start = start
+        self._stop = stop
+
+    def add(self, pieces: Iterable[Piece]) -> None:
+        """Take something else."""
+        self._flush()
+        self._pieces.extend(pieces)
+        self.is_changed = True
+
+    def _flush(self) -> None:
+        if self._stop > self._start:
+            self._pieces.append(self._view[self._start : self._stop])
+        self._start = self._stop = -1
+
+    def finish(self) -> list[Piece]:
+        """Give all pieces."""
+        self._flush()
+        return self._pieces
+
+
+class _Found(NamedTuple):
+    """An element of the source: offsets of its header and value, and the end of the value."""
+
+    tag: int
+    encoded_vr: str | None
+    start: int
+    value: int
+    length: int
+    stop: int
+
+
+class _Item(NamedTuple):
+    """An item: offsets of its header, its content, the end of that, and the end of all."""
+
+    start: int
+    first: int
+    last: int
+    stop: int
+
+    @property
+    def is_defined(self) -> bool:
+        """True if the header tells the length."""
+        return self.last == self.stop
+
+
+class _Walker:
+    """Walks one file."""
+
+    def __init__(self, view: memoryview, rules: Rules, dictionary: TagDictionary) -> None:
+        self._view = view
+        self._rules = rules
+        self._dictionary = dictionary
+
+    def walk(self, position: int, end: int, layout: Layout, path: Path) -> _Output:
+        """Rewrite a data set or an item that ends at ``end``."""
+        output = _Output(self._view)
+        additions = deque(sorted(self._rules.list_additions(path)))
+        creators: dict[int, str] = {}
+        while position < end:
+            found = self._read(position, end, layout)
+            while additions and additions[0][0] < found.tag:
+                output.add([encode_element(*additions.popleft(), layout)])
+            if additions and additions[0][0] == found.tag:
+                additions.popleft()
+            if found.tag & 0xFFFF:
+                creator = self._note_creator(found, creators) if is_private(found.tag) else None
+                self._apply(output, found, layout, (path, creator))
+            else:
+                output.is_changed = True
+            position = found.stop
+        if additions:
+            output.add([encode_element(*addition, layout) for addition in additions])
+        return output
+
+    def _read(self, position: int, end: int, layout: Layout) -> _Found:
+        tag, vr, value, length = read_element_header(self._view, position, end, layout)
+        if length != UNDEFINED_LENGTH:
+            stop = value + length
+            if stop > end:
+                raise truncated()
+        elif tag == PIXEL_DATA or vr in _FRAGMENT_VRS:
+            stop = measure_fragments(self._view, value, end)
+        else:
+            inner = IMPLICIT_LITTLE if vr == _UNKNOWN else layout
+            stop = measure_undefined_length(self._view, value, end, inner)
+        return _Found(tag, vr, position, value, length, stop)
+
+    def _note_creator(self, found: _Found, creators: dict[int, str]) -> str | None:
+        """Remember who reserves a block, or find who reserved that of an element (PS3.5 §7.8.1)."""
+        tag = found.tag
+        if is_private_creator(tag):
+            name = bytes(self._view[found.value : found.stop]).decode("latin-1").strip(" \0")
+            creators[tag & 0xFFFF0000 | (tag & 0xFF) << 8] = name
+            return None
+        return creators.get(tag & 0xFFFFFF00)
+
+    def _apply(
+        self, output: _Output, found: _Found, layout: Layout, where: tuple[Path, str | None]
+    ) -> None:
+        path, creator = where
+        vr = found.encoded_vr
+        if vr is None or vr == _UNKNOWN:
+            vr = self._dictionary.lookup_vr(found.tag, creator)
+        span = (self._view, found.value, found.stop)
+        decision = self._rules.decide(Element(found.tag, vr, path, creator, span))
+        if decision is Action.DESCEND and _holds_items(found, vr):
+            self._descend(output, found, layout, path)
+        elif decision is Action.KEEP or decision is Action.DESCEND:
+            output.keep(found.start, found.stop)
+        elif decision is Action.REMOVE:
+            output.is_changed = True
+        else:
+            output.add([encode_element(found.tag, decision, layout)])
+
+    def _descend(self, output: _Output, found: _Found, layout: Layout, path: Path) -> None:
+        if len(path) >= MAXIMUM_DEPTH:
+            raise BadFileFormatError("The sequences nest too deep")
+        inner = IMPLICIT_LITTLE if found.encoded_vr == _UNKNOWN else layout
+        items, tail = self._list_items(found, inner)
+        pieces: list[Piece] = []
+        is_changed = False
+        for index, item in enumerate(items):
+            content = self.walk(item.first, item.last, inner, (*path, (found.tag, index)))
+            is_changed = is_changed or content.is_changed
+            pieces.extend(self._rebuild_item(item, content, inner))
+        if not is_changed:
+            output.keep(found.start, found.stop)
+            return
+        if found.length == UNDEFINED_LENGTH:
+            start, end = self._view[found.start : found.value], self._view[tail : found.stop]
+            output.add([start, *pieces, end])
+        else:
+            size = sum(len(piece) for piece in pieces)
+            header = _encode_header(found.tag, found.encoded_vr or _SEQUENCE, size, layout)
+            output.add([header, *pieces])
+
+    def _rebuild_item(self, item: _Item, content: _Output, layout: Layout) -> list[Piece]:
+        if not content.is_changed:
+            return [self._view[item.start : item.stop]]
+        pieces = content.finish()
+        if item.is_defined:
+            return [_encode_item_header(sum(len(piece) for piece in pieces), layout), *pieces]
+        start, end = self._view[item.start : item.first], self._view[item.last : item.stop]
+        return [start, *pieces, end]
+
+    def _list_items(self, found: _Found, layout: Layout) -> tuple[list[_Item], int]:
+        """List the items of a sequence, and tell where they end."""
+        items: list[_Item] = []
+        position, end = found.value, found.stop
+        while position < end:
+            tag, length = read_item_header(self._view, position, end, layout)
+            if tag == SEQUENCE_DELIMITATION:
+                break
+            if tag != ITEM:
+                raise BadFileFormatError("A sequence holds something that is not an item")
+            first = position + 8
+            if length == UNDEFINED_LENGTH:
+                last = self._find_item_end(first, end, layout)
+                item = _Item(position, first, last, last + 8)
+            else:
+                item = _Item(position, first, first + length, first + length)
+            if item.stop > end:
+                raise truncated()
+            items.append(item)
+            position = item.stop
+        return items, position
+
+    def _find_item_end(self, position: int, end: int, layout: Layout) -> int:
+        """Find the item delimitation item of an item of undefined length."""
+        while True:
+            tag, _, _, _ = read_element_header(self._view, position, end, layout)
+            if tag == ITEM_DELIMITATION:
+                return position
+            position = self._read(position, end, layout).stop
+
+
+def _holds_items(found: _Found, vr: str) -> bool:
+    if found.tag == PIXEL_DATA or found.encoded_vr in _FRAGMENT_VRS:
+        return False
+    return vr == _SEQUENCE or found.length == UNDEFINED_LENGTH

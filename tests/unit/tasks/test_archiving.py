@@ -1,0 +1,163 @@
+"""An archive that is built by a job survives a crash between any two parts."""
+
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+from tests.support.server import SyntheticFile, build_synthetic
+from tests.unit.rest.api import Api, open_api
+
+from isocenter.archive.exporting import ExportRequest
+from isocenter.errors import BadJobStateError
+from isocenter.index.job_outputs import OutputLimits, evict_outputs, list_parts
+from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.reading import find_removals
+from isocenter.jobs.claims import Limits
+from isocenter.jobs.port import Recovery
+from isocenter.jobs.records import Job
+from isocenter.jobs.states import JobState
+from isocenter.tasks import archiving
+from isocenter.tasks.archiving import ARCHIVE, ArchiveKind, build_archive_job
+
+
+class Case:
+    """A job that the test runs step by step, in the place of the engine."""
+
+    def __init__(self, api: Api, files: list[SyntheticFile]) -> None:
+        self.api = api
+        self.files = files
+        self.database = api.archive.workers._database
+        self.jobs = DatabaseJobs(self.database, history=10)
+        limits = api.archive.job_outputs.limits
+        self.kind = ArchiveKind(
+            api.archive.workers, api.archive.storage, api.archive.exporter, limits
+        )
+
+    async def submit(self) -> Job:
+        request = ExportRequest((self.files[0].study,))
+        plan = await self.api.archive.exporter.plan(request)
+        self.jobs.insert("j", build_archive_job(plan, "x.zip"))
+        return self.claim()
+
+    def claim(self) -> Job:
+        (job,) = self.jobs.claim("me", 1, Limits()).jobs
+        return job
+
+    async def run(self, job: Job, steps: int | None = None) -> Job:
+        """Run and save some steps, or all."""
+        async with aclosing(cast(Any, self.kind.run(job))) as iterator:
+            while steps is None or steps > 0:
+                try:
+                    step = await anext(iterator)
+                except StopAsyncIteration:
+                    return job
+                saved = self.jobs.save(job, step, runtime=1)
+                assert saved is not None
+                job = saved
+                steps = None if steps is None else steps - 1
+        return job
+
+    async def read(self) -> dict[str, bytes]:
+        output = await self.api.archive.job_outputs.lookup("j", ARCHIVE)
+        assert output is not None
+        content = b"".join([piece async for piece in output.stream(0, output.size_bytes)])
+        assert len(content) == output.size_bytes
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            assert archive.testzip() is None
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    def list_parts(self) -> list[str]:
+        parts = self.database.read(lambda tx: list_parts(tx, "j", ARCHIVE))
+        return [part.attachment_uuid for part in parts]
+
+    def list_removals(self) -> list[str]:
+        return self.database.read(lambda tx: find_removals(tx, 100))
+
+
+@pytest_asyncio.fixture
+async def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
+    monkeypatch.setattr(archiving, "_PART_BYTES", 1)
+    async with open_api(tmp_path, {}) as api:
+        await api.jobs.stop(1.0)
+        await api.archive.deleter.stop()
+        study = build_synthetic(study="1.2", patient_id="P")
+        files = [
+            await api.store(
+                build_synthetic(
+                    {0x00200013: ("IS", str(number))}, study="1.2", series="1.3", patient_id="P"
+                )
+            )
+            for number in range(1, 6)
+        ]
+        assert files[0].study == study.study
+        yield Case(api, files)
+
+
+@pytest.mark.parametrize("done", range(7))
+async def test_archive_goes_on_behind_its_last_part(case: Case, done: int) -> None:
+    await case.run(await case.submit(), steps=done)
+    before = case.list_parts()
+    case.jobs.recover("other", Recovery.RESUME)
+    job = await case.run(case.claim())
+    assert job.state is JobState.SUCCESS
+    assert case.list_parts()[: len(before)] == before
+    assert sorted((await case.read()).values()) == sorted(f.content for f in case.files)
+
+
+async def test_archive_of_something_that_changed_begins_anew(case: Case) -> None:
+    await case.run(await case.submit(), steps=3)
+    before = case.list_parts()
+    await case.api.request("DELETE", f"/instances/{case.files[0].instance}")
+    case.jobs.recover("other", Recovery.RESUME)
+    await case.run(case.claim())
+    assert not set(before) & set(case.list_parts())
+    assert set(before) <= set(case.list_removals())
+    contents = sorted((await case.read()).values())
+    assert contents == sorted(f.content for f in case.files[1:])
+
+
+async def test_abandoned_archive_leaves_nothing(case: Case) -> None:
+    job = await case.run(await case.submit(), steps=3)
+    parts = case.list_parts()
+    assert len(parts) == 2
+    abandon = case.kind.abandon(job)
+    assert abandon is not None
+    case.database.write(abandon)
+    assert case.list_parts() == []
+    assert set(case.list_removals()) >= set(parts)
+
+
+async def test_deleted_job_takes_its_output_with_it(case: Case) -> None:
+    await case.run(await case.submit())
+    parts = case.list_parts()
+    case.jobs.delete("j")
+    assert await case.api.archive.job_outputs.lookup("j", ARCHIVE) is None
+    assert set(case.list_removals()) >= set(parts)
+
+
+async def test_failed_items_cannot_be_completed(case: Case) -> None:
+    job = await case.submit()
+    with pytest.raises(BadJobStateError):
+        case.kind.build_retry(job, [])
+
+
+@pytest.mark.parametrize(
+    ("limits", "evicted"),
+    [
+        (OutputLimits(count=1, size_bytes=10**9, age_us=10**12), 0),
+        (OutputLimits(count=1, size_bytes=1, age_us=10**12), 0),
+        (OutputLimits(count=9, size_bytes=10**9, age_us=-(10**12)), 1),
+    ],
+)
+async def test_newest_output_stays_until_it_is_old(
+    case: Case, limits: OutputLimits, evicted: int
+) -> None:
+    job = await case.run(await case.submit())
+    assert job.completed_at is not None
+    now = job.completed_at
+    assert case.database.write(lambda tx: evict_outputs(tx, limits, now_us=now)) == evicted
