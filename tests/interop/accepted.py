@@ -269,5 +269,13 @@ ADOPTION = (
         ours=True,
         theirs=False,
     ),
+    Accepted(
+        f"GET {_RESOURCE}/metadata[?]expand",
+        "body/(MainDicomTagsSignature|MainDicomSequences|PixelDataVR|ExpectedNumberOfInstances)",
+        "newer, or told by our reading of the header",
+        theirs=ABSENT,
+    ),
+    Accepted(".*/data", "content-disposition", "named with another extension"),
+    Accepted(f"GET {_RESOURCE}/attachments/", "etag", _NO_REVISIONS),
 )
 """Of an archive that was adopted."""
