@@ -271,7 +271,7 @@ ADOPTION = (
     ),
     Accepted(
         f"GET {_RESOURCE}/metadata[?]expand",
-        "body/(MainDicomTagsSignature|MainDicomSequences|PixelDataVR|ExpectedNumberOfInstances)",
+        "body/(MainDicom(TagsSignature|Sequences)|PixelData(Offset|VR)|ExpectedNumberOfInstances)",
         "newer, or told by our reading of the header",
         theirs=ABSENT,
     ),

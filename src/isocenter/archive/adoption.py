@@ -1,6 +1,6 @@
 """Adopting the archive of an Orthanc: files and rows, batch after batch.
 
-A batch is some hundred instances with those of their ancestors that were not met yet. Their files
+A batch is a thousand instances with those of their ancestors that were not met yet. Their files
 are linked or copied, all are made durable together, and one transaction writes their rows. A killed
 adoption leaves whole batches and files without rows; run again, it finds out what is there and goes
 on, and takes over the same files under the same names.
@@ -46,7 +46,7 @@ from isocenter.storage.taking import FileTaker
 
 __all__ = ["Adoption", "AdoptionOptions"]
 
-_BATCH = 250
+_BATCH = 1_000
 _LOG_BATCH = 5_000
 _THREADS = 4
 # Ancestors that are not looked at again; to forget them costs time, nothing else.
