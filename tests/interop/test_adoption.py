@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import pytest
 from tests.interop.accepted import ADOPTION, CHANGES, READING
 from tests.interop.comparing import Difference, compare, find_unexpected
 from tests.interop.synthetic import build_all
-from tests.support.commands import run
 from tests.support.orthanc import Answer, Server, run_isocenter, run_orthanc
 from tests.support.orthanc_archive import snapshot
 from tests.support.samples import list_samples
+from tests.support.server import run_command
 
 _LEVELS = ("patients", "studies", "series", "instances")
 _OPTIONS = {
@@ -104,9 +105,12 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Adopted:
     with run_orthanc(folder / "orthanc", _OPTIONS) as orthanc:
         fill(orthanc)
         known = ask(orthanc)
-        assert run("adopt-orthanc", orthanc.storage, "--config", write(folder)) == 3
+        refused = adopt(folder, orthanc)
+        assert refused.returncode == 3
+        assert "stop Orthanc" in refused.stderr
     before = snapshot(orthanc.storage)
-    assert run("adopt-orthanc", orthanc.storage, "--config", write(folder)) == 0
+    done = adopt(folder, orthanc)
+    assert done.returncode == 0, done.stdout + done.stderr
     differences = []
     with run_isocenter(
         folder / "isocenter",
@@ -123,11 +127,11 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Adopted:
     return Adopted(known, differences, folder / "ours" / "index", is_untouched)
 
 
-def write(folder: Path) -> Path:
+def adopt(folder: Path, orthanc: Server) -> "subprocess.CompletedProcess[str]":
     path = folder / "ours.json"
     options = {"StorageDirectory": str(folder / "ours"), "IndexDirectory": str(folder / "ours")}
     path.write_text(json.dumps(options))
-    return path
+    return run_command(folder, "adopt-orthanc", str(orthanc.storage), "--config", str(path))
 
 
 def query(adopted: Adopted, statement: str) -> list[tuple[Any, ...]]:

@@ -120,7 +120,9 @@ async def test_zip_is_unpacked_and_its_damaged_entry_told(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"PK\x03\x04" + b"x" * 100, b"PK\x05\x06", zip_of({"a": b"b"})[:-10]]
+    "content",
+    [b"PK\x03\x04" + b"x" * 100, b"PK\x05\x06", zip_of({"a": b"b"})[:-10]],
+    ids=["garbage", "end-only", "cut-off"],
 )
 async def test_damaged_zip_is_refused(parts: Parts, content: bytes) -> None:
     path = write(parts.folder, "medium.zip", content)
