@@ -239,9 +239,25 @@ class LimitError(ServerError):
 
 
 class FullStorageError(LimitError):
-    """No room is left for new instances."""
+    """No room is left for new instances.
+
+    Parameters
+    ----------
+    public_ids
+        Of the patient, study, series and instance that was refused, if they are known.
+    """
 
     code, http_status, message = 19, 507, "The storage is full"
+
+    def __init__(
+        self,
+        details: str = "",
+        *,
+        payload: dict[str, Any] | None = None,
+        public_ids: tuple[str, str, str, str] | None = None,
+    ) -> None:
+        super().__init__(details, payload=payload)
+        self.public_ids = public_ids
 
 
 class BodyTooLargeError(LimitError):

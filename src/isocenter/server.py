@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
+from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.server import build_acceptor
@@ -38,6 +40,8 @@ from isocenter.tls import build_dicom_tls, build_http_tls
 from isocenter.version import __version__
 
 __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
+
+_log = logging.getLogger(__name__)
 
 Endpoint: TypeAlias = tuple[str, int]
 
@@ -124,6 +128,17 @@ def open_storage(configuration: Configuration) -> Storage:
         return FileSystemStorage(folder, sync=is_synced)
 
 
+def _open_read_only_storage(configuration: Configuration) -> Storage:
+    """Open the storage area for a server that stores nothing, on a read-only disk perhaps."""
+    folder = configuration.path("StorageDirectory")
+    try:
+        finish_journal(folder)
+    except StorageUnavailableError:
+        _log.warning("the journal of the storage cannot be emptied; the newest files may be absent")
+    with _naming_storage(configuration):
+        return FileSystemStorage(folder, sync=False)
+
+
 def _get_connection_info(configuration: Configuration) -> str:
     uri = configuration.text("PostgreSQL.ConnectionUri")
     if uri:
@@ -152,6 +167,8 @@ class Server:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        is_read_only = configuration.boolean("ReadOnly")
+        self._routes = build_read_only_routes(ROUTES) if is_read_only else ROUTES
         self._end: asyncio.Future[None] | None = None
         self._outcome = End.RESTART
         self._http: HTTPServer | None = None
@@ -233,7 +250,9 @@ class Server:
         with ExitStack() as stack:
             database = open_database(self._configuration)
             stack.callback(database.close)
-            storage = open_storage(self._configuration)
+            is_read_only = self._configuration.boolean("ReadOnly")
+            open_folder = _open_read_only_storage if is_read_only else open_storage
+            storage = open_folder(self._configuration)
             stack.callback(storage.close)
             archive = build_archive(self._configuration, database, storage)
             try:
@@ -287,13 +306,13 @@ class Server:
         )
         middleware = [services.metrics, access]
         application = build_application(
-            ROUTES,
+            self._routes,
             services,
             middleware=middleware,
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
         )
         repeated = RepeatedAnswers(archive.workers.get_generation)
-        direct = DirectAnswers(ImmediateRoutes(ROUTES, services), middleware, repeated)
+        direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(
             tls=build_http_tls(configuration),
@@ -305,6 +324,7 @@ class Server:
         return HTTPServer(application, options)
 
     def _build_services(self, archive: Archive, jobs: Engine) -> Services:
+        openapi = build_openapi(self._routes, title="Isocenter", version=__version__)
         return Services(
             archive=archive,
             jobs=jobs,
@@ -313,7 +333,7 @@ class Server:
             lifecycle=Lifecycle(
                 stop=partial(self.end, End.STOPPED), restart=partial(self.end, End.RESTART)
             ),
-            openapi=format_json(build_openapi(ROUTES, title="Isocenter", version=__version__)),
+            openapi=format_json(openapi),
         )
 
     @asynccontextmanager

@@ -12,10 +12,12 @@ __all__ = [
     "ADOPTION",
     "ANNOTATIONS",
     "CHANGES",
+    "EXPORTS",
     "NEGOTIATION",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "READING",
+    "RECYCLING",
     "STORE",
     "UPLOADS",
 ]
@@ -183,6 +185,26 @@ ANNOTATIONS = (
     ),
 )
 """Of metadata and attachments."""
+RECYCLING = (
+    _ALLOW,
+    _FIRST,
+    Accepted("full", "status", "newer: a full storage is 507", 507, 500),
+    Accepted("POST /tools/bulk-delete {}", "body/OrthancStatus", "newer: nothing is named", 8, 15),
+    Accepted(
+        "POST /tools/bulk-delete .*Level",
+        "status",
+        "newer: a resource may be named with its level",
+        200,
+        400,
+    ),
+)
+"""Of protection, recycling and bulk deletion."""
+
+EXPORTS = (
+    Accepted(".*", "body/First", "newer: First is given, as in the log of changes", theirs=ABSENT),
+    Accepted("GET /exports[?]limit=-1", "body.*", "an unreadable limit is the default"),
+)
+"""Of the log of exports."""
 
 UPLOADS = (
     Accepted("multipart", "body", "the stored instances are named (quirk 47)", theirs=b""),

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from isocenter.dicom.levels import Level
 from isocenter.errors import ServerError
 from isocenter.index.annotations import run_changes
+from isocenter.index.batch import Batch
 from isocenter.index.port import Database, Parameters, Transaction
 from isocenter.index.reading import get_statistics
 from isocenter.index.records import (
@@ -18,7 +19,7 @@ from isocenter.index.records import (
     Statistics,
     StoreResult,
 )
-from isocenter.index.writing import Batch, store_instances
+from isocenter.index.writing import store_instances
 
 __all__ = [
     "NOON",

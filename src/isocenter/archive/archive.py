@@ -11,10 +11,12 @@ from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.exporting import Exporter
+from isocenter.archive.exports import ExportLog
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
+from isocenter.archive.protection import Protection
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.stability import Stability
 from isocenter.archive.uploads import UploadOptions, Uploads
@@ -23,7 +25,8 @@ from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags, build_main_tags
 from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
-from isocenter.index.records import Overwrite
+from isocenter.index.read_only import ReadOnlyDatabase
+from isocenter.index.records import Overwrite, Quota, Rules
 from isocenter.storage.port import Storage
 
 __all__ = ["Archive", "build_archive"]
@@ -31,6 +34,8 @@ __all__ = ["Archive", "build_archive"]
 _KIB = 1024
 _MIB = 1024 * 1024
 _TEMPORARY_AGE_S = 24 * 3600.0
+# A value of the option MaximumStorageMode.
+_RECYCLE = "Recycle"
 # Values of the option OverwriteInstances.
 _OVERWRITE = {
     "Never": Overwrite.NEVER,
@@ -49,6 +54,8 @@ class Archive:
         Names of metadata and attachments.
     server_identifier
         Names this server in a database shared by several.
+    is_read_only
+        Nothing of it may change.
     """
 
     annotations: Annotations
@@ -57,7 +64,9 @@ class Archive:
     changes: ChangeLog
     content: ContentReader
     deleter: Deleter
+    exports: ExportLog
     ingest: Ingest
+    protection: Protection
     uploads: Uploads
     main_tags: MainTags
     registry: Registry
@@ -68,17 +77,21 @@ class Archive:
     exporter: Exporter
     job_outputs: JobOutputs
     editor: InstanceEditor
+    is_read_only: bool
 
     async def start(self) -> None:
-        """Begin the work that the archive does by itself.
+        """Begin the work that the archive does by itself; there is none if it is read-only.
 
         Raises
         ------
         StorageUnavailableError
             If the storage cannot be written to.
         """
+        if self.is_read_only:
+            return
         await self.workers.run(self.storage.check_writable)
         await self.workers.run(self.storage.remove_temporary, _TEMPORARY_AGE_S)
+        await self.workers.run(self.deleter.recycle_excess)
         self.deleter.start()
         self.stability.start()
         self.job_outputs.start()
@@ -93,19 +106,27 @@ class Archive:
 
 
 def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
-    """Put the use cases together as the configuration asks."""
+    """Put the use cases together as the configuration asks.
+
+    References
+    ----------
+    Orthanc: ReadOnly ignores compression, MD5, overwriting and limits (behaviour manual §36.5)
+    """
+    is_read_only = configuration.boolean("ReadOnly")
+    if is_read_only:
+        database = ReadOnlyDatabase(database)
+    rules = _get_rules(configuration)
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_main_tags()
     default_encoding = configuration.text("DefaultEncoding")
-    ingest_options = IngestOptions(
-        main_tags=main_tags,
-        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
-        default_encoding=default_encoding,
+    deleter = Deleter(workers, database, storage, rules)
+    ingest = Ingest(
+        workers,
+        database,
+        storage,
+        _get_ingest_options(configuration, main_tags, rules),
+        on_removals=deleter.wake_from_thread,
     )
-    ingest = Ingest(workers, database, storage, ingest_options)
-    deleter = Deleter(workers, database, storage)
     registry = build_registry(configuration)
     writes = GroupWrites(workers, database)
     has_checked_revisions = configuration.boolean("CheckRevisions")
@@ -122,7 +143,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             has_checked_revisions=has_checked_revisions,
         ),
         browse=Browse(workers),
-        changes=ChangeLog(workers),
+        changes=ChangeLog(workers, has_deletions=rules.logs_deletions),
         content=ContentReader(
             workers,
             storage,
@@ -130,7 +151,9 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
         ),
         deleter=deleter,
+        exports=ExportLog(workers, is_enabled=configuration.boolean("LogExportedResources")),
         ingest=ingest,
+        protection=Protection(workers),
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
         registry=registry,
@@ -141,6 +164,34 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         exporter=Exporter(workers, storage),
         editor=InstanceEditor(workers, storage, default_encoding),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+        is_read_only=is_read_only,
+    )
+
+
+def _get_rules(configuration: Configuration) -> Rules:
+    return Rules(
+        quota=Quota(
+            maximum_disk_size=configuration.integer("MaximumStorageSize") * _MIB,
+            maximum_patients=configuration.integer("MaximumPatientCount"),
+            is_recycling=configuration.text("MaximumStorageMode") == _RECYCLE,
+        ),
+        logs_deletions=configuration.boolean("Isocenter.LogDeletions"),
+        keeps_replaced=configuration.boolean("Isocenter.OverwriteInPlace"),
+    )
+
+
+def _get_ingest_options(
+    configuration: Configuration, main_tags: MainTags, rules: Rules
+) -> IngestOptions:
+    return IngestOptions(
+        main_tags=main_tags,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
+        default_encoding=configuration.text("DefaultEncoding"),
+        rules=rules,
+        keeps_files=configuration.boolean("StoreDicom"),
+        is_read_only=configuration.boolean("ReadOnly"),
     )
 
 

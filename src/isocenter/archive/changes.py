@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isocenter.archive.workers import Workers
+from isocenter.index.change_log import find_changes, forget_changes
 from isocenter.index.port import Transaction
-from isocenter.index.reading import find_changes, get_statistics
+from isocenter.index.reading import get_statistics
 from isocenter.index.records import Change, ChangeType
-from isocenter.index.writing import forget_changes
 
 __all__ = ["ChangeLog", "ChangePage"]
 
@@ -35,13 +35,19 @@ class ChangePage:
 class ChangeLog:
     """Reads and empties the log of changes.
 
+    Parameters
+    ----------
+    has_deletions
+        Show what was deleted, too (option ``Isocenter.LogDeletions``).
+
     References
     ----------
-    Orthanc REST: GET /changes (behaviour manual §10.1)
+    Orthanc REST: GET /changes (behaviour manual §10.1, quirk 23)
     """
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, *, has_deletions: bool = False) -> None:
         self._workers = workers
+        self._has_deletions = has_deletions
 
     async def find(
         self,
@@ -75,6 +81,7 @@ class ChangeLog:
                 limit=limit + 1,
                 types=types,
                 is_backwards=is_backwards,
+                has_deletions=self._has_deletions,
             )
             is_done = len(changes) <= limit
             del changes[limit:]
@@ -91,7 +98,14 @@ class ChangeLog:
         """Read the newest change alone."""
 
         def query(tx: Transaction) -> ChangePage:
-            changes = find_changes(tx, since=0, until=None, limit=1, is_backwards=True)
+            changes = find_changes(
+                tx,
+                since=0,
+                until=None,
+                limit=1,
+                is_backwards=True,
+                has_deletions=self._has_deletions,
+            )
             last = changes[0].seq if changes else get_statistics(tx).last_change
             return ChangePage(changes, is_done=True, last=last)
 

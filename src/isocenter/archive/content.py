@@ -9,7 +9,10 @@ import msgspec
 from isocenter.archive.byte_cache import ByteCache
 from isocenter.archive.workers import Workers
 from isocenter.dicom.json_forms import Shape, build_tags_json
-from isocenter.index.reading import lookup_dicom_attachment
+from isocenter.dicom.levels import Level
+from isocenter.errors import MissingFileError
+from isocenter.index.port import Transaction
+from isocenter.index.reading import has_resource, lookup_dicom_attachment
 from isocenter.index.records import Attachment, DicomAttachment
 from isocenter.storage.compression import decompress, iter_decompressed
 from isocenter.storage.mapped import MappedFile
@@ -170,8 +173,14 @@ class ContentReader:
         self._cache: ByteCache[tuple[str, TagsRequest]] = ByteCache(cache_bytes)
 
     async def lookup_file(self, public_id: str) -> StoredFile | None:
-        """Find the file of an instance, or ``None``."""
-        found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        """Find the file of an instance, or ``None`` if there is no such instance.
+
+        Raises
+        ------
+        MissingFileError
+            If the file was not kept (option ``StoreDicom``).
+        """
+        found = await self._find(public_id)
         if found is None:
             return None
         return StoredFile(self._workers, self._storage, found.attachment, found.revision)
@@ -179,11 +188,16 @@ class ContentReader:
     async def lookup_tags(self, public_id: str, request: TagsRequest) -> bytes | None:
         """Write the tags of an instance as JSON, or ``None`` if there is no such instance.
 
+        Raises
+        ------
+        MissingFileError
+            If the file was not kept, or has vanished.
+
         References
         ----------
         Orthanc REST: GET /instances/{id}/tags (behaviour manual §5)
         """
-        found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        found = await self._find(public_id)
         if found is None:
             return None
         key = (found.attachment.attachment_uuid, request)
@@ -192,6 +206,16 @@ class ContentReader:
             document = await self._read_tags(found, request)
             self._cache.add(key, document)
         return document
+
+    async def _find(self, public_id: str) -> DicomAttachment | None:
+        def query(tx: Transaction) -> DicomAttachment | None:
+            found = lookup_dicom_attachment(tx, public_id)
+            if found is None and has_resource(tx, Level.INSTANCE, public_id):
+                message = "the file of this instance was not kept (option StoreDicom)"
+                raise MissingFileError(message)
+            return found
+
+        return await self._workers.read(query)
 
     async def _read_tags(self, found: DicomAttachment, request: TagsRequest) -> bytes:
         attachment, offset = found.attachment, found.pixel_data_offset

@@ -1,16 +1,19 @@
 """Deleting resources, and removing their files afterwards."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
 
 from isocenter.archive.periodic import Periodic
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.levels import Level
 from isocenter.errors import ServerError
+from isocenter.index.deletion import Named, delete_resource, delete_resources, forget_removals
 from isocenter.index.port import Database
 from isocenter.index.reading import find_removals
-from isocenter.index.records import Deletion
-from isocenter.index.writing import delete_resource, forget_removals
+from isocenter.index.records import Deletion, Rules
+from isocenter.index.recycling import recycle_excess
 from isocenter.storage.port import Storage
 
 __all__ = ["Deleter"]
@@ -18,7 +21,10 @@ __all__ = ["Deleter"]
 _log = logging.getLogger(__name__)
 
 _REMOVALS_AT_ONCE = 500
+# Resources of a bulk deletion that go in one transaction.
+_DELETIONS_AT_ONCE = 500
 _INTERVAL_S = 60.0
+_NO_RULES = Rules()
 
 
 class Deleter:
@@ -32,25 +38,38 @@ class Deleter:
     Orthanc REST: DELETE /{level}/{id} (behaviour manual §9.1)
     """
 
-    def __init__(self, workers: Workers, database: Database, storage: Storage) -> None:
+    def __init__(
+        self, workers: Workers, database: Database, storage: Storage, rules: Rules = _NO_RULES
+    ) -> None:
         self._workers = workers
         self._database = database
         self._storage = storage
+        self._rules = rules
+        # Where files are removed; ``None`` while they are not.
+        self._loop: asyncio.AbstractEventLoop | None = None
         # Where the next round goes on.
         self._after = ""
         self._removal = Periodic("removal of files", _INTERVAL_S, self._remove_some)
 
     def start(self) -> None:
         """Begin to remove files that nothing refers to any more."""
+        self._loop = asyncio.get_running_loop()
         self._removal.start()
 
     async def stop(self) -> None:
         """Stop removing files; the rest waits for the next start."""
+        self._loop = None
         await self._removal.stop()
 
     def wake(self) -> None:
         """Tell that there are files to remove."""
         self._removal.wake()
+
+    def wake_from_thread(self) -> None:
+        """Tell the same from any thread."""
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self.wake)
 
     async def delete(self, level: Level, public_id: str) -> Deletion | None:
         """Delete a resource, all below it, and ancestors that are left without a child.
@@ -61,11 +80,52 @@ class Deleter:
             ``None`` if there is no such resource.
         """
         deletion = await self._workers.write(
-            lambda tx: delete_resource(tx, level, public_id, deleted_at=now())
+            lambda tx: delete_resource(
+                tx,
+                level,
+                public_id,
+                deleted_at=now(),
+                logs_deletions=self._rules.logs_deletions,
+            )
         )
         if deletion is not None:
-            self._removal.wake()
+            self.wake()
         return deletion
+
+    async def delete_many(self, named: Sequence[Named]) -> None:
+        """Delete some resources as `delete` does; unknown ones are skipped.
+
+        Some hundred go in each transaction, so that what arrives meanwhile is stored between them.
+        A failure leaves the later ones; to ask again deletes them.
+
+        References
+        ----------
+        Orthanc REST: POST /tools/bulk-delete (behaviour manual §9.1)
+        """
+        for start in range(0, len(named), _DELETIONS_AT_ONCE):
+            some = named[start : start + _DELETIONS_AT_ONCE]
+            deletions = await self._workers.write(
+                lambda tx, some=some: delete_resources(  # type: ignore[misc]
+                    tx, some, deleted_at=now(), logs_deletions=self._rules.logs_deletions
+                )
+            )
+            if deletions:
+                self.wake()
+
+    def recycle_excess(self) -> None:
+        """Delete the oldest patients until the limits of storage are kept, on the calling thread.
+
+        For the start, when the limits may be lower than before; few patients go at a time.
+        """
+        count = 0
+        while some := self._database.write(
+            lambda tx: recycle_excess(tx, self._rules, recycled_at=now())
+        ):
+            count += some
+        if count:
+            _log.warning(
+                "patients were deleted to keep the limits of storage", extra={"patients": count}
+            )
 
     async def _remove_some(self) -> bool:
         return await self._workers.run(self.remove_files) == _REMOVALS_AT_ONCE

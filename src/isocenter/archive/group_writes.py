@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from isocenter.archive.workers import Workers
 from isocenter.errors import DatabaseUnavailableError
 from isocenter.index.annotations import run_changes
+from isocenter.index.batch import Batch
 from isocenter.index.port import Database
-from isocenter.index.writing import Batch
 
 __all__ = ["GroupWrites"]
 

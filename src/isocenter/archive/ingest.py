@@ -20,12 +20,13 @@ from isocenter.errors import (
     BadFileFormatError,
     DatabaseUnavailableError,
     InternalError,
+    ReadOnlyError,
     ServerError,
 )
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Database
 from isocenter.index.reading import lookup_dicom_attachment
-from isocenter.index.records import Attachment, NewInstance, Overwrite, StoreResult
+from isocenter.index.records import Attachment, NewInstance, Overwrite, Rules, StoreResult
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -41,6 +42,7 @@ _LARGEST_BATCH = 16
 _LARGEST_IN_BATCH = 128 * 1024
 _DICOM = 1
 _AS_IS = 0
+_NO_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ class IngestOptions:
         Keep the files compressed.
     default_encoding
         Character set of files that name none.
+    rules
+        Limits of storage, and what else holds for the index.
+    keeps_files
+        Store the files; else only what the index knows of them (option ``StoreDicom``).
+    is_read_only
+        Refuse everything.
     """
 
     main_tags: MainTags
@@ -64,6 +72,9 @@ class IngestOptions:
     has_md5: bool = True
     is_compressed: bool = False
     default_encoding: str = "Latin1"
+    rules: Rules = _NO_RULES
+    keeps_files: bool = True
+    is_read_only: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +117,11 @@ class Ingest:
     arrives alone is a batch of one. Large ones have a thread each. When `store` returns, the
     instance survives a power failure.
 
+    Parameters
+    ----------
+    on_removals
+        Called, on any thread, when files of others are to be removed from the storage area.
+
     Attributes
     ----------
     blobs
@@ -117,11 +133,16 @@ class Ingest:
     """
 
     def __init__(
-        self, workers: Workers, database: Database, storage: Storage, options: IngestOptions
+        self,
+        workers: Workers,
+        database: Database,
+        storage: Storage,
+        options: IngestOptions,
+        on_removals: Callable[[], None] | None = None,
     ) -> None:
         self._workers = workers
         self._database = database
-        self._index = GroupCommit(database)
+        self._index = GroupCommit(database, options.rules, on_removals)
         self._storage = storage
         self.blobs = Blobs(storage, has_md5=options.has_md5, is_compressed=options.is_compressed)
         self._options = options
@@ -155,7 +176,9 @@ class Ingest:
         MissingTagError
             If an identifier other than PatientID is missing.
         FullStorageError
-            If no room is left.
+            If no room is left, on the disk or within the limits of storage.
+        ReadOnlyError
+            If the server takes nothing.
         """
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
@@ -218,6 +241,8 @@ class Ingest:
 
     def _write_files(self, batch: Sequence[_Reception]) -> None:
         """Write the files of a batch durably under fresh names."""
+        if not self._options.keeps_files:
+            return
         for reception in batch:
             size, md5 = len(reception.content), self.blobs.md5((reception.content,))
             name = str(uuid.uuid4())
@@ -234,7 +259,7 @@ class Ingest:
         instances = [
             self._build_row(reception.prepared, reception.attachment)
             for reception in batch
-            if reception.prepared is not None and reception.attachment is not None
+            if reception.prepared is not None
         ]
         for reception, new, result in zip(
             batch, instances, self._index.store_many(instances), strict=True
@@ -247,6 +272,8 @@ class Ingest:
                 self._discard_unused(new, result)
 
     def _prepare(self, content: Content, origin: Origin, check: Check | None) -> _Prepared:
+        if self._options.is_read_only:
+            raise ReadOnlyError
         received_at = now()
         with _open_buffer(content) as buffer:
             if not len(buffer):
@@ -261,11 +288,11 @@ class Ingest:
         description = FileDescription(summary, self._options.main_tags, origin, received_at)
         return _Prepared(identity, description, received_at)
 
-    def _build_row(self, prepared: _Prepared, attachment: Attachment) -> NewInstance:
+    def _build_row(self, prepared: _Prepared, attachment: Attachment | None) -> NewInstance:
         return NewInstance(
             public_ids=prepared.identity.public_ids,
             describe=prepared.description.build,
-            attachments=(attachment,),
+            attachments=() if attachment is None else (attachment,),
             overwrite=self._options.overwrite,
             stored_at=prepared.received_at,
         )
@@ -275,7 +302,8 @@ class Ingest:
         public_ids = prepared.identity.public_ids
         if self._is_settled(public_ids.instance):
             return StoreOutcome(StoreStatus.ALREADY_STORED, public_ids)
-        new = self._build_row(prepared, self.blobs.write(content, _DICOM))
+        attachment = self.blobs.write(content, _DICOM) if self._options.keeps_files else None
+        new = self._build_row(prepared, attachment)
         try:
             result = self._index.store(new)
         except Exception as error:
@@ -299,7 +327,9 @@ class Ingest:
 
         A commit whose answer was lost may have succeeded; a row then names the file.
         """
-        name, public_id = new.attachments[0].attachment_uuid, new.public_ids[3]
+        if new.dicom is None:
+            return
+        name, public_id = new.dicom.attachment_uuid, new.public_ids[3]
         if isinstance(result, DatabaseUnavailableError):
             _log.warning("a file may be unused; a check of the storage will tell")
             return

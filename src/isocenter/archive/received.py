@@ -40,10 +40,14 @@ class Origin:
 
 
 class StoreStatus(StrEnum):
-    """What became of a received instance (Orthanc REST: POST /instances)."""
+    """What became of a received instance (Orthanc REST: POST /instances).
+
+    ``STORAGE_FULL`` is said of a file of an archive only; alone, it is an error.
+    """
 
     SUCCESS = "Success"
     ALREADY_STORED = "AlreadyStored"
+    STORAGE_FULL = "StorageFull"
 
 
 @dataclass(frozen=True, slots=True)

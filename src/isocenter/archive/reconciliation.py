@@ -18,6 +18,8 @@ from isocenter.dicom.levels import Level
 from isocenter.errors import MissingFileError, UnknownResourceError
 from isocenter.index.annotations import Address, Condition, run_changes
 from isocenter.index.attachments import delete_attachment
+from isocenter.index.batch import Batch
+from isocenter.index.deletion import delete_resource, forget_removals
 from isocenter.index.port import Database
 from isocenter.index.reading import (
     find_existing_attachments,
@@ -25,7 +27,6 @@ from isocenter.index.reading import (
     get_public_id,
     read_attachments,
 )
-from isocenter.index.writing import Batch, delete_resource, forget_removals
 from isocenter.storage.port import Storage
 
 __all__ = ["Damage", "Report", "reconcile"]

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import IO
 
 from isocenter.archive.ingest import Ingest
-from isocenter.archive.received import Content, Origin, StoreOutcome
+from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
 from isocenter.archive.unpacking import is_zip, iter_gzip, iter_zip_entries, read_start
 from isocenter.archive.workers import Workers
-from isocenter.errors import BadFileFormatError, BodyTooLargeError, MissingTagError
+from isocenter.dicom.identifiers import PublicIds
+from isocenter.errors import (
+    BadFileFormatError,
+    BodyTooLargeError,
+    FullStorageError,
+    MissingTagError,
+)
 from isocenter.storage.spool import SpooledContent
 
 __all__ = ["UploadOptions", "Uploads"]
@@ -168,6 +174,10 @@ class Uploads:
         except (BadFileFormatError, MissingTagError):
             # Other files, such as a viewer, often lie beside the DICOM files of a medium.
             return None
+        except FullStorageError as error:
+            if error.public_ids is None:
+                raise
+            return StoreOutcome(StoreStatus.STORAGE_FULL, PublicIds(*error.public_ids))
 
 
 def _check_size(size: int, limit: int) -> None:

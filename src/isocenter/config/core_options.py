@@ -78,6 +78,7 @@ _GENERAL = Group(
             "StoreDicom",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning=(
                 "Keep the DICOM files. If false, only the index is kept and pixel data is lost."
             ),
@@ -104,18 +105,21 @@ _GENERAL = Group(
             COUNT,
             default=0,
             unit="MB",
+            effect=_FULL,
             meaning="Room for attachments on disk; 0 means no limit.",
         ),
         Option(
             "MaximumPatientCount",
             COUNT,
             default=0,
+            effect=_FULL,
             meaning="Patients that may be stored; 0 means no limit.",
         ),
         Option(
             "MaximumStorageMode",
             ChoiceKind(("Recycle", "Reject")),
             default="Recycle",
+            effect=_FULL,
             meaning="What happens at a limit of storage: `Recycle` deletes the oldest "
             "unprotected patients, `Reject` refuses new instances.",
         ),
@@ -132,6 +136,7 @@ _GENERAL = Group(
             "ReadOnly",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Refuse every change of the archive; reading and searching still work.",
         ),
         Option(
@@ -288,6 +293,7 @@ _INDEX = Group(
             "LogExportedResources",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Keep a log of what was sent to remote servers (`/exports`).",
         ),
     ),

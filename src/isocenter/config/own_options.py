@@ -52,6 +52,24 @@ OWN_GROUPS = (
                 meaning="Memory for the tags of instances that were asked for before.",
             ),
             Option(
+                "Isocenter.LogDeletions",
+                BOOLEAN,
+                default=False,
+                effect=Effect.FULL,
+                meaning="Note what is deleted in the log of changes, as changes of the type "
+                "`Deleted`. Without it, as in Orthanc, the changes of a deleted resource vanish "
+                "and nothing tells of it.",
+            ),
+            Option(
+                "Isocenter.OverwriteInPlace",
+                BOOLEAN,
+                default=False,
+                effect=Effect.FULL,
+                meaning="An instance that is overwritten keeps its labels, user metadata and user "
+                "attachments, and so do the series, study and patient above it. Without it, as in "
+                "Orthanc, they are lost where the instance was the only one.",
+            ),
+            Option(
                 "Isocenter.SynchronousJobTimeout",
                 IntegerKind(1, 10_000_000),
                 default=3600,

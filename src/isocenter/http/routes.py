@@ -52,6 +52,9 @@ class Route:
         Media type of a success.
     statuses
         Possible statuses besides those that every route may answer (401, 403, 500).
+    is_writing
+        Whether it changes what is stored; ``None`` if it does so just where it needs the
+        permission to write.
     is_immediate
         The responder often finds all it needs at hand. It may be run on the event loop outside of a
         task, and a second time if that did not do, so it must only read (see `http.direct`).
@@ -71,8 +74,16 @@ class Route:
     answer: str = "application/json"
     statuses: tuple[int, ...] = (200,)
     details: str = ""
+    is_writing: bool | None = None
     is_immediate: bool = False
     is_lasting: bool = False
+
+    @property
+    def changes_archive(self) -> bool:
+        """Whether a read-only server must not offer it."""
+        if self.is_writing is None:
+            return self.permission is Permission.WRITE
+        return self.is_writing
 
 
 def list_directories(routes: Iterable[Route]) -> list[str]:

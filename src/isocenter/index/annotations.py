@@ -15,8 +15,8 @@ from isocenter.errors import (
     ServerError,
     UnknownResourceError,
 )
+from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
-from isocenter.index.writing import Batch
 
 __all__ = ["Address", "Condition", "find_values", "get_row", "run_changes"]
 

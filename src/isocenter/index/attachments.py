@@ -8,9 +8,9 @@ from typing import Any
 from isocenter.config.codes import FIRST_USER_CODE
 from isocenter.errors import RevisionConflictError, UnknownResourceError
 from isocenter.index.annotations import Address, Condition, find_values, get_row
+from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
 from isocenter.index.records import Attachment, ChangeType, StoredAttachment
-from isocenter.index.writing import Batch
 
 __all__ = [
     "delete_attachment",

@@ -1,18 +1,22 @@
 """Many instances, one transaction: whoever finds the database free commits for all who wait."""
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from isocenter.errors import DatabaseUnavailableError
+from isocenter.errors import DatabaseUnavailableError, FullStorageError
 from isocenter.index.port import Database
-from isocenter.index.records import NewInstance, StoreResult
+from isocenter.index.records import NewInstance, Rules, StoreResult
 from isocenter.index.writing import store_instances
 
 __all__ = ["GroupCommit"]
 
+_log = logging.getLogger(__name__)
+
 _LARGEST_GROUP = 64
+_NO_RULES = Rules()
 
 
 @dataclass(slots=True, eq=False)
@@ -28,10 +32,24 @@ class GroupCommit:
     A worker thread adds its instance to the queue and then waits for the lock. The one that gets it
     commits everything that is queued; the others find their own instance done. No thread hands
     over to another, so a lone instance pays nothing for the grouping.
+
+    Parameters
+    ----------
+    rules
+        Limits of storage, and what else the configuration says.
+    on_removals
+        Called, on any thread, when files of others are to be removed from the storage area.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        rules: Rules = _NO_RULES,
+        on_removals: Callable[[], None] | None = None,
+    ) -> None:
         self._database = database
+        self._rules = rules
+        self._on_removals = on_removals
         self._queue: deque[_Waiting] = deque()
         self._lock = threading.Lock()
 
@@ -41,7 +59,8 @@ class GroupCommit:
         Raises
         ------
         ServerError
-            What the database raised for this instance.
+            What the database raised for this instance; `FullStorageError` also if the limits of
+            storage leave no room.
         """
         result = self.store_many([instance])[0]
         if isinstance(result, Exception):
@@ -78,9 +97,18 @@ class GroupCommit:
 
     def _commit(self, group: list[_Waiting]) -> None:
         instances = [waiting.instance for waiting in group]
-        results = self._database.write(lambda tx: store_instances(tx, instances))
+        results = self._database.write(lambda tx: store_instances(tx, instances, self._rules))
         for waiting, result in zip(group, results, strict=True):
-            waiting.result = result
+            waiting.result = _refuse(waiting.instance) if result.is_full else result
+        self._follow_up(results)
+
+    def _follow_up(self, results: Sequence[StoreResult]) -> None:
+        """See to what the instances have replaced."""
+        recycled = sum(result.recycled_patients for result in results)
+        if recycled:
+            _log.info("the oldest patients were deleted to make room", extra={"patients": recycled})
+        if self._on_removals is not None and any(result.has_removed for result in results):
+            self._on_removals()
 
     def _commit_one_by_one(self, group: list[_Waiting], error: Exception) -> None:
         """Keep one instance that cannot be stored from taking the others with it."""
@@ -92,3 +120,9 @@ class GroupCommit:
                 self._commit([waiting])
             except Exception as own_error:  # noqa: BLE001 - told to the thread that waits
                 waiting.result = own_error
+
+
+def _refuse(instance: NewInstance) -> FullStorageError:
+    return FullStorageError(
+        "the limits of storage leave no room for the instance", public_ids=instance.public_ids
+    )

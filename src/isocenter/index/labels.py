@@ -2,8 +2,8 @@
 
 from isocenter.errors import BadRequestError
 from isocenter.index.annotations import Address, find_values, get_row
+from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
-from isocenter.index.writing import Batch
 
 __all__ = [
     "MOST_LABELS",

@@ -14,9 +14,9 @@ from isocenter.clock import format_timestamp
 from isocenter.dicom.levels import Level
 from isocenter.errors import UnknownResourceError
 from isocenter.index.annotations import Address, Condition, get_row
+from isocenter.index.batch import Batch
 from isocenter.index.port import Transaction
 from isocenter.index.records import ChangeType, MetadataCode, format_tag
-from isocenter.index.writing import Batch
 
 __all__ = [
     "LongValueError",

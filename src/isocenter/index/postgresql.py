@@ -113,6 +113,8 @@ class PostgreSQLDatabase:
         connection.autocommit = True
         search_path = sql.SQL("SET search_path TO {}").format(sql.Identifier(self._schema))
         connection.execute(search_path)
+        # Recursive statements look costly to the planner; to compile them takes longer than to run.
+        connection.execute("SET jit TO off")
         connection.execute(
             sql.SQL("SET synchronous_commit TO {}").format(sql.SQL(self._commit_mode))
         )

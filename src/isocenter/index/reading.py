@@ -9,8 +9,6 @@ from isocenter.errors import UnknownResourceError
 from isocenter.index.port import Transaction
 from isocenter.index.records import (
     Attachment,
-    Change,
-    ChangeType,
     DicomAttachment,
     MetadataCode,
     ResourceRow,
@@ -19,7 +17,6 @@ from isocenter.index.records import (
 )
 
 __all__ = [
-    "find_changes",
     "find_descendants",
     "find_existing_attachments",
     "find_identifier",
@@ -27,6 +24,7 @@ __all__ = [
     "find_removals",
     "get_public_id",
     "get_statistics",
+    "has_resource",
     "list_public_ids",
     "lookup_dicom_attachment",
     "lookup_resource",
@@ -39,7 +37,6 @@ __all__ = [
 _LAST = 2**63 - 1
 _PAGE = 10_000
 _LEVELS = tuple(Level)
-_CHANGE_TYPES = {int(change_type): change_type for change_type in ChangeType}
 # One value out of a JSON object that our own encoder wrote, without parsing the rest.
 _PIXEL_DATA_OFFSET = re.compile(rf'"{int(MetadataCode.PIXEL_DATA_OFFSET)}":"(\d{{1,18}})"')
 _DESCENDANTS = {1: "list_children", 2: "list_grandchildren", 3: "list_great_grandchildren"}
@@ -140,6 +137,11 @@ def measure_resource(tx: Transaction, level: Level, public_id: str) -> ResourceS
     return size
 
 
+def has_resource(tx: Transaction, level: Level, public_id: str) -> bool:
+    """Tell whether there is such a resource."""
+    return tx.row("lookup_internal_id", {"level": int(level), "public_id": public_id}) is not None
+
+
 def lookup_dicom_attachment(tx: Transaction, public_id: str) -> DicomAttachment | None:
     """Find the DICOM file of an instance, or ``None``."""
     row = tx.row("lookup_dicom_attachment", {"public_id": public_id})
@@ -149,43 +151,6 @@ def lookup_dicom_attachment(tx: Transaction, public_id: str) -> DicomAttachment 
     return DicomAttachment(
         Attachment(1, *row[:6]), row[6], None if offset is None else int(offset[1])
     )
-
-
-def find_changes(
-    tx: Transaction,
-    *,
-    since: int,
-    until: int | None,
-    limit: int,
-    types: Sequence[ChangeType] = (),
-    is_backwards: bool = False,
-) -> list[Change]:
-    """List changes with ``since < seq <= until``.
-
-    Parameters
-    ----------
-    limit
-        The most changes to list.
-    types
-        Types to list; empty means all.
-    is_backwards
-        List the newest first.
-    """
-    statement = "list_changes_of_types" if types else "list_changes"
-    if is_backwards:
-        statement += "_backwards"
-    keys = {
-        "since": since,
-        "until": _LAST if until is None else until,
-        "limit": limit,
-        "types": [int(change_type) for change_type in types],
-    }
-    if not types:
-        del keys["types"]
-    return [
-        Change(seq, _CHANGE_TYPES[change_type], _LEVELS[level], public_id, changed_at)
-        for seq, change_type, level, public_id, changed_at in tx.rows(statement, keys)
-    ]
 
 
 def find_removals(tx: Transaction, limit: int, *, after: str = "") -> list[str]:

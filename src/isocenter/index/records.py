@@ -18,12 +18,15 @@ __all__ = [
     "ChangeType",
     "Deletion",
     "DicomAttachment",
+    "ExportEntry",
     "MetadataCode",
     "NewInstance",
     "NewResource",
     "Overwrite",
+    "Quota",
     "ResourceRow",
     "ResourceSize",
+    "Rules",
     "Statistics",
     "StoreResult",
     "StoredAttachment",
@@ -50,6 +53,8 @@ class ChangeType(IntEnum):
     STABLE_SERIES = 14
     UPDATED_ATTACHMENT = 15
     UPDATED_METADATA = 16
+    # Only in the log if deletions are logged, which Orthanc never does.
+    DELETED = 4096
 
     @property
     def title(self) -> str:
@@ -99,6 +104,49 @@ class Overwrite(IntEnum):
     NEVER = 0
     ALWAYS = 1
     IF_CHANGED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much may be stored (options ``MaximumStorageSize``, ``MaximumPatientCount``).
+
+    Attributes
+    ----------
+    maximum_disk_size
+        Bytes of all attachments as they are stored; 0 for no limit.
+    maximum_patients
+        0 for no limit.
+    is_recycling
+        Delete the oldest unprotected patients to make room; else refuse what is new (option
+        ``MaximumStorageMode``).
+    """
+
+    maximum_disk_size: int = 0
+    maximum_patients: int = 0
+    is_recycling: bool = True
+
+    @property
+    def is_unlimited(self) -> bool:
+        """True if nothing is ever refused or recycled."""
+        return not (self.maximum_disk_size or self.maximum_patients)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the configuration says about storing and deleting.
+
+    Attributes
+    ----------
+    logs_deletions
+        Note what is deleted in the log of changes (option ``Isocenter.LogDeletions``).
+    keeps_replaced
+        Replace only the file and the tags of an instance, not what users added to it (option
+        ``Isocenter.OverwriteInPlace``).
+    """
+
+    quota: Quota = Quota()
+    logs_deletions: bool = False
+    keeps_replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +255,8 @@ class NewInstance:
         Of the patient, the study, the series and the instance.
     describe
         Builds the row of a level; called only for levels that must be created.
+    attachments
+        The DICOM file first; empty if files are not kept.
     stored_at
         Seconds since 1970, UTC.
     """
@@ -216,6 +266,16 @@ class NewInstance:
     attachments: tuple[Attachment, ...]
     overwrite: Overwrite
     stored_at: int
+
+    @property
+    def dicom(self) -> Attachment | None:
+        """The DICOM file, ``None`` if it is not kept."""
+        return self.attachments[0] if self.attachments else None
+
+    @property
+    def disk_size(self) -> int:
+        """Bytes that the files take."""
+        return sum(attachment.compressed_size for attachment in self.attachments)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -228,6 +288,28 @@ class Change(msgspec.Struct, frozen=True):
     changed_at: int
 
 
+class ExportEntry(msgspec.Struct, frozen=True):
+    """One entry of the log of exports.
+
+    Attributes
+    ----------
+    remote_modality
+        Symbolic name of the receiver.
+    study_instance_uid, series_instance_uid, sop_instance_uid
+        Empty below the level of the resource.
+    """
+
+    seq: int
+    level: Level
+    public_id: str
+    remote_modality: str
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    exported_at: int
+
+
 @dataclass(frozen=True, slots=True)
 class StoreResult:
     """What became of a `NewInstance`.
@@ -235,13 +317,25 @@ class StoreResult:
     Attributes
     ----------
     is_stored
-        False if the instance was there already; its new files are then of no use.
+        False if the instance was there already or there is no room; its new files are then of no
+        use.
     has_replaced
         True if an older version of the instance was removed for it.
+    is_full
+        True if it was refused because there is no room.
+    recycled_patients
+        How many patients were deleted to make room for it.
     """
 
     is_stored: bool
     has_replaced: bool = False
+    is_full: bool = False
+    recycled_patients: int = 0
+
+    @property
+    def has_removed(self) -> bool:
+        """True if files of others are to be removed from the storage area."""
+        return self.has_replaced or self.recycled_patients > 0
 
 
 class ResourceRow(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
+import msgspec
 
 from isocenter.errors import (
     BackendError,
@@ -39,6 +40,7 @@ _LONGEST_LOG_PAGES = 64_000
 _LOG_BYTES = 64 * 1024 * 1024
 _ZEROS = bytes(1 << 20)
 _READERS = 4
+_encode = msgspec.json.Encoder().encode
 
 
 class _Statements:
@@ -79,10 +81,7 @@ def _bound(parameters: Parameters) -> Parameters:
 
 
 def _json_list(values: list[Any]) -> str:
-    if values and isinstance(values[0], str):
-        # Only identifiers come here: hexadecimal digits and hyphens, nothing to escape.
-        return '["' + '","'.join(values) + '"]'
-    return "[" + ",".join(map(str, values)) + "]"
+    return _encode(values).decode()
 
 
 class SQLiteDatabase:

@@ -42,6 +42,8 @@ SQLITE = Dialect(
         "text": "TEXT",
         "clustered": "WITHOUT ROWID",
         "for_update": "",
+        # SQLite never changes the order of a CROSS JOIN, so it goes along the index.
+        "attachments_of_b": "attachments",
         "skip_locked": "",
     },
     parameter=":{}",
@@ -54,6 +56,9 @@ POSTGRESQL = Dialect(
         "text": 'TEXT COLLATE "C"',
         "clustered": "",
         "for_update": "FOR UPDATE",
+        # OFFSET keeps the subquery apart, so it is run for each row of the table before it.
+        "attachments_of_b": "LATERAL (SELECT * FROM attachments x"
+        " WHERE x.resource_id = b.internal_id OFFSET 0)",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
     },
     parameter="%({})s",

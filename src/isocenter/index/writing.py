@@ -1,122 +1,60 @@
-"""Changes of the index, each one transaction's work: storing, deleting, becoming stable.
+"""Changes of the index, each one transaction's work: storing and becoming stable.
 
 Every function takes a writing transaction and uses a number of statements that does not depend on
-how many instances are stored or deleted at once; only instances that replace an older version of
-themselves add statements of their own.
+how many instances are stored at once; only instances that replace an older version of themselves,
+or for which others must go, add statements of their own.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+
+import msgspec
 
 from isocenter.dicom.levels import Level
+from isocenter.index.batch import COUNTERS, Batch, delete_trees, measure_trees
 from isocenter.index.port import Transaction
-from isocenter.index.reading import measure_resource
 from isocenter.index.records import (
     NEW_CHANGES,
     STABLE_CHANGES,
     Change,
     ChangeType,
-    Deletion,
     NewInstance,
     NewResource,
     Overwrite,
-    ResourceSize,
+    Rules,
     StoreResult,
 )
+from isocenter.index.recycling import find_victims
 
-__all__ = [
-    "Batch",
-    "delete_resource",
-    "forget_changes",
-    "forget_removals",
-    "settle",
-    "store_instances",
-]
+__all__ = ["settle", "store_instances"]
 
-_COUNTERS = ("patients", "studies", "series", "instances")
-
-
-class Batch:
-    """Rows gathered in Python, then written with one ``run_many`` a table.
-
-    It begins with the lock that puts the writers in an order, and its numbers of changes follow it.
-
-    Parameters
-    ----------
-    tx
-        A writing transaction, which must do nothing else before.
-
-    Attributes
-    ----------
-    counts
-        What to add to the counters of the archive.
-    """
-
-    def __init__(self, tx: Transaction) -> None:
-        row = tx.row("lock_archive")
-        assert row is not None, "the row of the table archive is never deleted"  # noqa: S101
-        self.tx = tx
-        self.last_internal_id, self.last_change = row
-        self.resources: list[dict[str, Any]] = []
-        self.search: list[dict[str, Any]] = []
-        self.attachments: list[dict[str, Any]] = []
-        self.changes: list[dict[str, Any]] = []
-        self.counts: Counter[str] = Counter()
-
-    def next_internal_id(self) -> int:
-        """Give the key of a new row."""
-        self.last_internal_id += 1
-        return int(self.last_internal_id)
-
-    def add_change(self, change_type: ChangeType, internal_id: int, changed_at: int) -> int:
-        """Log a change of a resource and give its number."""
-        self.last_change += 1
-        self.changes.append(
-            {
-                "seq": self.last_change,
-                "change_type": int(change_type),
-                "resource_id": internal_id,
-                "changed_at": changed_at,
-            }
-        )
-        return int(self.last_change)
-
-    def flush(self) -> None:
-        """Write the rows, parents before children."""
-        for statement, rows in (
-            ("insert_resource", self.resources),
-            ("insert_search", self.search),
-            ("insert_attachment", self.attachments),
-            ("insert_change", self.changes),
-        ):
-            if rows:
-                self.tx.run_many(statement, rows)
-                rows.clear()
-
-    def finish(self) -> None:
-        """Write what is left and the counters; the last thing to do."""
-        self.flush()
-        self.tx.run(
-            "update_archive",
-            {
-                "last_internal_id": self.last_internal_id,
-                "last_change": self.last_change,
-                "disk_size": self.counts["disk_size"],
-                "uncompressed_size": self.counts["uncompressed_size"],
-                **{counter: self.counts[counter] for counter in _COUNTERS},
-            },
-        )
+_NO_RULES = Rules()
+_STORED = StoreResult(is_stored=True)
+_REFUSED = StoreResult(is_stored=False)
+_FULL = StoreResult(is_stored=False, is_full=True)
+# Attachments from here on are the users' own (Orthanc REST: attachments).
+_FIRST_USER_TYPE = 1024
+_NO_TYPE = 65536
 
 
 class _Ancestor:
     """A patient, study or series that instances of the batch belong to."""
 
-    __slots__ = ("expected_instances", "indexes", "internal_id", "is_dirty", "stored_at")
+    __slots__ = (
+        "expected_instances",
+        "indexes",
+        "internal_id",
+        "is_dirty",
+        "recycling_order",
+        "stored_at",
+    )
 
-    def __init__(self, internal_id: int, expected_instances: int | None) -> None:
+    def __init__(
+        self, internal_id: int, expected_instances: int | None, recycling_order: int | None
+    ) -> None:
         self.internal_id = internal_id
         self.expected_instances = expected_instances
+        # Of a patient that is not protected.
+        self.recycling_order = recycling_order
         self.stored_at = 0
         # True if its row still has to be told that an instance arrived.
         self.is_dirty = False
@@ -124,44 +62,102 @@ class _Ancestor:
         self.indexes: list[int] | None = None
 
 
+class _Known(msgspec.Struct, frozen=True, gc=False):
+    """An instance that is stored already.
+
+    Attributes
+    ----------
+    attachment_uuid
+        ``None`` if the file was not kept.
+    disk_size
+        Bytes that become free if it is replaced.
+    """
+
+    internal_id: int
+    md5: str
+    attachment_uuid: str | None
+    disk_size: int
+
+
 class _Storing:
     """One group of instances on its way into the index."""
 
-    def __init__(self, tx: Transaction, instances: Sequence[NewInstance]) -> None:
+    def __init__(self, tx: Transaction, instances: Sequence[NewInstance], rules: Rules) -> None:
         self.tx = tx
-        self.batch = Batch(tx)
+        self.rules = rules
+        self.is_limited = not rules.quota.is_unlimited
+        self.batch = Batch(tx, logs_deletions=rules.logs_deletions)
         self.instances = instances
         self.known = {
-            public_id: (internal_id, md5, attachment_uuid)
-            for public_id, internal_id, md5, attachment_uuid in tx.rows(
-                "find_instances", {"public_ids": [i.public_ids[3] for i in instances]}
+            public_id: _Known(internal_id, md5 or "", attachment_uuid, int(disk_size))
+            for public_id, internal_id, md5, attachment_uuid, disk_size in tx.rows(
+                "find_instances",
+                {
+                    "public_ids": [i.public_ids[3] for i in instances],
+                    "first_kept": _FIRST_USER_TYPE if rules.keeps_replaced else _NO_TYPE,
+                },
             )
         }
         self.ancestors: dict[tuple[int, str], _Ancestor] = {}
+        # Patients that are deleted only to be created anew, and stay protected.
+        self.protected: set[str] = set()
         self._find_ancestors()
 
     def _find_ancestors(self) -> None:
         public_ids = list({p for i in self.instances for p in i.public_ids[:3]})
         newest = max(instance.stored_at for instance in self.instances)
-        for level, public_id, internal_id, last_update, is_stable, expected in self.tx.rows(
+        for level, public_id, internal_id, last_update, is_stable, expected, order in self.tx.rows(
             "find_parents", {"public_ids": public_ids}
         ):
-            ancestor = _Ancestor(internal_id, expected)
+            ancestor = _Ancestor(internal_id, expected, order)
             ancestor.is_dirty = bool(is_stable) or last_update < newest
             self.ancestors[level, public_id] = ancestor
 
     def store(self, instance: NewInstance) -> StoreResult:
-        public_id = instance.public_ids[Level.INSTANCE]
-        existing = self.known.get(public_id)
+        existing = self.known.get(instance.public_ids[Level.INSTANCE])
         if existing is not None:
-            if existing[2] == instance.attachments[0].attachment_uuid:
+            if _is_same_file(instance, existing):
                 # A transaction whose end we did not learn of has stored this very file.
-                return StoreResult(is_stored=True)
-            if not _is_to_replace(instance, existing[1]):
-                return StoreResult(is_stored=False)
-            self._remove(instance.public_ids, existing[0])
-        self._insert(instance)
-        return StoreResult(is_stored=True, has_replaced=existing is not None)
+                return _STORED
+            if not _is_to_replace(instance, existing.md5):
+                return _REFUSED
+        recycled = self._make_room(instance, existing) if self.is_limited else 0
+        if recycled is None:
+            return _FULL
+        if existing is None:
+            self._insert(instance)
+            return StoreResult(is_stored=True, recycled_patients=recycled) if recycled else _STORED
+        if self.rules.keeps_replaced:
+            self._replace(instance, existing)
+        else:
+            self._remove(instance, existing.internal_id)
+            self._insert(instance)
+        return StoreResult(is_stored=True, has_replaced=True, recycled_patients=recycled)
+
+    def _make_room(self, instance: NewInstance, existing: _Known | None) -> int | None:
+        """Delete the oldest patients as far as needed: how many, or ``None`` if that is no use."""
+        patient = self.ancestors.get((Level.PATIENT, instance.public_ids[0]))
+        victims = find_victims(
+            self.batch,
+            self.rules.quota,
+            disk_size=instance.disk_size - (existing.disk_size if existing else 0),
+            patients=int(patient is None),
+            kept=patient.internal_id if patient else 0,
+        )
+        if victims is None:
+            return None
+        if victims.sizes:
+            delete_trees(self.batch, victims.sizes, deleted_at=instance.stored_at)
+            self._forget(victims.public_ids)
+        return len(victims.sizes)
+
+    def _forget(self, patients: set[str]) -> None:
+        """Drop what is known of patients that are gone."""
+        for instance in self.instances:
+            if instance.public_ids[Level.PATIENT] in patients:
+                self.known.pop(instance.public_ids[Level.INSTANCE], None)
+                for level in (Level.PATIENT, Level.STUDY, Level.SERIES):
+                    self.ancestors.pop((level, instance.public_ids[level]), None)
 
     def _insert(self, instance: NewInstance) -> None:
         created: list[tuple[Level, int]] = []
@@ -169,14 +165,13 @@ class _Storing:
         for level in (Level.PATIENT, Level.STUDY, Level.SERIES):
             ancestor = self.ancestors.get((level, instance.public_ids[level]))
             if ancestor is None:
-                internal_id, row = self._create(instance, level, parent_id)
-                ancestor = _Ancestor(internal_id, row.expected_instances)
-                ancestor.indexes = []
-                self.ancestors[level, instance.public_ids[level]] = ancestor
-                created.append((level, internal_id))
+                ancestor = self._create_ancestor(instance, level, parent_id)
+                created.append((level, ancestor.internal_id))
             ancestor.stored_at = instance.stored_at
             parent_id = ancestor.internal_id
-        instance_id, row = self._create(instance, Level.INSTANCE, parent_id)
+        self._move_to_end(self.ancestors[Level.PATIENT, instance.public_ids[0]])
+        row = instance.describe(Level.INSTANCE)
+        instance_id = self._create(instance, Level.INSTANCE, row, parent_id)
         self._attach(instance, instance_id)
         created.append((Level.INSTANCE, instance_id))
         for level, internal_id in reversed(created):
@@ -185,10 +180,34 @@ class _Storing:
             self.ancestors[Level.SERIES, instance.public_ids[2]], row.index_in_series
         )
 
-    def _create(
+    def _create_ancestor(
         self, instance: NewInstance, level: Level, parent_id: int | None
-    ) -> tuple[int, NewResource]:
+    ) -> _Ancestor:
         row = instance.describe(level)
+        public_id = instance.public_ids[level]
+        order = None
+        if level is Level.PATIENT and public_id not in self.protected:
+            order = self.batch.next_recycling()
+        internal_id = self._create(instance, level, row, parent_id, order)
+        ancestor = _Ancestor(internal_id, row.expected_instances, order)
+        ancestor.indexes = []
+        self.ancestors[level, public_id] = ancestor
+        return ancestor
+
+    def _move_to_end(self, patient: _Ancestor) -> None:
+        """Make a patient the last one to be recycled."""
+        if patient.recycling_order not in (None, self.batch.last_recycling):
+            patient.recycling_order = self.batch.next_recycling()
+            self.batch.moved[patient.internal_id] = patient.recycling_order
+
+    def _create(
+        self,
+        instance: NewInstance,
+        level: Level,
+        row: NewResource,
+        parent_id: int | None,
+        recycling_order: int | None = None,
+    ) -> int:
         internal_id = self.batch.next_internal_id()
         self.batch.resources.append(
             {
@@ -204,15 +223,21 @@ class _Storing:
                 "is_stable": int(level is Level.INSTANCE),
                 "index_in_series": row.index_in_series,
                 "expected_instances": row.expected_instances,
+                "recycling_order": recycling_order,
             }
         )
+        if row.search:
+            self._index(internal_id, row)
+        self.batch.counts[COUNTERS[level]] += 1
+        return internal_id
+
+    def _index(self, internal_id: int, row: NewResource) -> None:
         self.batch.search.extend(
             {"resource_id": internal_id, "tag": tag, "value": value} for tag, value in row.search
         )
-        self.batch.counts[_COUNTERS[level]] += 1
-        return internal_id, row
 
     def _attach(self, instance: NewInstance, internal_id: int) -> None:
+        disk_size = 0
         for attachment in instance.attachments:
             self.batch.attachments.append(
                 {
@@ -226,17 +251,26 @@ class _Storing:
                     "uncompressed_md5": attachment.uncompressed_md5,
                 }
             )
-            self.batch.counts["disk_size"] += attachment.compressed_size
+            disk_size += attachment.compressed_size
             self.batch.counts["uncompressed_size"] += attachment.uncompressed_size
-        dicom = instance.attachments[0]
-        self.known[instance.public_ids[3]] = (
+        self.batch.counts["disk_size"] += disk_size
+        dicom = instance.dicom
+        self.known[instance.public_ids[3]] = _Known(
             internal_id,
-            dicom.uncompressed_md5,
-            dicom.attachment_uuid,
+            dicom.uncompressed_md5 if dicom else "",
+            dicom.attachment_uuid if dicom else None,
+            disk_size,
         )
 
-    def _log_completion(self, series: _Ancestor, index_in_series: int | None) -> None:
+    def _log_completion(
+        self, series: _Ancestor, index_in_series: int | None, *, is_written: bool = False
+    ) -> None:
         """Log `CompletedSeries` when every expected instance is there, each once.
+
+        Parameters
+        ----------
+        is_written
+            The row of this very instance is written, as are those of the others.
 
         References
         ----------
@@ -246,30 +280,73 @@ class _Storing:
         if expected is None or index_in_series is None:
             return
         if series.indexes is None:
-            # All of the series is written by now but this very instance.
             keys = {"internal_id": series.internal_id}
             series.indexes = [row[0] for row in self.tx.rows("list_indexes_in_series", keys)]
-        series.indexes.append(index_in_series)
+        if not is_written:
+            series.indexes.append(index_in_series)
         is_full = len(series.indexes) == expected
         if is_full and set(series.indexes) == set(range(1, expected + 1)):
             self.batch.add_change(ChangeType.COMPLETED_SERIES, series.internal_id, series.stored_at)
 
-    def _remove(self, public_ids: tuple[str, str, str, str], internal_id: int) -> None:
+    def _remove(self, instance: NewInstance, internal_id: int) -> None:
         """Delete the older version, with the ancestors that had no other child."""
+        public_ids = instance.public_ids
         self.batch.flush()
         topmost = internal_id
         for level in (Level.SERIES, Level.STUDY, Level.PATIENT):
             parent = self.ancestors[level, public_ids[level]]
-            if self._has_sibling(parent.internal_id, topmost):
+            keys = {"parent_ids": [parent.internal_id], "doomed": [topmost]}
+            if self.tx.row("list_survivors", keys) is not None:
                 parent.indexes = None
                 break
             topmost = parent.internal_id
+            if level is Level.PATIENT and parent.recycling_order is None:
+                self.protected.add(public_ids[level])
             del self.ancestors[level, public_ids[level]]
-        _delete_tree(self.batch, topmost)
+        sizes = measure_trees(self.tx, [topmost])
+        delete_trees(self.batch, sizes, deleted_at=instance.stored_at)
 
-    def _has_sibling(self, parent_id: int, internal_id: int) -> bool:
-        keys = {"parent_id": parent_id, "internal_id": internal_id}
-        return self.tx.row("has_sibling", keys) is not None
+    def _replace(self, instance: NewInstance, existing: _Known) -> None:
+        """Put the new version in the place of the older one, which keeps what users added.
+
+        References
+        ----------
+        Decision of quirk 37 (behaviour manual §41)
+        """
+        self.batch.flush()
+        internal_id = existing.internal_id
+        keys = {"internal_id": internal_id}
+        size = self.tx.row("measure_system_attachments", keys) or (0, 0)
+        for statement in (
+            "insert_removals_of_system_attachments",
+            "delete_system_attachments",
+            "delete_system_metadata",
+            "delete_search",
+        ):
+            self.tx.run(statement, keys)
+        self.batch.counts["disk_size"] -= int(size[0])
+        self.batch.counts["uncompressed_size"] -= int(size[1])
+        row = instance.describe(Level.INSTANCE)
+        self.tx.run(
+            "replace_instance",
+            {
+                "internal_id": internal_id,
+                "identifier": row.identifier,
+                "main_tags": row.main_tags,
+                "metadata": row.metadata,
+                "last_update": instance.stored_at,
+                "index_in_series": row.index_in_series,
+            },
+        )
+        self._index(internal_id, row)
+        self._attach(instance, internal_id)
+        self.batch.add_change(ChangeType.NEW_INSTANCE, internal_id, instance.stored_at)
+        for level in (Level.PATIENT, Level.STUDY, Level.SERIES):
+            self.ancestors[level, instance.public_ids[level]].stored_at = instance.stored_at
+        self._move_to_end(self.ancestors[Level.PATIENT, instance.public_ids[0]])
+        series = self.ancestors[Level.SERIES, instance.public_ids[2]]
+        series.indexes = None
+        self._log_completion(series, row.index_in_series, is_written=True)
 
     def finish(self) -> None:
         touched = [
@@ -284,8 +361,13 @@ class _Storing:
         self.batch.finish()
 
 
-def store_instances(tx: Transaction, instances: Sequence[NewInstance]) -> list[StoreResult]:
+def store_instances(
+    tx: Transaction, instances: Sequence[NewInstance], rules: Rules = _NO_RULES
+) -> list[StoreResult]:
     """Create the rows of a group of instances, with missing ancestors and changes.
+
+    The limits of storage are kept as if the instances came one after another. Where they are full,
+    statements are added for each instance that needs room, never for one that finds some.
 
     Parameters
     ----------
@@ -303,81 +385,21 @@ def store_instances(tx: Transaction, instances: Sequence[NewInstance]) -> list[S
     ----------
     Orthanc REST: POST /instances, step 6 of the pipeline (behaviour manual §8.2)
     """
-    storing = _Storing(tx, instances)
+    storing = _Storing(tx, instances, rules)
     results = [storing.store(instance) for instance in instances]
     storing.finish()
     return results
 
 
+def _is_same_file(instance: NewInstance, existing: _Known) -> bool:
+    dicom = instance.dicom
+    return dicom is not None and dicom.attachment_uuid == existing.attachment_uuid
+
+
 def _is_to_replace(instance: NewInstance, stored_md5: str) -> bool:
     if instance.overwrite is Overwrite.IF_CHANGED:
-        return instance.attachments[0].uncompressed_md5 != stored_md5
+        return instance.dicom is None or instance.dicom.uncompressed_md5 != stored_md5
     return instance.overwrite is Overwrite.ALWAYS
-
-
-def _delete_tree(batch: Batch, internal_id: int) -> None:
-    """Delete a resource and all below it; its blobs go to the list of removals."""
-    size = _measure(batch.tx, internal_id)
-    for level, count in size.counts.items():
-        batch.counts[_COUNTERS[level]] -= count
-    batch.counts["disk_size"] -= size.disk_size
-    batch.counts["uncompressed_size"] -= size.uncompressed_size
-    batch.tx.run("insert_removals_below", {"internal_id": internal_id})
-    batch.tx.run("delete_resource", {"internal_id": internal_id})
-
-
-def _measure(tx: Transaction, internal_id: int) -> ResourceSize:
-    row = tx.row("public_id_of", {"internal_id": internal_id})
-    assert row is not None, "a resource is measured in the transaction that found it"  # noqa: S101
-    size = measure_resource(tx, Level(row[0]), row[1])
-    assert size is not None, "a resource lies at least at itself"  # noqa: S101
-    return size
-
-
-def delete_resource(
-    tx: Transaction, level: Level, public_id: str, *, deleted_at: int
-) -> Deletion | None:
-    """Delete a resource, all below it, and the ancestors that are left without a child.
-
-    Returns
-    -------
-    Deletion or None
-        ``None`` if there is no such resource.
-
-    References
-    ----------
-    Orthanc REST: DELETE /{level}/{id} (behaviour manual §9.1)
-    """
-    batch = Batch(tx)
-    lineage = tx.row("list_lineage", {"level": int(level), "public_id": public_id})
-    if lineage is None:
-        return None
-    chain = [lineage[i : i + 3] for i in range(0, 3 * (level + 1), 3)]
-    topmost, remaining = chain[0][1], None
-    for ancestor in chain[1:]:
-        if tx.row("has_sibling", {"parent_id": ancestor[1], "internal_id": topmost}) is not None:
-            remaining = ancestor
-            break
-        topmost = ancestor[1]
-    _delete_tree(batch, topmost)
-    batch.finish()
-    if remaining is None:
-        return Deletion(None, None)
-    touched = chain[chain.index(remaining) :]
-    tx.run_many(
-        "set_last_update", [{"internal_id": a[1], "last_update": deleted_at} for a in touched]
-    )
-    return Deletion(Level(remaining[0]), str(remaining[2]))
-
-
-def forget_changes(tx: Transaction) -> None:
-    """Empty the change log; numbering goes on (Orthanc REST: DELETE /changes)."""
-    tx.run("delete_changes")
-
-
-def forget_removals(tx: Transaction, attachment_uuids: Sequence[str]) -> None:
-    """Forget blobs that are gone from the storage area."""
-    tx.run("delete_removals", {"attachment_uuids": list(attachment_uuids)})
 
 
 def settle(tx: Transaction, *, before: int, now: int, limit: int) -> list[Change]:

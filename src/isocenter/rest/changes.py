@@ -10,13 +10,11 @@ from isocenter.errors import BadParameterError
 from isocenter.http.answers import answer_json, answer_nothing
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Argument, Permission, Route
+from isocenter.rest.log_pages import answer_page, get_numbers
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "clear_changes", "list_changes"]
 
-_DEFAULT_LIMIT = 100
-_LARGEST_LIMIT = 100_000
-_LARGEST = 2**63 - 1
 _TITLES = {change_type: change_type.title for change_type in ChangeType}
 _RESOURCES = {level: (level.title, f"/{level.plural}/") for level in Level}
 _TYPES = {title: change_type for change_type, title in _TITLES.items()}
@@ -28,30 +26,11 @@ async def list_changes(services: Services, req: Request, resp: Response) -> None
     if "last" in req.params:
         answer_json(resp, _describe_page(await log.find_last()))
         return
-    since, until, limit = _get_bounds(req)
+    (since, until), limit = get_numbers(req, "since", "to")
     page = await log.find(since=since, until=until, limit=limit, types=_get_types(req))
-    answer_json(resp, _describe_page(page))
-
-
-def _get_bounds(req: Request) -> tuple[int | None, int | None, int]:
-    """Read ``since``, ``to`` and ``limit``; one bad number and all are the defaults (quirk 22)."""
-    try:
-        since = _get_number(req, "since")
-        until = _get_number(req, "to")
-        limit = _get_number(req, "limit")
-    except ValueError:
-        return None, None, _DEFAULT_LIMIT
-    limit = _DEFAULT_LIMIT if limit is None else min(limit, _LARGEST_LIMIT)
-    return since, until, limit
-
-
-def _get_number(req: Request, name: str) -> int | None:
-    text = req.get_param(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal()) or len(text) > 20:
-        raise ValueError(name)
-    return min(int(text), _LARGEST - 1)
+    await answer_page(
+        services, resp, describe=lambda: _describe_page(page), length=len(page.changes)
+    )
 
 
 def _get_types(req: Request) -> list[ChangeType]:
@@ -119,5 +98,6 @@ ROUTES = (
         "changes",
         permission=Permission.ADMINISTER,
         answer="text/plain",
+        is_writing=True,
     ),
 )

@@ -156,6 +156,7 @@ def _build_action(action: Action, summary: str) -> Route:
         summary,
         "jobs",
         permission=Permission.WRITE,
+        is_writing=False,
         statuses=(200, 400),
     )
 
@@ -184,6 +185,7 @@ ROUTES = (
         "Forget a finished job and what it offers for download",
         "jobs",
         permission=Permission.WRITE,
+        is_writing=False,
         answer="text/plain",
         statuses=(200, 404),
     ),
@@ -198,6 +200,7 @@ ROUTES = (
         "Submit a new job for what failed in a finished one",
         "jobs",
         permission=Permission.WRITE,
+        is_writing=False,
         statuses=(200, 400, 404),
     ),
     Route(

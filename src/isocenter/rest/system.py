@@ -46,11 +46,11 @@ async def get_system(services: Services, _: Request, resp: Response) -> None:
             "OverwriteInstancesMode": overwrite,
             "IngestTranscoding": "",
             "StoreMD5ForAttachments": configuration.boolean("StoreMD5ForAttachments"),
-            "MaximumStorageSize": 0,
+            "MaximumStorageSize": configuration.integer("MaximumStorageSize"),
             "MaximumStorageMode": configuration.text("MaximumStorageMode"),
-            "MaximumPatientCount": 0,
+            "MaximumPatientCount": configuration.integer("MaximumPatientCount"),
             "PatientLevelEnabled": True,
-            "ReadOnly": False,
+            "ReadOnly": configuration.boolean("ReadOnly"),
             "MainDicomTags": {
                 level.title: services.archive.main_tags.build_signature(level) for level in Level
             },

@@ -26,7 +26,12 @@ async def build_acceptor(configuration: Configuration, archive: Archive) -> Asso
         ),
         permissions,
         build_supported_syntaxes(configuration),
-        StorageSCP(archive.ingest, archive.uploads, archive.workers),
+        StorageSCP(
+            archive.ingest,
+            archive.uploads,
+            archive.workers,
+            is_read_only=archive.is_read_only,
+        ),
     )
     timeout_s = configuration.integer("DicomScpTimeout")
     options = AcceptorOptions(

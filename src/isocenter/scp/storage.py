@@ -14,11 +14,11 @@ from isocenter.archive.workers import Workers
 from isocenter.dicom.file_meta import build_file_meta
 from isocenter.dicom.reader import FileSummary
 from isocenter.dimse.commands import Command
-from isocenter.dimse.data_sink import Message
+from isocenter.dimse.data_sink import DataSink, Message
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.negotiation import PresentationContext
 from isocenter.dimse.status import Status
-from isocenter.errors import MissingError, RequestError, ServerError
+from isocenter.errors import MissingError, ReadOnlyError, RequestError, ServerError
 
 __all__ = ["StorageSCP", "StoreSink"]
 
@@ -66,18 +66,44 @@ class StoreSink:
         self.content.close()
 
 
-class StorageSCP:
-    """Stores what remote modalities send."""
+class _DiscardingSink:
+    """Takes a data set that will be refused, without keeping any of it."""
 
-    def __init__(self, ingest: Ingest, uploads: Uploads, workers: Workers) -> None:
+    is_saturated = False
+
+    def write(self, fragment: memoryview | bytes) -> None:
+        """Drop a fragment."""
+
+    async def drain(self) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Nothing is left to release."""
+
+
+class StorageSCP:
+    """Stores what remote modalities send.
+
+    Parameters
+    ----------
+    is_read_only
+        Refuse everything (option ``ReadOnly``).
+    """
+
+    def __init__(
+        self, ingest: Ingest, uploads: Uploads, workers: Workers, *, is_read_only: bool = False
+    ) -> None:
+        self._is_read_only = is_read_only
         self._ingest = ingest
         self._uploads = uploads
         self._workers = workers
 
     def open_sink(
         self, association: DimseAssociation, context: PresentationContext, command: Command
-    ) -> StoreSink:
+    ) -> DataSink:
         """Prepare to receive the data set of a C-STORE request."""
+        if self._is_read_only:
+            return _DiscardingSink()
         sink = StoreSink(self._uploads, self._workers)
         sink.write(
             build_file_meta(
@@ -91,7 +117,11 @@ class StorageSCP:
 
     async def handle(self, association: DimseAssociation, message: Message) -> None:
         """Store the instance of a C-STORE request and answer it."""
-        if isinstance(message.sink, StoreSink):
+        status: Status
+        comment: str | None
+        if self._is_read_only:
+            status, comment = Status.NOT_AUTHORIZED, ReadOnlyError.message
+        elif isinstance(message.sink, StoreSink):
             status, comment = await self._store(association, message.command, message.sink)
         else:
             status, comment = Status.CANNOT_UNDERSTAND, "no data set"

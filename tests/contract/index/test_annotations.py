@@ -4,10 +4,10 @@ from tests.support.instances import NOON, IndexCase, build_new_instance, store
 from isocenter.dicom.levels import Level
 from isocenter.errors import BackendError, RevisionConflictError, UnknownResourceError
 from isocenter.index.annotations import Address, Condition, run_changes
+from isocenter.index.batch import Batch
+from isocenter.index.change_log import find_changes
 from isocenter.index.labels import add_label, find_labels
 from isocenter.index.metadata import find_metadata, write_metadata
-from isocenter.index.reading import find_changes
-from isocenter.index.writing import Batch
 
 STUDY = Address(Level.STUDY, "t")
 

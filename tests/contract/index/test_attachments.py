@@ -13,10 +13,11 @@ from isocenter.index.attachments import (
     replace_attachment,
     write_attachment,
 )
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource
 from isocenter.index.port import Database
-from isocenter.index.reading import find_changes, find_removals, get_statistics
+from isocenter.index.reading import find_removals, get_statistics
 from isocenter.index.records import Attachment, ChangeType, Deletion, StoredAttachment
-from isocenter.index.writing import delete_resource
 
 STUDY = Address(Level.STUDY, "t")
 INSTANCE = Address(Level.INSTANCE, "i")

@@ -4,10 +4,11 @@ import pytest
 from tests.support.instances import NOON, IndexCase, build_new_instance, store
 
 from isocenter.dicom.levels import Level
+from isocenter.index.change_log import find_changes, forget_changes
 from isocenter.index.port import Database
-from isocenter.index.reading import find_changes, get_statistics, lookup_resource
-from isocenter.index.records import Change, ChangeType
-from isocenter.index.writing import forget_changes, settle
+from isocenter.index.reading import get_statistics, lookup_resource
+from isocenter.index.records import Change, ChangeType, Overwrite
+from isocenter.index.writing import settle
 
 
 def find(database: Database, **keywords: Any) -> list[int]:
@@ -137,3 +138,17 @@ def test_settle_instances_are_never_unstable(index: IndexCase) -> None:
     store(index.database, build_new_instance("p/t/r/i"))
 
     assert index.sql("SELECT level FROM resources WHERE is_stable = 1") == [(3,)]
+
+
+def test_settle_replaced_instance_restarts_the_countdown(database: Database) -> None:
+    store(database, build_new_instance("p/t/r/i", stored_at=NOON))
+    settle_at(database, NOON)
+
+    store(
+        database,
+        build_new_instance("p/t/r/i", stored_at=NOON + 10, overwrite=Overwrite.ALWAYS),
+    )
+
+    assert settle_at(database, NOON + 9) == []
+    assert {change.public_id for change in settle_at(database, NOON + 10)} == {"p", "t", "r"}
+    assert settle_at(database, NOON + 100) == []

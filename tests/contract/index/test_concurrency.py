@@ -14,19 +14,14 @@ from isocenter.dicom.levels import Level
 from isocenter.errors import RevisionConflictError, ServerError
 from isocenter.index.annotations import Address, Condition
 from isocenter.index.attachments import lookup_attachment, write_attachment
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.metadata import lookup_metadata, write_metadata
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase
-from isocenter.index.reading import (
-    find_changes,
-    find_removals,
-    get_statistics,
-    list_public_ids,
-    read_page,
-)
+from isocenter.index.reading import find_removals, get_statistics, list_public_ids, read_page
 from isocenter.index.records import Attachment, NewInstance, NewResource, Overwrite
-from isocenter.index.writing import delete_resource
 
 T = TypeVar("T")
 

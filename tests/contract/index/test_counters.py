@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from tests.support.instances import NOON, IndexCase, build_new_instance, store
 
 from isocenter.dicom.levels import Level
-from isocenter.index.reading import find_changes, find_removals, list_public_ids
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource
+from isocenter.index.reading import find_removals, list_public_ids
 from isocenter.index.records import NewInstance, Overwrite
-from isocenter.index.writing import delete_resource, settle
+from isocenter.index.writing import settle
 
 # Few names, so that collisions are common; each name keeps its place in the tree, as identifiers
 # do, which are hashes of the identifiers above.

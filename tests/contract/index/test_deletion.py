@@ -2,9 +2,10 @@ import pytest
 from tests.support.instances import NOON, IndexCase, build_new_instance, store
 
 from isocenter.dicom.levels import Level
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource, forget_removals
 from isocenter.index.port import Database
 from isocenter.index.reading import (
-    find_changes,
     find_existing_attachments,
     find_removals,
     get_statistics,
@@ -12,7 +13,6 @@ from isocenter.index.reading import (
     lookup_resource,
 )
 from isocenter.index.records import Deletion, Statistics
-from isocenter.index.writing import delete_resource, forget_removals
 
 
 def delete(

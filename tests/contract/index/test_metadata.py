@@ -6,6 +6,8 @@ from tests.support.instances import NOON, IndexCase, build_new_instance, change,
 from isocenter.dicom.levels import Level
 from isocenter.errors import RevisionConflictError, UnknownResourceError
 from isocenter.index.annotations import Address, Condition
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource
 from isocenter.index.metadata import (
     LongValueError,
     MetadataValue,
@@ -16,9 +18,7 @@ from isocenter.index.metadata import (
     write_metadata,
 )
 from isocenter.index.port import Database
-from isocenter.index.reading import find_changes
 from isocenter.index.records import ChangeType, NewResource
-from isocenter.index.writing import delete_resource
 
 SERIES = Address(Level.SERIES, "r")
 STUDY = Address(Level.STUDY, "t")

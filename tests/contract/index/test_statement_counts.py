@@ -17,6 +17,9 @@ from tests.support.instances import (
 from isocenter.dicom.levels import Level
 from isocenter.index.annotations import Address, Condition, run_changes
 from isocenter.index.attachments import find_content_types, lookup_attachment, write_attachment
+from isocenter.index.batch import Batch
+from isocenter.index.change_log import find_changes
+from isocenter.index.deletion import delete_resource, delete_resources, forget_removals
 from isocenter.index.labels import add_label, find_all_labels, find_labels, has_label
 from isocenter.index.metadata import (
     find_metadata,
@@ -26,7 +29,6 @@ from isocenter.index.metadata import (
 )
 from isocenter.index.port import Database, Transaction
 from isocenter.index.reading import (
-    find_changes,
     find_descendants,
     find_existing_attachments,
     find_identifier,
@@ -38,13 +40,7 @@ from isocenter.index.reading import (
     read_page,
 )
 from isocenter.index.records import Attachment, NewResource, Overwrite
-from isocenter.index.writing import (
-    Batch,
-    delete_resource,
-    forget_removals,
-    settle,
-    store_instances,
-)
+from isocenter.index.writing import settle, store_instances
 
 STUDY = Address(Level.STUDY, "t")
 ANY = Condition()
@@ -121,6 +117,22 @@ def test_delete_any_size_uses_as_many_statements(database: Database) -> None:
         )
 
     assert delete(Level.SERIES, "r7") == delete(Level.STUDY, "t") <= 9
+
+
+def test_delete_many_uses_as_many_statements(database: Database) -> None:
+    for patient in "pq":
+        paths = [f"{patient}/t{n % 5}{patient}/r{n}{patient}/i{n}{patient}" for n in range(60)]
+        store(database, *(build_new_instance(path) for path in paths))
+
+    def delete(*named: str) -> int:
+        resources = [(None, public_id) for public_id in named]
+        return count_written(
+            database,
+            lambda tx: delete_resources(tx, resources, deleted_at=NOON, logs_deletions=True),
+        )
+
+    few = delete("i0p", "r1p")
+    assert delete(*(f"i{n}q" for n in range(50)), "r51q") == few <= 12
 
 
 def test_settle_any_number_uses_as_many_statements(database: Database) -> None:

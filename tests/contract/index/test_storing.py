@@ -2,9 +2,9 @@ import pytest
 from tests.support.instances import NOON, IndexCase, build_new_instance, store
 
 from isocenter.dicom.levels import Level
+from isocenter.index.change_log import find_changes
 from isocenter.index.port import Database
 from isocenter.index.reading import (
-    find_changes,
     find_descendants,
     find_removals,
     get_statistics,

@@ -55,10 +55,18 @@ class Parts:
     workers: Workers
     folder: Path
 
-    def new_ingest(self, *, storage: Storage | None = None, **options: Any) -> Ingest:
+    def new_ingest(
+        self,
+        *,
+        storage: Storage | None = None,
+        on_removals: Callable[[], None] | None = None,
+        **options: Any,
+    ) -> Ingest:
         """Build the pipeline; ``options`` are those of `IngestOptions`."""
         chosen = IngestOptions(main_tags=build_main_tags(), **options)
-        return Ingest(self.workers, self.database, storage or self.storage, chosen)
+        return Ingest(
+            self.workers, self.database, storage or self.storage, chosen, on_removals=on_removals
+        )
 
     def new_uploads(self, ingest: Ingest | None = None, **limits: int) -> Uploads:
         """Build the reception of bodies; ``limits`` are those of `UploadOptions`."""

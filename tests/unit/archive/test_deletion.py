@@ -1,10 +1,13 @@
 import pytest
 from tests.unit.archive.parts import REST, Parts, build_numbered, wait_until
 
+from isocenter.archive import deletion as deletion_module
+from isocenter.archive.changes import ChangeLog
 from isocenter.archive.deletion import Deleter
 from isocenter.dicom.levels import Level
 from isocenter.errors import StorageUnavailableError
-from isocenter.index.records import Deletion, Overwrite
+from isocenter.index.reading import get_statistics
+from isocenter.index.records import ChangeType, Deletion, Overwrite, Rules
 from isocenter.storage.memory import MemoryStorage
 
 
@@ -122,3 +125,54 @@ async def test_wake_removes_replaced_files(parts: Parts) -> None:
 
     assert new in [storage.read(name) for name in storage.iter_uuids()]
     assert len(list(storage.iter_uuids())) == 5
+
+
+async def test_delete_many_deletes_batch_by_batch(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion_module, "_DELETIONS_AT_ONCE", 2)
+    storage = Removals()
+    ingest = parts.new_ingest(storage=storage)
+    outcomes = [ingest.store_blocking(build_numbered(n), REST) for n in range(5)]
+    deleter = Deleter(parts.workers, parts.database, storage)
+    deleter.start()
+    instances = [(None, outcome.public_ids.instance) for outcome in outcomes]
+
+    await deleter.delete_many([*instances[:3], (None, "unknown"), *instances[3:]])
+    await wait_until_removed(storage, parts)
+    await deleter.stop()
+
+    assert storage.removed == 5
+    assert parts.database.read(get_statistics).patients == 0
+
+
+async def test_wake_from_thread_removes_files_at_once(parts: Parts) -> None:
+    storage = Removals()
+    deleter = Deleter(parts.workers, parts.database, storage)
+    deleter.wake_from_thread()
+    deleter.start()
+    ingest = parts.new_ingest(
+        storage=storage, overwrite=Overwrite.ALWAYS, on_removals=deleter.wake_from_thread
+    )
+
+    for _ in range(2):
+        await ingest.store(build_numbered(1), REST)
+    await wait_until(lambda: storage.removed == 1 and not parts.list_removals())
+    await deleter.stop()
+    deleter.wake_from_thread()
+
+    assert len(list(storage.iter_uuids())) == 1
+
+
+async def test_deletions_are_logged_if_the_rules_say_so(parts: Parts) -> None:
+    outcome = await parts.store(build_numbered(1))
+    deleter = Deleter(parts.workers, parts.database, parts.storage, Rules(logs_deletions=True))
+    log = ChangeLog(parts.workers, has_deletions=True)
+
+    await deleter.delete(Level.PATIENT, outcome.public_ids.patient)
+
+    page = await log.find(since=None, until=None, limit=100)
+    assert [change.public_id for change in page.changes] == list(outcome.public_ids)[::-1]
+    assert {change.change_type for change in page.changes} == {ChangeType.DELETED}
+    assert (await log.find_last()).changes == page.changes[-1:]
+    assert (await ChangeLog(parts.workers).find_last()).changes == []

@@ -11,9 +11,9 @@ from isocenter.archive.group_writes import GroupWrites
 from isocenter.dicom.levels import Level
 from isocenter.errors import BackendError, DatabaseUnavailableError, UnknownResourceError
 from isocenter.index.annotations import Address
+from isocenter.index.batch import Batch
 from isocenter.index.labels import add_label, find_labels
 from isocenter.index.sqlite import SQLiteDatabase
-from isocenter.index.writing import Batch
 
 
 class WatchedDatabase:

@@ -3,7 +3,7 @@ from tests.unit.archive.parts import Parts, build_numbered, wait_until
 
 from isocenter.archive import stability as stability_module
 from isocenter.archive.stability import Stability
-from isocenter.index.reading import find_changes
+from isocenter.index.change_log import find_changes
 from isocenter.index.records import ChangeType
 
 STABLE = {ChangeType.STABLE_PATIENT, ChangeType.STABLE_STUDY, ChangeType.STABLE_SERIES}

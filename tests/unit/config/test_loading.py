@@ -170,11 +170,11 @@ def test_load_configuration_unknown_variable_is_warned_of() -> None:
 
 
 def test_load_configuration_options_without_effect_share_one_warning(tmp_path: Path) -> None:
-    content: dict[str, object] = {"SynchronousZipStream": False, "ReadOnly": True}
+    content: dict[str, object] = {"LuaHeartBeatPeriod": 5, "WebDavEnabled": False}
     content |= {"HttpPort": 1, "HttpThreadsCount": 3}
 
     assert load(tmp_path, content).warnings == (
-        "these options have no effect in this release: ReadOnly, SynchronousZipStream",
+        "these options have no effect in this release: LuaHeartBeatPeriod, WebDavEnabled",
     )
 
 

@@ -21,6 +21,7 @@ CHANGES = {
     14: "StableSeries",
     15: "UpdatedAttachment",
     16: "UpdatedMetadata",
+    4096: "Deleted",
 }
 
 # Orthanc REST: metadata (behaviour manual §11).

@@ -17,7 +17,9 @@ EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method
 # Routes of single jobs are tested in test_jobs.py.
 READ_ROUTES = [r for r in ROUTES if r.method == "GET" and "{job_id}" not in r.path]
 EVERY_READ_ROUTE = pytest.mark.parametrize("route", READ_ROUTES, ids=lambda r: r.path)
-WITH_IDENTIFIER = [route for route in ROUTES if "{public_id}" in route.path]
+# Orthanc answers 400 where the patient is unknown (behaviour manual §9.2).
+ODD = "/patients/{public_id}/protected"
+WITH_IDENTIFIER = [route for route in ROUTES if "{public_id}" in route.path and route.path != ODD]
 HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
 # Arguments without which a route has nothing to answer.
 NEEDED = {"/tools/generate-uid": "?level=study", "/tools/create-archive": "?resources="}
@@ -148,10 +150,9 @@ async def test_identifier_of_another_level_is_404(api: Api) -> None:
 
 
 async def test_directory_answers_the_names_of_its_children(api: Api) -> None:
-    names = (
-        "create-archive generate-uid labels lookup metrics-prometheus now now-local reset shutdown"
-    )
-    assert await api.get_json("/tools") == names.split()
+    names = {route.path.split("/")[2] for route in ROUTES if route.path.startswith("/tools/")}
+    assert {"lookup", "now", "reset"} <= names
+    assert await api.get_json("/tools") == sorted(names)
     assert (await api.request("HEAD", "/tools")).status_code == 200
     assert (await api.request("POST", "/tools")).status_code == 405
 

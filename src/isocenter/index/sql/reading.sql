@@ -83,26 +83,6 @@ SELECT b.level, COUNT(DISTINCT b.internal_id),
 FROM below b LEFT JOIN attachments a ON a.resource_id = b.internal_id
 GROUP BY b.level;
 
--- name: list_changes
-SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
-FROM changes c JOIN resources r ON r.internal_id = c.resource_id
-WHERE c.seq > :since AND c.seq <= :until ORDER BY c.seq LIMIT :limit;
-
--- name: list_changes_backwards
-SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
-FROM changes c JOIN resources r ON r.internal_id = c.resource_id
-WHERE c.seq > :since AND c.seq <= :until ORDER BY c.seq DESC LIMIT :limit;
-
--- name: list_changes_of_types
-SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
-FROM changes c JOIN resources r ON r.internal_id = c.resource_id
-WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[bigint] ORDER BY c.seq LIMIT :limit;
-
--- name: list_changes_of_types_backwards
-SELECT c.seq, c.change_type, r.level, r.public_id, c.changed_at
-FROM changes c JOIN resources r ON r.internal_id = c.resource_id
-WHERE c.seq > :since AND c.seq <= :until AND c.change_type IN :types[bigint] ORDER BY c.seq DESC LIMIT :limit;
-
 -- name: list_attachments_after
 SELECT resource_id, content_type, attachment_uuid, compressed_size, compressed_md5
 FROM attachments WHERE (resource_id, content_type) > (:resource_id, :content_type)

@@ -1,21 +1,25 @@
 -- name: lock_archive
-SELECT last_internal_id, last_change FROM archive $for_update;
+SELECT last_internal_id, last_change, last_recycling, patients, disk_size FROM archive $for_update;
 
 -- name: find_instances
-SELECT r.public_id, r.internal_id, COALESCE(a.uncompressed_md5, ''),
-       COALESCE(a.attachment_uuid, '')
+SELECT r.public_id, r.internal_id, a.uncompressed_md5, a.attachment_uuid,
+       (SELECT COALESCE(SUM(s.compressed_size), 0) FROM attachments s
+        WHERE s.resource_id = r.internal_id AND s.content_type < :first_kept)
 FROM resources r LEFT JOIN attachments a ON a.resource_id = r.internal_id AND a.content_type = 1
 WHERE r.level = 3 AND r.public_id IN :public_ids[text];
 
 -- name: find_parents
-SELECT level, public_id, internal_id, last_update, is_stable, expected_instances
-FROM resources WHERE level < 3 AND public_id IN :public_ids[text];
+SELECT level, public_id, internal_id, last_update, is_stable, expected_instances,
+       recycling_order
+FROM resources WHERE level IN (0, 1, 2) AND public_id IN :public_ids[text];
 
 -- name: insert_resource
 INSERT INTO resources (internal_id, level, public_id, parent_id, identifier, main_tags, patient_tags,
-                       metadata, last_update, is_stable, index_in_series, expected_instances)
+                       metadata, last_update, is_stable, index_in_series, expected_instances,
+                       recycling_order)
 VALUES (:internal_id, :level, :public_id, :parent_id, :identifier, :main_tags, :patient_tags,
-        :metadata, :last_update, :is_stable, :index_in_series, :expected_instances);
+        :metadata, :last_update, :is_stable, :index_in_series, :expected_instances,
+        :recycling_order);
 
 -- name: insert_search
 INSERT INTO search (resource_id, tag, value) VALUES (:resource_id, :tag, :value);
@@ -33,8 +37,28 @@ VALUES (:seq, :change_type, :resource_id, :changed_at);
 -- name: touch
 UPDATE resources SET last_update = :last_update, is_stable = 0 WHERE internal_id = :internal_id;
 
--- name: set_last_update
-UPDATE resources SET last_update = :last_update WHERE internal_id = :internal_id;
+-- What is replaced in place: an instance keeps what users added to it.
+-- name: measure_system_attachments
+SELECT COALESCE(SUM(compressed_size), 0), COALESCE(SUM(uncompressed_size), 0)
+FROM attachments WHERE resource_id = :internal_id AND content_type < 1024;
+
+-- name: insert_removals_of_system_attachments
+INSERT INTO removals (attachment_uuid)
+SELECT attachment_uuid FROM attachments WHERE resource_id = :internal_id AND content_type < 1024;
+
+-- name: delete_system_attachments
+DELETE FROM attachments WHERE resource_id = :internal_id AND content_type < 1024;
+
+-- name: delete_system_metadata
+DELETE FROM metadata WHERE resource_id = :internal_id AND code < 1024;
+
+-- name: delete_search
+DELETE FROM search WHERE resource_id = :internal_id;
+
+-- name: replace_instance
+UPDATE resources SET identifier = :identifier, main_tags = :main_tags, metadata = :metadata,
+    last_update = :last_update, index_in_series = :index_in_series
+WHERE internal_id = :internal_id;
 
 -- name: list_indexes_in_series
 SELECT index_in_series FROM resources
@@ -42,30 +66,9 @@ WHERE parent_id = :internal_id AND index_in_series IS NOT NULL;
 
 -- name: update_archive
 UPDATE archive SET last_internal_id = :last_internal_id, last_change = :last_change,
-    patients = patients + :patients, studies = studies + :studies, series = series + :series,
+    last_recycling = :last_recycling, patients = patients + :patients, studies = studies + :studies, series = series + :series,
     instances = instances + :instances, disk_size = disk_size + :disk_size,
     uncompressed_size = uncompressed_size + :uncompressed_size;
-
--- name: insert_removals_below
-INSERT INTO removals (attachment_uuid)
-WITH RECURSIVE below (internal_id) AS (
-    SELECT internal_id FROM resources WHERE internal_id = :internal_id
-    UNION ALL
-    SELECT r.internal_id FROM below b JOIN resources r ON r.parent_id = b.internal_id
-)
-SELECT a.attachment_uuid FROM below b JOIN attachments a ON a.resource_id = b.internal_id;
-
--- name: delete_resource
-DELETE FROM resources WHERE internal_id = :internal_id;
-
--- name: has_sibling
-SELECT 1 FROM resources WHERE parent_id = :parent_id AND internal_id <> :internal_id LIMIT 1;
-
--- name: delete_removals
-DELETE FROM removals WHERE attachment_uuid IN :attachment_uuids[text];
-
--- name: delete_changes
-DELETE FROM changes;
 
 -- name: find_settled
 SELECT internal_id, level, public_id, last_update FROM resources

@@ -1,0 +1,65 @@
+"""The routes of a server that changes nothing."""
+
+from typing import Any
+
+import pytest
+from falcon.asgi import Request, Response
+
+from isocenter.errors import ReadOnlyError
+from isocenter.http.openapi import build_openapi
+from isocenter.http.routes import Permission, Route, list_directories
+from isocenter.rest.read_only import build_read_only_routes
+from isocenter.rest.table import ROUTES
+
+BY_KEY = {(route.method, route.path): route for route in build_read_only_routes(ROUTES)}
+# Written from the manual: what changes nothing that is stored.
+HARMLESS = {
+    ("POST", "/tools/lookup"),
+    ("POST", "/tools/reset"),
+    ("POST", "/tools/shutdown"),
+}
+HARMLESS_ENDS = ("/archive", "/create-archive", "/verify-md5", "/modify", "/anonymize")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_read_only_routes_refuse_what_changes_the_archive(route: Route) -> None:
+    key = (route.method, route.path)
+    left = BY_KEY.get(key)
+    is_harmless = key in HARMLESS or route.path.endswith(HARMLESS_ENDS)
+    if route.method == "GET" or is_harmless or route.path.startswith("/jobs/"):
+        assert left is route
+    elif left is not None:
+        assert ("GET", route.path) in BY_KEY
+        with pytest.raises(ReadOnlyError):
+            await left.responder(None, None, None, public_id="x")
+        assert left.statuses == (403,)
+
+
+@pytest.mark.parametrize("path", ["/tools/bulk-delete"])
+def test_read_only_routes_leave_out_paths_that_only_write(path: str) -> None:
+    assert not [key for key in BY_KEY if key[1] == path]
+    assert path not in list_directories(BY_KEY.values())
+    assert path not in build_openapi(tuple(BY_KEY.values()), title="t", version="1")["paths"]
+
+
+async def respond(_: Any, __: Request, ___: Response) -> None:
+    """Stand for a responder."""
+
+
+@pytest.mark.parametrize(
+    ("permission", "is_writing", "expected"),
+    [
+        (Permission.READ, None, False),
+        (Permission.WRITE, None, True),
+        (Permission.ADMINISTER, None, False),
+        (Permission.ADMINISTER, True, True),
+        (Permission.WRITE, False, False),
+    ],
+)
+def test_route_changes_the_archive_by_permission_or_by_its_word(
+    permission: Permission, is_writing: bool | None, expected: bool
+) -> None:
+    route = Route(
+        "POST", "/x", respond, "Summary", "x", permission=permission, is_writing=is_writing
+    )
+    assert route.changes_archive is expected
