@@ -298,6 +298,7 @@ ADOPTION = (
         theirs=ABSENT,
     ),
     Accepted(".*/data", "content-disposition", "named with another extension"),
+    Accepted("GET /exports", "body/First", "newer: First is given", theirs=ABSENT),
     Accepted(f"GET {_RESOURCE}/attachments/", "etag", _NO_REVISIONS),
 )
 """Of an archive that was adopted."""

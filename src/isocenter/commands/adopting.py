@@ -118,7 +118,9 @@ def _adopt(options: argparse.Namespace) -> int:
 
 
 def _check_folders(configuration: Configuration, theirs: tuple[Path, ...]) -> None:
-    """Keep our files out of Orthanc's folders."""
+    """Keep our files out of Orthanc's folders, and all of them out of a read-only archive."""
+    if configuration.boolean("ReadOnly"):
+        raise ConfigurationError('option "ReadOnly": this archive takes nothing')
     for name in ("StorageDirectory", "IndexDirectory"):
         ours = os.path.realpath(configuration.path(name))
         for folder in map(os.path.realpath, theirs):

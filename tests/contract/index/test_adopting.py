@@ -15,6 +15,7 @@ from isocenter.index.adopting import (
     find_existing_instances,
     find_present_resources,
 )
+from isocenter.index.change_log import find_changes
 from isocenter.index.foreign import (
     AdoptedResource,
     AdoptionState,
@@ -23,7 +24,7 @@ from isocenter.index.foreign import (
     LastNumbers,
 )
 from isocenter.index.port import Database
-from isocenter.index.reading import find_changes, get_statistics, lookup_resource, measure_resource
+from isocenter.index.reading import get_statistics, lookup_resource, measure_resource
 from isocenter.index.records import Attachment, NewResource
 
 SOURCE = "somewhere"
@@ -208,7 +209,7 @@ def test_archive_that_grew_is_adopted_on_behind_our_own_changes(index: IndexCase
     assert grown.changes == 40
     database.write(lambda tx: adopt_changes(tx, SOURCE, grown, [change(41, "i1")]))
     assert [seq for seq, _ in list_changes(index)] == [40, 41, 42, 43, 44, 45]
-    assert index.sql("SELECT last_change, last_recycling FROM archive") == [(49, 12)]
+    assert index.sql("SELECT last_change, last_recycling FROM archive") == [(49, 13)]
 
 
 def test_two_sources_have_numbers_of_their_own(index: IndexCase) -> None:

@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.dicom_files import EXPLICIT_LITTLE, encode_element
@@ -48,7 +49,7 @@ def write(folder: Path, name: str, content: bytes) -> Path:
 
 
 async def run_import(
-    parts: Parts, *paths: Path, storage: MemoryStorage | None = None, **options: object
+    parts: Parts, *paths: Path, storage: MemoryStorage | None = None, **options: Any
 ) -> tuple[ImportReport, list[Refusal]]:
     ingest = parts.new_ingest(storage=storage, **options)
     refusals: list[Refusal] = []

@@ -145,3 +145,13 @@ def test_server_on_their_folder_is_refused_with_advice(
     assert run("check", config) == 3
     assert "isocenter adopt-orthanc" in capsys.readouterr().err
     assert source.index.read_bytes() == before
+
+
+def test_read_only_archive_takes_nothing(
+    source: OrthancArchive, tmp_path: Path, capsys: Output
+) -> None:
+    config = write_configuration(tmp_path, ReadOnly=True)
+    assert run("adopt-orthanc", source.folder, "--config", config) == 2
+    assert "ReadOnly" in capsys.readouterr().err
+    path = next(source.folder.glob("??/??/*"))
+    assert run("import", path, "--config", config) == 3
