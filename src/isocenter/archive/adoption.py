@@ -143,7 +143,7 @@ class Adoption:
     def _adopt_batch(
         self, instances: list[ForeignInstance], state: AdoptionState, threads: ThreadPoolExecutor
     ) -> None:
-        sound = [instance for instance in instances if self._is_sound(instance)]
+        sound = self._leave_out_unsound(instances)
         names = {public_id for instance in sound for public_id in instance.public_ids}
         present = self._database.read(lambda tx: find_present_resources(tx, names))
         new = [i for i in sound if (Level.INSTANCE, i.public_ids[3]) not in present]
@@ -166,11 +166,19 @@ class Adoption:
             self._met.clear()
         self._met |= met
 
-    def _is_sound(self, instance: ForeignInstance) -> bool:
-        if not instance.is_sound:
-            address = f"/instances/{instance.public_ids[3]}"
-            self._tell(Finding(address, "the index lacks one of its ancestors"))
-        return instance.is_sound
+    def _leave_out_unsound(self, instances: Iterable[ForeignInstance]) -> list[ForeignInstance]:
+        sound: dict[str, ForeignInstance] = {}
+        for instance in instances:
+            public_id = instance.public_ids[3]
+            if not instance.is_sound:
+                reason = "the index lacks one of its ancestors"
+            elif public_id in sound:
+                reason = "the index has two instances of this identifier"
+            else:
+                sound[public_id] = instance
+                continue
+            self._tell(Finding(f"/instances/{public_id}", reason))
+        return list(sound.values())
 
     def _choose_ancestors(
         self, instances: Iterable[ForeignInstance]

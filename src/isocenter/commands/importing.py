@@ -2,14 +2,17 @@
 
 import argparse
 import asyncio
+import getpass
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import uvloop
 
@@ -38,7 +41,7 @@ folders are not followed."""
 _EPILOG = """\
 examples:
   isocenter import /media/cdrom --config /etc/isocenter/
-  isocenter import --url http://alice:secret@localhost:8042 --report refused.jsonl export/ more.zip
+  isocenter import --url http://alice@localhost:8042 --report refused.jsonl export/ more.zip
 
 exit status: 0 success, 1 some DICOM files or paths were refused, 2 wrong usage or configuration,
 3 failure, 130 interrupted"""
@@ -59,7 +62,8 @@ def add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--url",
         metavar="URL",
-        help="send to the server at this address, with user and password if it asks for them",
+        help="send to the server at this address; for one that asks for a user, write "
+        "http://USER@HOST:PORT and type the password, or send it to standard input",
     )
     parser.add_argument(
         "--report",
@@ -189,10 +193,26 @@ async def _opened_target(
         if url is None:
             yield await _open_local(configuration, stack)
         else:
-            target = RemoteTarget(url)
+            target = RemoteTarget(_ask_password(url))
             stack.callback(target.close)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="isocenter-")))
             yield target, _build_options(configuration, folder)
+
+
+def _ask_password(url: str) -> str:
+    """Ask for the password of a user whom an address names without one.
+
+    On the command line every user of the machine could read it.
+    """
+    address, at, host = url.rpartition("@")
+    scheme, slashes, user = address.partition("://")
+    if not at or not user or ":" in user:
+        return url
+    if sys.stdin.isatty():
+        password = getpass.getpass(f"Password of {printable(user)}: ")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    return f"{scheme}{slashes}{user}:{quote(password, safe='')}@{host}"
 
 
 async def _open_local(

@@ -162,6 +162,9 @@ class OrthancIndex:
             found = [row[0] for row in self._connection.execute("PRAGMA quick_check(1)")]
         if found != ["ok"]:
             raise BackendError(f"{self._path} is damaged: {_one_line(str(found[0]))}")
+        if self._rows("shared_file"):
+            # Deleting one of them would delete the file of the other.
+            raise BackendError(f"{self._path} is damaged: two attachments have the same file")
 
     def count_resources(self) -> dict[Level, int]:
         """Count the resources of each level."""

@@ -17,7 +17,7 @@ from isocenter.archive.adoption_trial import AdoptionReport, Finding, run_trial
 from isocenter.clock import format_timestamp
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import build_main_tags
-from isocenter.errors import DatabaseUnavailableError
+from isocenter.errors import BackendError, DatabaseUnavailableError
 from isocenter.index import sqlite
 from isocenter.index.orthanc import OrthancIndex
 from isocenter.index.reading import get_statistics, lookup_dicom_attachment, lookup_resource
@@ -325,6 +325,22 @@ def test_orphaned_instance_is_damage(source: OrthancArchive, ours: Ours) -> None
     source.execute("UPDATE Resources SET parentId = NULL WHERE resourceType = 3")
     report = ours.adopt()
     assert (report.damaged, sum(report.counts.values())) == (1, 0)
+
+
+def test_identifier_that_occurs_twice_is_damage(source: OrthancArchive, ours: Ours) -> None:
+    file, other = build(), build()
+    source.add(file, other)
+    row = (file.instance, other.instance)
+    source.insert("UPDATE Resources SET publicId = ? WHERE publicId = ?", row)
+    report = ours.adopt()
+    assert (report.damaged, report.counts[Level.INSTANCE]) == (1, 1)
+
+
+def test_file_of_two_attachments_is_refused(source: OrthancArchive, ours: Ours) -> None:
+    source.add(build(), build())
+    source.execute("UPDATE AttachedFiles SET uuid = 'same'")
+    with pytest.raises(BackendError, match="the same file"):
+        ours.try_out()
 
 
 @pytest.mark.parametrize("size", [10, 70_000, 1_500_000])

@@ -131,6 +131,19 @@ def test_wrong_password_ends_at_once(folder: Path, shared: TestServer, capsys: O
     assert "status 401" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("typed", "status"), [("s:cret\n", 0), ("wrong", 3), ("", 3)])
+def test_password_is_read_from_standard_input(
+    folder: Path,
+    shared: TestServer,
+    typed: str,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    url = f"http://alice@127.0.0.1:{shared.http_port}"
+    assert run("import", "--url", url, folder / "one") == status
+
+
 def test_terminal_is_shown_how_many_files_there_are(
     folder: Path, config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,9 @@ SELECT CAST(resourceType AS INTEGER), COUNT(*) FROM Resources GROUP BY resourceT
 -- name: attachment_sizes
 SELECT COUNT(*), CAST(COALESCE(SUM(compressedSize), 0) AS INTEGER) FROM AttachedFiles;
 
+-- name: shared_file
+SELECT 1 FROM AttachedFiles GROUP BY uuid HAVING COUNT(*) > 1 LIMIT 1;
+
 -- name: instances
 SELECT p.internalId, CAST(p.publicId AS BLOB), t.internalId, CAST(t.publicId AS BLOB),
        s.internalId, CAST(s.publicId AS BLOB), i.internalId, CAST(i.publicId AS BLOB)
