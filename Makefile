@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PATHS := src tests benchmarks
+PATHS := src tests benchmarks fuzz
 
-.PHONY: help serve test fix check unit bench scale lock docs clean
+.PHONY: help serve test fix check unit crash fuzz bench scale lock docs clean
 
 help: ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,6 +28,13 @@ fix: $(VENV)/.development ## Format the code and fix what the linter can fix
 	$(BIN)/ruff check --fix --quiet $(PATHS)
 	$(BIN)/ruff format --quiet $(PATHS)
 
+crash: $(VENV)/.development ## Kill servers under load 50 times (CRASHES=50), on each database and storage
+	ISOCENTER_TEST_CRASHES=$(or $(CRASHES),50) $(BIN)/pytest --numprocesses=2 --timeout=0 \
+	  tests/integration/test_crash_ingest.py $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.fuzz ## Fuzz each reader of foreign bytes for 60 s (FUZZ_SECONDS=60)
+	$(BIN)/python -m fuzz.campaign --seconds $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
+
 bench: $(VENV)/.development ## Measure against Debian's orthanc (apt-get install orthanc dcmtk wrk)
 	$(BIN)/python -m benchmarks.compare $(BENCH_ARGS)
 
@@ -43,9 +50,11 @@ lock: $(VENV)/.development ## Resolve the dependencies anew into the lock files
 	  --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 --extra fuzz -c requirements.lock pyproject.toml -o requirements-fuzz.lock
 
 clean: ## Remove the environment and what tools left
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/work
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/work fuzz/work
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Isocenter needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -59,4 +68,8 @@ $(VENV)/.runtime: $(VENV)/bin/python requirements.lock pyproject.toml
 
 $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.development requirements-fuzz.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-fuzz.lock
 	@touch $@

@@ -1,10 +1,8 @@
 """Command line: arguments and exit codes."""
 
 import argparse
-import asyncio
 import getpass
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,18 +11,18 @@ from pathlib import Path
 
 import uvloop
 
-from isocenter.archive.archive import build_archive
 from isocenter.archive.reconciliation import Report, reconcile
+from isocenter.commands.adopting import add_adopt_orthanc
+from isocenter.commands.importing import add_import
+from isocenter.commands.recovery import redo
+from isocenter.commands.settings import PATHS_HELP, load, load_with_logs
 from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
-from isocenter.config.loading import load_configuration
 from isocenter.errors import ConfigurationError, ServerError
 from isocenter.http.access import hash_password
-from isocenter.index.port import Database
 from isocenter.log_arguments import add_log_arguments, apply_verbosities, get_log_files
-from isocenter.logs import Logs, set_up_logs
+from isocenter.logs import Logs
 from isocenter.server import End, Endpoints, Server, open_database, open_storage
-from isocenter.storage.port import Storage
 from isocenter.version import __version__
 
 __all__ = ["main"]
@@ -42,13 +40,11 @@ examples:
   isocenter serve /etc/isocenter/        start with all *.json files of a folder
   isocenter config > isocenter.json      write a commented configuration file to edit
   isocenter check --repair               compare the stored files with the index, and mend
+  isocenter import FOLDER                import files, folders and ZIP archives
+  isocenter adopt-orthanc FOLDER         take over the archive of an Orthanc
 
-exit status: 0 success, 1 damage found (check), 2 wrong usage or configuration, 3 failure"""
-
-_PATHS_HELP = (
-    "configuration file, or folder whose *.json files are merged; several may follow. Comments and "
-    "${VARIABLES} are understood, as are environment variables such as ORTHANC__HTTP_PORT"
-)
+exit status: 0 success, 1 damage or refusals (see the help of a command), 2 wrong usage or
+configuration, 3 failure, 130 interrupted"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +70,8 @@ def _build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_check(commands)
+    add_import(commands)
+    add_adopt_orthanc(commands)
     config = commands.add_parser(
         "config",
         help="write a complete, commented configuration file",
@@ -98,7 +96,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Start the server and run until SIGTERM or Ctrl-C. SIGHUP reads the "
         "configuration again and restarts.",
     )
-    serve.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=_PATHS_HELP)
+    serve.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=PATHS_HELP)
     add_log_arguments(serve)
     serve.set_defaults(run=_serve)
 
@@ -110,7 +108,7 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Compare the stored files with the index. The server must be stopped. "
         "Exit status 1 means that something differs.",
     )
-    check.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=_PATHS_HELP)
+    check.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=PATHS_HELP)
     check.add_argument(
         "--content",
         action="store_true",
@@ -125,32 +123,21 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     check.set_defaults(run=_check)
 
 
-def _load(options: argparse.Namespace) -> Configuration:
-    return _load_with_logs(options)[0]
-
-
-def _load_with_logs(options: argparse.Namespace) -> tuple[Configuration, Logs]:
-    configuration = load_configuration(options.paths, os.environ)
-    logs = set_up_logs(
-        configuration.text("Isocenter.LogLevel"),
-        configuration.text("Isocenter.LogFormat"),
-        get_log_files(options),
-    )
+def _load(options: argparse.Namespace) -> tuple[Configuration, Logs]:
+    configuration, logs = load_with_logs(options.paths, get_log_files(options))
     apply_verbosities(options, logs)
-    for warning in configuration.warnings:
-        _log.warning(warning)
     return configuration, logs
 
 
 def _serve(options: argparse.Namespace) -> int:
-    configuration, logs = _load_with_logs(options)
+    configuration, logs = _load(options)
     while True:
         server = Server(configuration, logs)
         end = uvloop.run(server.run(partial(_greet, configuration)))
         if end is End.STOPPED:
             return 0
         try:
-            configuration, logs = _load_with_logs(options)
+            configuration, logs = _load(options)
         except ConfigurationError as error:
             # Better the old configuration than no server; nobody is there to read an exit status.
             _log.error("the new configuration is wrong, the old one stays: %s", error)
@@ -183,13 +170,13 @@ def _format_host(address: str) -> str:
 
 
 def _check(options: argparse.Namespace) -> int:
-    configuration = _load(options)
+    configuration = load(options.paths)
     with ExitStack() as stack:
         database = open_database(configuration, is_exclusive=True)
         stack.callback(database.close)
         storage = open_storage(configuration, database)
         stack.callback(storage.close)
-        _redo(configuration, database, storage)
+        redo(configuration, database, storage)
         report = reconcile(
             database,
             storage,
@@ -199,15 +186,6 @@ def _check(options: argparse.Namespace) -> int:
         )
     _print_report(report)
     return 0 if report.is_clean else 1
-
-
-def _redo(configuration: Configuration, database: Database, storage: Storage) -> None:
-    """Complete what a killed server has left, as the next one would."""
-    archive = build_archive(configuration, database, storage)
-    try:
-        archive.redo()
-    finally:
-        asyncio.run(archive.stop())
 
 
 def _show_progress(report: Report) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from isocenter.archive.archive import Archive, build_archive
 from isocenter.config.configuration import Configuration
-from isocenter.errors import ConfigurationError, StorageUnavailableError
+from isocenter.errors import ConfigurationError, FullStorageError, StorageUnavailableError
 from isocenter.http.access import AccessControl
 from isocenter.http.answers import format_json
 from isocenter.http.application import build_application
@@ -51,7 +51,10 @@ Endpoint: TypeAlias = tuple[str, int]
 
 _BACKLOG = 2048
 _MIB = 1024 * 1024
-_STOP_DEADLINE_S = 10.0
+# For all doors at once; a second more for the steps of jobs. With closing what is open, a server
+# has ended 10 s after it was asked to.
+_STOP_DEADLINE_S = 8.0
+_LEAST_STOP_S = 1.0
 _LOOPBACK = ("127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only where remote access is allowed
 
@@ -104,9 +107,9 @@ def _naming_storage(configuration: Configuration) -> Iterator[None]:
     """Name the folder in an error, which leaves it out because clients see most errors."""
     try:
         yield
-    except StorageUnavailableError as error:
+    except (FullStorageError, StorageUnavailableError) as error:
         folder = configuration.path("StorageDirectory")
-        raise StorageUnavailableError(f'option "StorageDirectory": {folder}: {error}') from error
+        raise type(error)(f'option "StorageDirectory": {folder}: {error}') from error
 
 
 def open_storage(configuration: Configuration, database: Database) -> Storage:
@@ -187,6 +190,8 @@ class Server:
         self._routes = build_read_only_routes(routes) if is_read_only else routes
         self._end: asyncio.Future[None] | None = None
         self._outcome = End.RESTART
+        self._http: HTTPServer | None = None
+        self._stop_at = 0.0
 
     async def run(self, on_ready: Callable[[Endpoints], None]) -> End:
         """Serve until a signal or a client ends it.
@@ -218,7 +223,19 @@ class Server:
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
                 await self._end
+                self._begin_to_stop()
         return self._outcome
+
+    def _begin_to_stop(self) -> None:
+        """Let all doors end at once, so that their deadlines do not add up."""
+        self._stop_at = asyncio.get_running_loop().time() + _STOP_DEADLINE_S
+        if self._http is not None:
+            self._http.stop()
+
+    def _get_stop_time_s(self) -> float:
+        """Tell how long the next part may take to stop."""
+        left = self._stop_at - asyncio.get_running_loop().time()
+        return max(left, _LEAST_STOP_S)
 
     def end(self, end: End) -> None:
         """Ask the server to end; returns at once. For the event loop's thread.
@@ -272,7 +289,7 @@ class Server:
         try:
             yield engine
         finally:
-            await engine.stop(_STOP_DEADLINE_S)
+            await engine.stop(self._get_stop_time_s())
 
     @asynccontextmanager
     async def _serve_http(
@@ -282,7 +299,7 @@ class Server:
         if not configuration.boolean("HttpServerEnabled"):
             yield None
             return
-        server = self._build_http_server(archive, jobs, metrics)
+        server = self._http = self._build_http_server(archive, jobs, metrics)
         metrics.add_gauge(
             "orthanc_available_http_threads_count",
             "Connections that may still be opened.",
@@ -329,6 +346,7 @@ class Server:
             tls=build_http_tls(configuration),
             keep_alive_timeout_s=configuration.integer("KeepAliveTimeout") if has_keep_alive else 0,
             request_timeout_s=configuration.integer("HttpRequestTimeout"),
+            shutdown_timeout_s=int(_STOP_DEADLINE_S),
             direct_answers=direct if archive.workers.reads_inline and not is_compressed else None,
         )
         outermost: Any = ObservedApplication(application, metrics.observer)
@@ -380,7 +398,7 @@ class Server:
         try:
             yield ("localhost", acceptor.port)
         finally:
-            await acceptor.stop(deadline_s=_STOP_DEADLINE_S)
+            await acceptor.stop(deadline_s=self._get_stop_time_s())
 
 
 def bind_sockets(addresses: Sequence[str], port: int, *, option: str) -> list[socket.socket]:

@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.integration.test_crash_ingest import Sent, check_stored, loading
 from tests.support.dicom_files import encode_element
+from tests.support.scripted_peer import build_request
 from tests.support.server import (
+    DEADLINE_S,
     Peer,
     TestServer,
     build_synthetic,
@@ -18,7 +21,10 @@ from tests.support.server import (
     wait_until,
 )
 
+from isocenter.dimse.pdu import encode_pdu
+
 pytestmark = pytest.mark.xdist_group("server life")
+STOP_DEADLINE_S = 10
 TERMINATED = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
@@ -41,6 +47,29 @@ def test_signal_ends_the_server_with_status_0_and_frees_the_ports(
             with pytest.raises(ConnectionError):
                 Peer(port)
         assert "Traceback" not in server.log
+
+
+def test_server_under_load_ends_in_time_and_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+    """Peers that never finish must not hold it up: 10 s, and 5 s more on a busy machine."""
+    sent = Sent()
+    with run_server(tmp_path / "server") as server:
+        with (
+            Peer(server.http_port) as upload,
+            Peer(server.http_port) as head,
+            Peer(server.dicom_port) as association,
+            Peer(server.dicom_port) as nothing,
+        ):
+            upload.send(b"POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nstart")
+            head.send(b"GET /system HTTP/1.1\r\n")
+            association.send(encode_pdu(build_request()) + b"\4\0\0\0\2\0 a fragment")
+            nothing.send(b"\1\0")
+            with loading(server, tmp_path, "stop", sent):
+                assert sent.first.wait(DEADLINE_S), server.log[-3000:]
+                server.send_signal(signal.SIGTERM)
+                assert server.process.wait(STOP_DEADLINE_S + 5) == 0
+        assert "Traceback" not in server.log
+    with run_server(tmp_path / "server") as again:
+        assert not sent.acknowledged - check_stored(again, sent)
 
 
 def test_upload_that_is_under_way_ends_before_the_server_does(tmp_path: Path) -> None:

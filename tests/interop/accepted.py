@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tests.interop.comparing import ABSENT, Accepted
 
 __all__ = [
+    "ADOPTION",
     "ANNOTATIONS",
     "BULK",
     "CHANGES",
@@ -402,6 +403,7 @@ BULK = (
     ),
 )
 """Of bulk content and reconstruction, besides those of routes that only read."""
+
 _SYNTAXES = r"(PUT|GET) /tools/accepted-transfer-syntaxes (after )?"
 
 OPTIONS = (
@@ -420,3 +422,23 @@ OPTIONS = (
     ),
 )
 """Of metrics, logs and options at run time."""
+
+ADOPTION = (
+    Accepted(
+        "GET",
+        "body/IsStable",
+        "Orthanc forgets what is unstable when it stops (quirk 25); nothing fires anew",
+        ours=True,
+        theirs=False,
+    ),
+    Accepted(
+        f"GET {_RESOURCE}/metadata[?]expand",
+        "body/(MainDicom(TagsSignature|Sequences)|PixelData(Offset|VR)|ExpectedNumberOfInstances)",
+        "newer, or told by our reading of the header",
+        theirs=ABSENT,
+    ),
+    Accepted(".*/data", "content-disposition", "named with another extension"),
+    Accepted("GET /exports", "body/First", "newer: First is given", theirs=ABSENT),
+    Accepted(f"GET {_RESOURCE}/attachments/", "etag", _NO_REVISIONS),
+)
+"""Of an archive that was adopted."""

@@ -1,7 +1,7 @@
 """What a test needs beside Python: it is skipped without it, or fails where it was promised.
 
 The environment variable ``ISOCENTER_TEST_REQUIRE`` names, separated by commas, what must be there:
-``dcmtk``, ``orthanc``, ``postgresql``.
+``chromium``, ``dcmtk``, ``orthanc``, ``postgresql``, ``tmpfs`` (mounting small disks to fill).
 """
 
 import os

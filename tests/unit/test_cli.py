@@ -20,7 +20,7 @@ from isocenter.config.loading import load_configuration
 from isocenter.server import open_database, open_storage
 from isocenter.version import __version__
 
-COMMANDS = ["serve", "check", "config", "hash-password"]
+COMMANDS = ["serve", "check", "import", "adopt-orthanc", "config", "hash-password"]
 
 
 @pytest.fixture(autouse=True)

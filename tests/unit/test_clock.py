@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from isocenter.clock import format_timestamp, now
+from isocenter.clock import format_timestamp, now, parse_timestamp
 
 
 def test_now_whole_seconds_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +31,16 @@ def test_format_timestamp_local_zone_does_not_matter(monkeypatch: pytest.MonkeyP
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize("seconds", [0, 1_709_210_096, 4_102_444_799])
+def test_parse_timestamp_reads_what_was_written(seconds: int) -> None:
+    assert parse_timestamp(format_timestamp(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "20240229", "20240230T000000", "20240229T246060", "00000101T000000", "20240229t123456 "],
+)
+def test_parse_timestamp_of_anything_else_is_none(text: str) -> None:
+    assert parse_timestamp(text) is None

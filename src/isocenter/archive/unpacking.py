@@ -10,17 +10,19 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, cast
 
 from isal import isal_zlib
 
 from isocenter.archive.received import Content
-from isocenter.errors import BadFileFormatError, BodyTooLargeError
+from isocenter.errors import BadFileFormatError, BodyTooLargeError, ServerError
 from isocenter.storage.port import Buffer
 from isocenter.storage.spool import SpooledContent
 
-__all__ = ["is_zip", "iter_gzip", "iter_zip_entries", "read_start"]
+__all__ = ["ZipEntry", "is_zip", "iter_gzip", "iter_zip", "iter_zip_entries", "read_start"]
 
 _PIECE = 256 * 1024
 # The window size that makes zlib expect a gzip header (zlib manual, inflateInit2).
@@ -139,13 +141,62 @@ def iter_zip_entries(
     BodyTooLargeError
         If an entry is larger than allowed.
     """
-    try:
+    for entry in iter_zip(archive, limit=limit, new_content=new_content):
+        if isinstance(entry.content, SpooledContent):
+            yield entry.content
+        else:
+            raise entry.content
+
+
+@dataclass(frozen=True, slots=True)
+class ZipEntry:
+    """A file of a ZIP archive.
+
+    Attributes
+    ----------
+    name
+        As in the archive, to be shown only.
+    content
+        Closed by who gets it; or why the file cannot be unpacked.
+    """
+
+    name: str
+    content: SpooledContent | ServerError
+
+
+def iter_zip(
+    archive: IO[bytes], *, limit: int, new_content: Callable[[], SpooledContent]
+) -> Iterator[ZipEntry]:
+    """Unpack the files of a ZIP archive as `iter_zip_entries`, but go on after damaged ones.
+
+    Raises
+    ------
+    BadFileFormatError, BodyTooLargeError
+        If the directory of the archive cannot be read, or is too large.
+    """
+    with _zip_errors():
         _check_directory(archive)
-        with zipfile.ZipFile(archive) as opened:
-            entries = [entry for entry in opened.infolist() if not entry.is_dir()]
-            for entry in entries:
-                if PurePosixPath(entry.filename).name.upper() != _DICOMDIR:
-                    yield _unpack_entry(opened, entry, limit, new_content())
+        opened = zipfile.ZipFile(archive)
+    with opened:
+        for entry in opened.infolist():
+            name = entry.filename
+            # Not `ZipInfo.is_dir`, which fails for an empty name.
+            if name.endswith("/") or PurePosixPath(name).name.upper() == _DICOMDIR:
+                continue
+            content = new_content()
+            try:
+                with _zip_errors():
+                    _unpack_entry(opened, entry, limit, content)
+            except (BadFileFormatError, BodyTooLargeError) as error:
+                yield ZipEntry(name, error)
+            else:
+                yield ZipEntry(name, content)
+
+
+@contextmanager
+def _zip_errors() -> Iterator[None]:
+    try:
+        yield
     except _ZIP_ERRORS as error:
         message = "the ZIP archive is damaged or compressed in an unknown way"
         raise BadFileFormatError(message) from error
@@ -156,7 +207,7 @@ def iter_zip_entries(
 
 def _unpack_entry(
     archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, content: SpooledContent
-) -> SpooledContent:
+) -> None:
     """Copy an entry; what the directory of the archive says of its size is not believed."""
     try:
         with archive.open(entry) as file:
@@ -167,7 +218,6 @@ def _unpack_entry(
     except BaseException:
         content.close()
         raise
-    return content
 
 
 def _check_size(content: SpooledContent, limit: int) -> None:

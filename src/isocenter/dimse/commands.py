@@ -264,10 +264,12 @@ def decode_command(data: bytes) -> Command:
         if group or position > end:
             raise ProtocolViolationError(f"({group:04X},{element:04X}) is no valid command element")
         reader = _READERS.get(element)
-        # An element without a value says as much as an absent one.
         if reader is not None and length:
             name, decode = reader
-            values[name] = decode(data[start:position])
+            value = decode(data[start:position])
+            # An element without a value, or of padding only, says as much as an absent one.
+            if value != "":
+                values[name] = value
     _check_mandatory(values)
     return Command(**values)
 

@@ -1,5 +1,6 @@
 """uvicorn inside our own event loop."""
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -36,8 +37,13 @@ class HTTPServerOptions:
     tls: ssl.SSLContext | None = None
     keep_alive_timeout_s: int = 75
     request_timeout_s: int = 30
-    shutdown_timeout_s: int = 10
+    shutdown_timeout_s: int = 8
     direct_answers: DirectAnswers | None = None
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Leave out the traces of requests that a stop has cut off; how many there were is logged."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class HTTPServer(uvicorn.Server):
@@ -68,6 +74,7 @@ class HTTPServer(uvicorn.Server):
         )
         super().__init__(config)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

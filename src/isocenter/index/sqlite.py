@@ -1,5 +1,6 @@
 """The index on SQLite: one file, one server; through apsw."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -155,9 +156,11 @@ class SQLiteDatabase:
     Raises
     ------
     DatabaseUnavailableError
-        If another server has the file open.
+        If another server has the file open, or its folder cannot be written to.
+    FullStorageError
+        If no room is left for it.
     DatabaseVersionError
-        If the file was written by a newer version.
+        If the file was written by a newer version, or by an Orthanc.
     """
 
     reads_inline = True
@@ -175,14 +178,15 @@ class SQLiteDatabase:
         self._is_broken = False
         try:
             texts = load_statements(SQLITE)
+            _check_owner(path)
             self._writer = self._connect(_WRITER_CACHE_KIB)
             self._migrate()
             self._log = _open_log(path)
             self._inline = self._connect(_READER_CACHE_KIB)
             self._readers = [self._connect(_READER_CACHE_KIB) for _ in range(_READERS)]
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             os.close(self._lock_fd)
-            raise _translated(error) from error
+            raise _explain_opening(error, path) from error
         except ServerError:
             os.close(self._lock_fd)
             raise
@@ -362,6 +366,23 @@ class SQLiteDatabase:
             self._log = -1
 
 
+def _check_owner(path: Path) -> None:
+    """Keep away from the index of an Orthanc, which has the same name by default."""
+    if not path.exists():
+        return
+    tables = "SELECT 1 FROM sqlite_master WHERE name = 'GlobalProperties'"
+    connection = apsw.Connection(str(path))
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        is_foreign = connection.execute(tables).fetchone() is not None
+    finally:
+        connection.close()
+    if is_foreign:
+        message = f"the index {path} is Orthanc's; set IndexDirectory to another folder"
+        advice = "and take its archive over with `isocenter adopt-orthanc`"
+        raise DatabaseVersionError(f"{message}, {advice}")
+
+
 def _open_log(path: Path) -> int:
     """Open the write-ahead log beside SQLite and give it its full length.
 
@@ -393,8 +414,26 @@ def _lock_file(path: Path) -> int:
     return fd
 
 
+def _explain_opening(error: apsw.Error | OSError, path: Path) -> ServerError:
+    """Say why an index cannot be opened, with its folder: only who starts the server reads it."""
+    is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if is_full or _is_full(error):
+        return FullStorageError(f"no room is left for the index in {path.parent}")
+    if isinstance(error, OSError):
+        message = f"cannot write to the index folder {path.parent}: {error.strerror}"
+        return DatabaseUnavailableError(message)
+    return _translated(error)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether SQLite found no room, be it for the index of its log in shared memory."""
+    if isinstance(error, apsw.IOError):
+        return getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    return isinstance(error, apsw.FullError)
+
+
 def _translated(error: apsw.Error) -> ServerError:
-    if isinstance(error, apsw.FullError):
+    if _is_full(error):
         return FullStorageError("no room is left for the index")
     if isinstance(error, (apsw.BusyError, apsw.LockedError, apsw.ConnectionClosedError)):
         return DatabaseUnavailableError("the index is locked by another program")

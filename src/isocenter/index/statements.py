@@ -12,6 +12,7 @@ __all__ = [
     "REAL_TEXT",
     "SQLITE",
     "Dialect",
+    "load_foreign_statements",
     "load_migrations",
     "load_statements",
 ]
@@ -127,16 +128,41 @@ def load_statements(dialect: Dialect) -> dict[str, str]:
     for entry in (files(__package__) / "sql").iterdir():
         if not entry.name.endswith(".sql") or _MIGRATION.match(entry.name):
             continue
-        parts = _NAME.split(entry.read_text(encoding="utf-8"))[1:]
-        for name, body in zip(parts[::2], parts[1::2], strict=True):
+        for name, body in _split(entry.read_text(encoding="utf-8")):
             if name in bodies:
                 raise ValueError(f"two statements have the name {name}")
-            bodies[name] = body.strip().removesuffix(";")
+            bodies[name] = body
     words = {**dialect.words, _SHARED: Template(bodies[_SHARED]).substitute(dialect.words)}
     return {
         name: _translate_parameters(Template(body).substitute(words), dialect)
         for name, body in bodies.items()
     }
+
+
+def load_foreign_statements(maker: str, words: Mapping[str, str]) -> dict[str, str]:
+    """Read the named statements for a SQLite database that another server made.
+
+    Parameters
+    ----------
+    maker
+        The folder in ``sql/`` with the statements.
+    words
+        Replacements of the ``$words``, by which versions of that server differ.
+    """
+    text = (files(__package__) / "sql" / maker / "reading.sql").read_text(encoding="utf-8")
+    return {
+        name: _translate_parameters(Template(body).substitute(words), SQLITE)
+        for name, body in _split(text)
+    }
+
+
+def _split(text: str) -> list[tuple[str, str]]:
+    """Cut a file into pairs of name and statement."""
+    parts = _NAME.split(text)[1:]
+    return [
+        (name, body.strip().removesuffix(";"))
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def load_migrations(dialect: Dialect) -> list[tuple[int, str]]:

@@ -271,3 +271,16 @@ def test_zip_with_a_huge_directory_is_refused_before_it_is_read() -> None:
     entries = iter_zip_entries(io.BytesIO(end), limit=10, new_content=pytest.fail)
     with pytest.raises(BodyTooLargeError):
         next(entries)
+
+
+def test_iter_zip_entry_without_a_name_is_unpacked(tmp_path: Path) -> None:
+    packed = build_zip({"n": b"content"})
+    # The name leaves both headers: two lengths and the letters themselves.
+    start = packed.index(b"PK\x01\x02")
+    local, entry = packed[:start], packed[start:]
+    local = local[:26] + b"\0\0" + local[28:30] + local[31:]
+    entry = entry[:28] + b"\0\0" + entry[30:46] + entry[47:]
+    end = entry.index(b"PK\x05\x06")
+    sizes = (end).to_bytes(4, "little") + len(local).to_bytes(4, "little")
+    entry = entry[: end + 12] + sizes + entry[end + 20 :]
+    assert list_entries(local + entry, tmp_path) == [b"content"]

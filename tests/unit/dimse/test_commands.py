@@ -172,3 +172,9 @@ def test_build_response_counters_are_given() -> None:
     assert response.failed_suboperations == 3
     assert response.warning_suboperations == 4
     assert response.is_response
+
+
+@pytest.mark.parametrize("value", [b"\0\0", b"  ", b""])
+def test_decode_command_value_of_padding_only_counts_as_absent(value: bytes) -> None:
+    command = decode_command(FIELD + TYPE + MESSAGE_ID + element(0x1000, value))
+    assert command.affected_sop_instance_uid is None

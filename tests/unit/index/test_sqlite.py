@@ -196,6 +196,16 @@ def test_write_errors_of_sqlite_become_errors_of_the_server(
     store(database, build_new_instance("p/t/r/i"))
 
 
+def test_log_that_cannot_grow_in_shared_memory_is_a_full_disk(database: SQLiteDatabase) -> None:
+    def fail(_: object) -> None:
+        error = apsw.IOError()
+        error.extendedresult = apsw.SQLITE_IOERR_SHMSIZE  # type: ignore[attr-defined]
+        raise error
+
+    with pytest.raises(FullStorageError):
+        database.write(fail)
+
+
 def test_close_twice_is_harmless(tmp_path: Path) -> None:
     database = SQLiteDatabase(tmp_path / "index")
 

@@ -29,6 +29,8 @@ def test_load_statements_both_dialects_have_the_same_names() -> None:
 def test_load_statements_names_are_unique() -> None:
     names = []
     for file in (files("isocenter.index") / "sql").iterdir():
+        if file.is_dir():
+            continue
         text = file.read_text(encoding="utf-8")
         names += re.findall(r"^-- name: (\w+)$", text, re.MULTILINE)
 

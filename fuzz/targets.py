@@ -1,0 +1,317 @@
+"""What is fuzzed: each target takes any bytes, and raises only if something is wrong with us."""
+
+import gzip
+import io
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tests.support.dicom_files import (
+    DEFLATED_LITTLE,
+    EXPLICIT_BIG,
+    IMPLICIT_LITTLE,
+    Elements,
+    build_data_set,
+    build_file,
+    build_instance,
+    encode_element,
+    encode_fragments,
+    encode_sequence,
+    identifiers,
+)
+from tests.support.scripted_peer import (
+    EXPLICIT_VR,
+    IMPLICIT_VR,
+    build_command,
+    build_request,
+    encode_message,
+)
+
+from isocenter.archive.unpacking import iter_gzip, iter_zip
+from isocenter.config.configuration import Configuration
+from isocenter.config.documentation import format_default_file
+from isocenter.config.loading import load_configuration
+from isocenter.config.source import parse_source
+from isocenter.dicom.identifiers import PublicIds
+from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
+from isocenter.dicom.main_tags import build_main_tags
+from isocenter.dicom.reader import build_identity, read_summary
+from isocenter.dimse.association import AssociationMachine, Role
+from isocenter.dimse.commands import CommandField, decode_command, encode_command
+from isocenter.dimse.indications import AssociationRequested
+from isocenter.dimse.negotiation import AssociateAcceptance, build_accept, negotiate_contexts
+from isocenter.dimse.pdu import (
+    HEADER_LENGTH,
+    PDU,
+    Abort,
+    AssociateReject,
+    PDUType,
+    ReleaseReply,
+    ReleaseRequest,
+    decode_pdu,
+    encode_pdu,
+)
+from isocenter.dimse.protocol_error import ProtocolViolationError
+from isocenter.errors import (
+    BadFileFormatError,
+    BodyTooLargeError,
+    ConfigurationError,
+    CorruptedBlobError,
+    MissingTagError,
+)
+from isocenter.storage.compression import compress, iter_decompressed
+from isocenter.storage.spool import SpooledContent
+
+__all__ = ["TARGETS", "Target"]
+
+_WANTED = build_main_tags().wanted
+_LIMIT = 1 << 20
+_REQUEST = encode_pdu(build_request())
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something to be called with any bytes.
+
+    Attributes
+    ----------
+    run
+        Raises if the bytes show a fault of ours.
+    build_seeds
+        Inputs to begin with, which reach deep.
+    """
+
+    run: Callable[[bytes], None]
+    build_seeds: Callable[[], list[bytes]]
+
+
+@lru_cache(maxsize=1)
+def _make_folder() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="isocenter-fuzz-")
+
+
+def _get_folder() -> Path:
+    """Give a folder of our own, removed at the end of the process."""
+    return Path(_make_folder().name)
+
+
+def _run_reader(data: bytes) -> None:
+    """Summarize a file; the beginning of a file must not tell anything else than all of it."""
+    try:
+        whole = read_summary(data, wanted=_WANTED)
+    except BadFileFormatError:
+        whole = None
+    try:
+        start = read_summary(data, wanted=_WANTED, is_whole=False)
+    except BadFileFormatError:
+        assert whole is None
+        return
+    assert whole is None or whole == start
+    try:
+        assert isinstance(build_identity(start).public_ids, PublicIds)
+    except (BadFileFormatError, MissingTagError):
+        return
+
+
+def _run_tags(data: bytes) -> None:
+    for shape in Shape:
+        try:
+            build_tags_json(data, shape)
+            build_header_json(data, shape)
+        except BadFileFormatError:
+            continue
+
+
+def _run_pdu(data: bytes) -> None:
+    """Decode a PDU; what can be decoded can be encoded, and means the same."""
+    if not data:
+        return
+    try:
+        pdu = decode_pdu(data[0] % len(PDUType) + 1, memoryview(data)[1:])
+    except ProtocolViolationError:
+        return
+    encoded = encode_pdu(pdu)
+    assert decode_pdu(encoded[0], memoryview(encoded)[HEADER_LENGTH:]) == pdu
+
+
+def _run_command(data: bytes) -> None:
+    try:
+        command = decode_command(data)
+    except ProtocolViolationError:
+        return
+    # Elements that do not belong to this command are read and not written.
+    encoded = encode_command(command, has_data_set=command.has_data_set)
+    again = encode_command(decode_command(encoded), has_data_set=command.has_data_set)
+    assert again == encoded
+
+
+def _run_association(data: bytes) -> None:
+    """Feed a stream to an association: in which state, and cut where, the first bytes tell."""
+    if len(data) < 2:
+        return
+    state, cut, stream = data[0] % 4, data[1], data[2:]
+    machine = AssociationMachine(Role.REQUESTOR if state == 3 else Role.ACCEPTOR)
+    if state == 3:
+        machine.request_association(build_request())
+    machine.connection_opened()
+    if 0 < state < 3:
+        for indication in machine.receive_data(_REQUEST):
+            assert isinstance(indication, AssociationRequested)
+            contexts = negotiate_contexts(
+                indication.request.contexts, lambda _: (EXPLICIT_VR, IMPLICIT_VR)
+            )
+            acceptance = AssociateAcceptance(contexts)
+            accept = build_accept(indication.request, acceptance, maximum_length=16384)
+            machine.accept_association(accept)
+    if state == 2:
+        machine.request_release()
+    for piece in (stream[:cut], stream[cut:]):
+        machine.receive_data(piece)
+        machine.take_output()
+        machine.take_timer_request()
+    machine.artim_expired()
+    machine.connection_closed()
+
+
+def _run_zip(data: bytes) -> None:
+    def new_content() -> SpooledContent:
+        return SpooledContent(_get_folder(), 2 * _LIMIT)
+
+    try:
+        for entry in iter_zip(io.BytesIO(data), limit=_LIMIT, new_content=new_content):
+            if isinstance(entry.content, SpooledContent):
+                assert entry.content.size_bytes <= _LIMIT
+                entry.content.close()
+            else:
+                assert isinstance(entry.content, BadFileFormatError | BodyTooLargeError)
+    except (BadFileFormatError, BodyTooLargeError):
+        return
+
+
+def _run_gzip(data: bytes) -> None:
+    size = 0
+    try:
+        for piece in iter_gzip([data[:7], data[7:]], limit=_LIMIT):
+            size += len(piece)
+    except (BadFileFormatError, BodyTooLargeError):
+        pass
+    assert size <= _LIMIT
+
+
+def _run_compression(data: bytes) -> None:
+    size = 0
+    try:
+        for piece in iter_decompressed([data[:5], data[5:]], _LIMIT):
+            size += len(piece)
+    except CorruptedBlobError:
+        pass
+    assert size <= _LIMIT
+
+
+def _run_configuration(data: bytes) -> None:
+    """Read a configuration file; an error must say where to look."""
+    path = _get_folder() / "fuzzed.json"
+    path.write_bytes(data)
+    try:
+        assert isinstance(load_configuration([path], {"X": "1"}), Configuration)
+    except ConfigurationError as error:
+        if "fuzzed.json: " not in error.details and not error.details.startswith('option "'):
+            raise AssertionError(error.details) from error
+    try:
+        parse_source(data.decode("utf-8", "replace"), {"X": "1"})
+    except ConfigurationError:
+        return
+
+
+def _build_files() -> list[bytes]:
+    pixels = encode_element(0x7FE00010, "OW", bytes(16))
+    item = encode_element(0x00080100, "SH", "code")
+    sequences = encode_sequence(0x00400275, [item], is_undefined=True)
+    rich: Elements = {
+        0x00080005: ("CS", "ISO 2022 IR 87\\ISO_IR 100"),
+        0x00100010: ("PN", "A^B=C=D"),
+        0x00280008: ("IS", "3"),
+        0x00280010: ("US", b"\x10\0"),
+        0x00091001: ("UN", b"private "),
+    }
+    files = [
+        build_instance(rich, tail=sequences + pixels),
+        build_instance(tail=encode_fragments([b"abcd", b"efgh"])),
+        build_data_set(identifiers(), syntax=IMPLICIT_LITTLE),
+        build_data_set(identifiers()),
+    ]
+    for syntax in (IMPLICIT_LITTLE, EXPLICIT_BIG):
+        files.append(build_file(build_data_set(identifiers(), syntax=syntax), syntax=syntax))
+    deflater = zlib.compressobj(wbits=-15)
+    deflated = deflater.compress(build_data_set(identifiers())) + deflater.flush()
+    return [*files, build_file(deflated, syntax=DEFLATED_LITTLE)]
+
+
+def _build_pdus() -> list[bytes]:
+    message = encode_message(3, build_command(CommandField.C_STORE_RQ), b"data")
+    others: tuple[PDU, ...] = (
+        ReleaseRequest(),
+        ReleaseReply(),
+        Abort(),
+        AssociateReject(1, 1, 1),
+    )
+    return [_REQUEST, message, *map(encode_pdu, others)]
+
+
+def _build_bodies() -> list[bytes]:
+    return [bytes((pdu[0] - 1,)) + pdu[HEADER_LENGTH:] for pdu in _build_pdus()]
+
+
+def _build_streams() -> list[bytes]:
+    return [bytes((state, 3)) + pdu for state in range(4) for pdu in _build_pdus()]
+
+
+def _build_commands() -> list[bytes]:
+    return [encode_command(build_command(field), has_data_set=False) for field in CommandField]
+
+
+def _build_zips() -> list[bytes]:
+    archives = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", method) as archive:
+            archive.writestr("a/b.dcm", b"content" * 10)
+            archive.writestr("DICOMDIR", b"x")
+            archive.writestr("../evil", b"")
+        archives.append(out.getvalue())
+    return archives
+
+
+def _build_gzips() -> list[bytes]:
+    packed = gzip.compress(b"content" * 100, mtime=0)
+    return [packed, packed + bytes(5) + packed, gzip.compress(bytes(3 * _LIMIT), mtime=0)]
+
+
+def _build_blobs() -> list[bytes]:
+    return [compress(content) for content in (b"", b"x", b"content" * 1000, bytes(3 * _LIMIT))]
+
+
+def _build_configurations() -> list[bytes]:
+    texts = (
+        '{"Name": "x", /* c */ "HttpPort": ${X}, // y\n "DicomModalities": {"a": ["A", "h", 1]},}',
+        '{"PostgreSQL": {"EnableIndex": true, "Host": "${X}"}, "RegisteredUsers": {"a": "b"}}',
+    )
+    return [*(text.encode() for text in texts), format_default_file().encode()[:4000]]
+
+
+TARGETS = {
+    "reader": Target(_run_reader, _build_files),
+    "tags": Target(_run_tags, _build_files),
+    "pdu": Target(_run_pdu, _build_bodies),
+    "association": Target(_run_association, _build_streams),
+    "command": Target(_run_command, _build_commands),
+    "zip": Target(_run_zip, _build_zips),
+    "gzip": Target(_run_gzip, _build_gzips),
+    "compression": Target(_run_compression, _build_blobs),
+    "configuration": Target(_run_configuration, _build_configurations),
+}
+"""All targets, by name."""
