@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,11 @@ from isocenter.errors import (
     BackendError,
     DatabaseUnavailableError,
     DatabaseVersionError,
+    DeadlineExceededError,
     FullStorageError,
     ServerError,
 )
-from isocenter.index.port import NotBriefError, Parameters, Transaction
+from isocenter.index.port import BUILT_TIMEOUT_S, NotBriefError, Parameters, Transaction
 from isocenter.index.statements import (
     INTEGER_TEXT,
     REAL_TEXT,
@@ -50,6 +52,9 @@ _READERS = 4
 # that run a function on a text up to some microseconds.
 _STEPS_OF_A_LOOK = 4_000
 _LOOKS = 6
+# Steps between two looks at the clock while a query runs in a thread, and whose looks these are.
+_STEPS_OF_A_LONG_LOOK = 1_000_000
+_TIMEOUT = "timeout"
 
 _INTEGER = re.compile(INTEGER_TEXT.replace("$", r"\Z"))
 _REAL = re.compile(REAL_TEXT.replace("$", r"\Z"))
@@ -59,11 +64,12 @@ _encode = msgspec.json.Encoder().encode
 class _Statements:
     """A transaction on one connection."""
 
-    __slots__ = ("_execute", "_execute_many", "_texts")
+    __slots__ = ("_connection", "_execute", "_execute_many", "_texts")
 
     dialect = SQLITE
 
     def __init__(self, connection: apsw.Connection, texts: dict[str, str]) -> None:
+        self._connection = connection
         self._execute = connection.execute
         self._execute_many = connection.executemany
         self._texts = texts
@@ -81,11 +87,22 @@ class _Statements:
         self._execute(self._texts[statement], _bound(parameters))
 
     def iter_built(self, text: str, parameters: Parameters) -> Generator[tuple[Any, ...]]:
-        cursor = self._execute(text, _bound(parameters))
+        end = time.monotonic() + BUILT_TIMEOUT_S
+        self._connection.set_progress_handler(
+            lambda: time.monotonic() > end, _STEPS_OF_A_LONG_LOOK, id=_TIMEOUT
+        )
+        cursor = None
         try:
+            cursor = self._execute(text, _bound(parameters))
             yield from cursor
+        except apsw.InterruptError as error:
+            if time.monotonic() > end:
+                raise DeadlineExceededError from error
+            raise
         finally:
-            cursor.close(force=True)
+            self._connection.set_progress_handler(None, id=_TIMEOUT)
+            if cursor is not None:
+                cursor.close(force=True)
 
     def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
         self._execute_many(self._texts[statement], list(parameter_sets))
