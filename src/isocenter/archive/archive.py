@@ -134,11 +134,11 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     ingest = Ingest(workers, database, storage, options, on_removals=deleter.wake_from_thread)
     registry = build_registry(configuration)
     writes = GroupWrites(workers, database)
-    has_checked_revisions = configuration.boolean("CheckRevisions")
+    is_checked = configuration.boolean("CheckRevisions")
     warnings = WarningLog(configuration.mapping("Warnings"))
-    requested_options = _get_requested_tag_options(configuration, main_tags)
+    rebuilt = _get_reconstruction_options(configuration, storage, main_tags)
     return Archive(
-        annotations=Annotations(workers, writes, has_checked_revisions=has_checked_revisions),
+        annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
         attachments=Attachments(
             workers,
             database,
@@ -147,9 +147,9 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
             writes=writes,
             content_types=registry.content_types,
             on_removal=deleter.wake,
-            has_checked_revisions=has_checked_revisions,
+            has_checked_revisions=is_checked,
         ),
-        browse=Browse(workers, RequestedTagReader(workers, storage, requested_options, warnings)),
+        browse=_build_browse(configuration, workers, storage, main_tags, warnings),
         changes=ChangeLog(workers, has_deletions=rules.logs_deletions),
         content=_build_content(configuration, workers, storage),
         deleter=deleter,
@@ -161,12 +161,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         uploads=Uploads(workers, ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
         reconstruction=Reconstruction(
-            workers,
-            database,
-            storage,
-            blobs=ingest.blobs,
-            options=_get_reconstruction_options(configuration, storage, main_tags),
-            on_removal=deleter.wake,
+            workers, database, storage, blobs=ingest.blobs, options=rebuilt, on_removal=deleter.wake
         ),
         registry=registry,
         server_identifier=_get_server_identifier(configuration),
@@ -241,14 +236,19 @@ def _get_spool_folder(configuration: Configuration, storage: Storage) -> Path:
     return storage.spool_folder or configuration.path("TemporaryDirectory")
 
 
-def _get_requested_tag_options(
-    configuration: Configuration, main_tags: MainTags
-) -> RequestedTagOptions:
-    return RequestedTagOptions(
+def _build_browse(
+    configuration: Configuration,
+    workers: Workers,
+    storage: Storage,
+    main_tags: MainTags,
+    warnings: WarningLog,
+) -> Browse:
+    options = RequestedTagOptions(
         main_tags=main_tags,
         may_open_files=configuration.text("StorageAccessOnFind") != "Never",
         default_encoding=configuration.text("DefaultEncoding"),
     )
+    return Browse(workers, RequestedTagReader(workers, storage, options, warnings))
 
 
 def _get_reconstruction_options(
