@@ -48,10 +48,10 @@ _LONGEST_LOG_PAGES = 64_000
 _LOG_BYTES = 64 * 1024 * 1024
 _ZEROS = bytes(1 << 20)
 _READERS = 4
-# Steps of SQLite's virtual machine that a query may take on the event loop: some 50 ns each, those
-# that run a function on a text up to some microseconds.
-_STEPS_OF_A_LOOK = 4_000
-_LOOKS = 6
+# How long a query may keep the event loop, and the steps of SQLite's virtual machine between two
+# looks at the clock: 5 ns each, those that run a function on a text some 100 times as long.
+_BRIEF_S = 0.002
+_STEPS_OF_A_LOOK = 1_000
 # Steps between two looks at the clock while a query runs in a thread, and whose looks these are.
 _STEPS_OF_A_LONG_LOOK = 1_000_000
 _TIMEOUT = "timeout"
@@ -106,24 +106,6 @@ class _Statements:
 
     def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
         self._execute_many(self._texts[statement], list(parameter_sets))
-
-
-class _Patience:
-    """Counts the steps of a query on the event loop.
-
-    SQLite counts the steps of a prepared statement over all its runs, so each statement may be
-    looked at once without reason.
-    """
-
-    __slots__ = ("_left",)
-
-    def __init__(self) -> None:
-        self._left = _LOOKS
-
-    def is_over(self) -> bool:
-        """Tell SQLite whether to stop."""
-        self._left -= 1
-        return self._left < 0
 
 
 def _bound(parameters: Parameters) -> Parameters:
@@ -271,7 +253,8 @@ class SQLiteDatabase:
 
     def read_briefly(self, query: Callable[[Transaction], T]) -> T:
         """Run a query on the event loop's thread, and give it up if it proves to be long."""
-        self._inline.set_progress_handler(_Patience().is_over, _STEPS_OF_A_LOOK)
+        end = time.thread_time() + _BRIEF_S
+        self._inline.set_progress_handler(lambda: time.thread_time() > end, _STEPS_OF_A_LOOK)
         try:
             return query(self._inline_statements)
         except apsw.InterruptError as error:
