@@ -49,6 +49,8 @@ T = TypeVar("T")
 _DEADLINE_S = 300.0
 # So often a search on the event loop may look at the clock before it goes on in a thread.
 _BRIEF_CHECKS = 4
+# A search for more texts is not even begun on the event loop.
+_FEW_TEXTS = 100
 # So few resources, with so few children, are described together with being found.
 _SHORT_LIST = 50
 _FEW_CHILDREN = 1000
@@ -155,7 +157,7 @@ class Finder:
                 return Found(rows)
             return Found(rows, [Described(row) for row in resources])
 
-        return await self._read(search, deadline)
+        return await self._read(query, search, deadline)
 
     async def find_public_ids(self, query: Query) -> list[str]:
         """Find the public identifiers of the resources, otherwise as `find_rows`."""
@@ -166,7 +168,7 @@ class Finder:
             rows = await self._search_files(query, wanted, main_tags, deadline)
             return await self._workers.read_long(lambda tx: list_public_ids_of(tx, rows))
         return await self._read(
-            lambda tx, check: find_public_ids(tx, query, main_tags, check=check), deadline
+            query, lambda tx, check: find_public_ids(tx, query, main_tags, check=check), deadline
         )
 
     def is_indexed(self, query: Query) -> bool:
@@ -189,7 +191,7 @@ class Finder:
             message = "resources cannot be counted by tags that are not in the index"
             raise BadRequestError(message)
         return await self._read(
-            lambda tx, check: count_resources(tx, query, main_tags, check=check), deadline
+            query, lambda tx, check: count_resources(tx, query, main_tags, check=check), deadline
         )
 
     async def _choose_main_tags(self, query: Query) -> MainTags:
@@ -240,12 +242,14 @@ class Finder:
         self._warnings.add(WarningCode.TAGS_READ_FROM_FILES, [c.tag for c in wanted])
         return wanted
 
-    async def _read(self, operation: Callable[[Transaction, Check], T], deadline: "_Deadline") -> T:
+    async def _read(
+        self, query: Query, operation: Callable[[Transaction, Check], T], deadline: "_Deadline"
+    ) -> T:
         """Run a search where it is cheapest."""
-        checks = [deadline.check]
-        if self._workers.reads_inline:
-            checks.append(_Brevity().check)
-        # The first attempt is on the event loop, if there are two.
+        if not self._workers.reads_inline or query.texts > _FEW_TEXTS:
+            return await self._workers.read_long(lambda tx: operation(tx, deadline.check))
+        checks = [deadline.check, _Brevity().check]
+        # The first attempt is on the event loop.
         return await self._workers.read_soon(
             lambda tx: operation(tx, checks.pop() if len(checks) > 1 else checks[0])
         )

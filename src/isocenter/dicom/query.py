@@ -225,6 +225,21 @@ class Query:
     since: int = 0
     limit: int | None = None
 
+    @property
+    def texts(self) -> int:
+        """Number of the texts that values are compared with."""
+        tests = [criterion.test for criterion in self.criteria]
+        tests += [criterion.test for criterion in self.metadata]
+        return sum(map(_count_texts, tests)) + len(self.labels.labels)
+
+
+def _count_texts(test: Test) -> int:
+    if isinstance(test, AnyOf):
+        return len(test.values)
+    if isinstance(test, Wildcards):
+        return len(test.patterns)
+    return 1
+
 
 def parse_criterion(tag: int, vr: str, text: str, *, is_case_sensitive: bool = False) -> Criterion:
     """Read the text that a client gave for an attribute.
@@ -264,12 +279,12 @@ def parse_test(text: str, *, keeps_whole: bool = False) -> Test:
     if not text:
         return Universal()
     text = text.partition("\0")[0]
+    if text.count("\\") >= _MOST_ALTERNATIVES:
+        message = f"a search may have {_MOST_ALTERNATIVES} alternatives at most"
+        raise BadParameterError(message)
     alternatives = list(dict.fromkeys(text.split("\\")))
     if keeps_whole and len(alternatives) > 1:
         alternatives.append(text)
-    if len(alternatives) > _MOST_ALTERNATIVES:
-        message = f"a search may have {_MOST_ALTERNATIVES} alternatives at most"
-        raise BadParameterError(message)
     if not _has_wildcard(text):
         return AnyOf(tuple(alternatives))
     if any(alternative and not alternative.strip("*") for alternative in alternatives):

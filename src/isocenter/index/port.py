@@ -10,9 +10,13 @@ from typing import Any, Protocol, TypeVar
 
 from isocenter.index.statements import Dialect
 
-__all__ = ["Database", "NotBriefError", "Parameters", "Transaction"]
+__all__ = ["BUILT_TIMEOUT_S", "Database", "NotBriefError", "Parameters", "Transaction"]
 
 T = TypeVar("T")
+
+BUILT_TIMEOUT_S = 300
+"""How long a query that was built may take."""
+
 Parameters = Mapping[str, Any]
 
 
@@ -53,6 +57,11 @@ class Transaction(Protocol):
         """Run a query that `sql_builder` wrote, and fetch its rows as they are asked for.
 
         The iterator must be used up or closed before the next statement.
+
+        Raises
+        ------
+        DeadlineExceededError
+            If the database works on it for longer than `BUILT_TIMEOUT_S`.
         """
         ...
 

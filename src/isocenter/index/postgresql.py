@@ -12,11 +12,12 @@ from isocenter.errors import (
     BackendError,
     DatabaseUnavailableError,
     DatabaseVersionError,
+    DeadlineExceededError,
     FullStorageError,
     SerializationFailureError,
     ServerError,
 )
-from isocenter.index.port import Parameters, Transaction
+from isocenter.index.port import BUILT_TIMEOUT_S, Parameters, Transaction
 from isocenter.index.statements import POSTGRESQL, load_migrations, load_statements
 
 __all__ = ["PostgreSQLDatabase", "build_connection_info"]
@@ -26,6 +27,8 @@ T = TypeVar("T")
 _POOL_TIMEOUT_S = 30.0
 _ATTEMPTS = 5
 _MIGRATION_LOCK = 0x1500CE47E12
+# Until the end of the transaction.
+_SET_TIMEOUT = f"SET LOCAL statement_timeout = {BUILT_TIMEOUT_S * 1000}".encode()
 # Rows that come together while a result is streamed; an old client library takes one at a time.
 _STREAMED_ROWS = 1000 if psycopg.capabilities.has_stream_chunked() else 1
 
@@ -55,6 +58,7 @@ class _Statements:
     def iter_built(self, text: str, parameters: Parameters) -> Generator[tuple[Any, ...]]:
         # A stream is not prepared: built texts are many, and their plans must know the values.
         with self._cursor.connection.cursor() as cursor:
+            cursor.execute(_SET_TIMEOUT)
             rows = cursor.stream(text.encode(), parameters, size=_STREAMED_ROWS)
             try:
                 for row in rows:  # noqa: UP028 - to delegate would cancel the query when closed
@@ -255,6 +259,8 @@ def build_connection_info(values: Mapping[str, str | int]) -> str:
 
 
 def _translated(error: Exception) -> ServerError:
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return DeadlineExceededError("a query took too long")
     if isinstance(error, psycopg.errors.DiskFull):
         return FullStorageError("no room is left for the index")
     if isinstance(error, (psycopg.OperationalError, PoolTimeout)):

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,11 @@ from isocenter.errors import (
     BackendError,
     DatabaseUnavailableError,
     DatabaseVersionError,
+    DeadlineExceededError,
     FullStorageError,
     ServerError,
 )
-from isocenter.index.port import NotBriefError, Parameters, Transaction
+from isocenter.index.port import BUILT_TIMEOUT_S, NotBriefError, Parameters, Transaction
 from isocenter.index.statements import (
     INTEGER_TEXT,
     REAL_TEXT,
@@ -47,10 +49,13 @@ _LONGEST_LOG_PAGES = 64_000
 _LOG_BYTES = 64 * 1024 * 1024
 _ZEROS = bytes(1 << 20)
 _READERS = 4
-# Steps of SQLite's virtual machine that a query may take on the event loop: some 50 ns each, those
-# that run a function on a text up to some microseconds.
-_STEPS_OF_A_LOOK = 4_000
-_LOOKS = 6
+# How long a query may keep the event loop, and the steps of SQLite's virtual machine between two
+# looks at the clock: 5 ns each, those that run a function on a text some 100 times as long.
+_BRIEF_S = 0.002
+_STEPS_OF_A_LOOK = 1_000
+# Steps between two looks at the clock while a query runs in a thread, and whose looks these are.
+_STEPS_OF_A_LONG_LOOK = 1_000_000
+_TIMEOUT = "timeout"
 
 _INTEGER = re.compile(INTEGER_TEXT.replace("$", r"\Z"))
 _REAL = re.compile(REAL_TEXT.replace("$", r"\Z"))
@@ -60,11 +65,12 @@ _encode = msgspec.json.Encoder().encode
 class _Statements:
     """A transaction on one connection."""
 
-    __slots__ = ("_execute", "_execute_many", "_texts")
+    __slots__ = ("_connection", "_execute", "_execute_many", "_texts")
 
     dialect = SQLITE
 
     def __init__(self, connection: apsw.Connection, texts: dict[str, str]) -> None:
+        self._connection = connection
         self._execute = connection.execute
         self._execute_many = connection.executemany
         self._texts = texts
@@ -82,32 +88,25 @@ class _Statements:
         self._execute(self._texts[statement], _bound(parameters))
 
     def iter_built(self, text: str, parameters: Parameters) -> Generator[tuple[Any, ...]]:
-        cursor = self._execute(text, _bound(parameters))
+        end = time.monotonic() + BUILT_TIMEOUT_S
+        self._connection.set_progress_handler(
+            lambda: time.monotonic() > end, _STEPS_OF_A_LONG_LOOK, id=_TIMEOUT
+        )
+        cursor = None
         try:
+            cursor = self._execute(text, _bound(parameters))
             yield from cursor
+        except apsw.InterruptError as error:
+            if time.monotonic() > end:
+                raise DeadlineExceededError from error
+            raise
         finally:
-            cursor.close(force=True)
+            self._connection.set_progress_handler(None, id=_TIMEOUT)
+            if cursor is not None:
+                cursor.close(force=True)
 
     def run_many(self, statement: str, parameter_sets: Iterable[Parameters]) -> None:
         self._execute_many(self._texts[statement], list(parameter_sets))
-
-
-class _Patience:
-    """Counts the steps of a query on the event loop.
-
-    SQLite counts the steps of a prepared statement over all its runs, so each statement may be
-    looked at once without reason.
-    """
-
-    __slots__ = ("_left",)
-
-    def __init__(self) -> None:
-        self._left = _LOOKS
-
-    def is_over(self) -> bool:
-        """Tell SQLite whether to stop."""
-        self._left -= 1
-        return self._left < 0
 
 
 def _bound(parameters: Parameters) -> Parameters:
@@ -258,7 +257,8 @@ class SQLiteDatabase:
 
     def read_briefly(self, query: Callable[[Transaction], T]) -> T:
         """Run a query on the event loop's thread, and give it up if it proves to be long."""
-        self._inline.set_progress_handler(_Patience().is_over, _STEPS_OF_A_LOOK)
+        end = time.thread_time() + _BRIEF_S
+        self._inline.set_progress_handler(lambda: time.thread_time() > end, _STEPS_OF_A_LOOK)
         try:
             return query(self._inline_statements)
         except apsw.InterruptError as error:

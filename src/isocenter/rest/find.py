@@ -34,9 +34,14 @@ from isocenter.errors import (
 )
 from isocenter.http.answers import JSON, answer_json
 from isocenter.http.arguments import read_body
-from isocenter.http.json_bodies import parse_json_object, read_json_object
+from isocenter.http.json_bodies import parse_json_object
 from isocenter.http.routes import Route
-from isocenter.rest.resource_answers import parse_expansion, write_described, write_resources
+from isocenter.rest.resource_answers import (
+    answer_public_ids,
+    parse_expansion,
+    write_described,
+    write_resources,
+)
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "count_resources", "find_resources", "parse_query"]
@@ -45,6 +50,7 @@ E = TypeVar("E", bound=Enum)
 
 _FIND = "/tools/find"
 _LARGEST = 2**63 - 1
+_SHORT_BODY_BYTES = 16 * 1024
 # Of each kind in one search: conditions of the query, labels, keys of the order.
 _MOST_CONDITIONS = 50
 _MOST_LABELS = 1000
@@ -76,18 +82,32 @@ async def find_resources(services: Services, req: Request, resp: Response) -> No
         resp.data = known
         return
     generation = services.archive.lasting_answers.begin()
-    is_lasting = await _answer(services, resp, parse_json_object(question))
+    body, query = await _read_query(services, question)
+    is_lasting = await _answer(services, resp, body, query)
     if is_lasting and resp.data is not None:
         services.archive.lasting_answers.add(_FIND, question, resp.data, generation=generation)
 
 
-async def _answer(services: Services, resp: Response, body: Mapping[str, Any]) -> bool:
+async def _read_query(services: Services, question: bytes) -> tuple[Mapping[str, Any], Query]:
+    """Read the body of a search; a long one in a worker thread."""
+
+    def read() -> tuple[Mapping[str, Any], Query]:
+        body = parse_json_object(question)
+        return body, parse_query(body, services.archive.registry.metadata)
+
+    if len(question) <= _SHORT_BODY_BYTES:
+        return read()
+    return await services.archive.workers.run(read)
+
+
+async def _answer(
+    services: Services, resp: Response, body: Mapping[str, Any], query: Query
+) -> bool:
     """Answer a search; tell whether the index alone has answered it."""
-    query = parse_query(body, services.archive.registry.metadata)
     expansion = parse_expansion(body, services.archive.warnings)
     finder = services.archive.finder
     if expansion is None:
-        answer_json(resp, await finder.find_public_ids(query))
+        await answer_public_ids(services, resp, await finder.find_public_ids(query))
         return finder.is_indexed(query)
     parts = None if expansion.requested_tags else expansion.parts
     found = await finder.find_rows(query, parts)
@@ -100,8 +120,7 @@ async def _answer(services: Services, resp: Response, body: Mapping[str, Any]) -
 
 async def count_resources(services: Services, req: Request, resp: Response) -> None:
     """Orthanc REST: POST /tools/count-resources."""
-    body = await read_json_object(req)
-    query = parse_query(body, services.archive.registry.metadata)
+    body, query = await _read_query(services, await read_body(req))
     if body.get("CaseSensitive", False):
         message = "resources cannot be counted by a search that distinguishes case"
         raise BadParameterError(message)

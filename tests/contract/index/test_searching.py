@@ -22,6 +22,7 @@ from isocenter.dicom.query import (
 )
 from isocenter.dicom.tags import DEFAULT_DICTIONARY, parse_tag
 from isocenter.errors import BadRequestError, DeadlineExceededError
+from isocenter.index import postgresql, sqlite
 from isocenter.index.relatives import find_samples
 from isocenter.index.searching import (
     count_resources,
@@ -448,6 +449,25 @@ def test_search_stops_when_there_is_no_time_left(filled: IndexCase) -> None:
 
     with pytest.raises(DeadlineExceededError):
         filled.database.read(lambda tx: find_rows(tx, Query(Level.STUDY), MAIN_TAGS, check=fail))
+    assert find(filled, Query(Level.PATIENT, (criterion("PatientID", "p1"),))) == ["p1"]
+
+
+ENDLESS = (
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000000) "
+    "SELECT COUNT(*) FROM n"
+)
+
+
+def test_statement_that_takes_too_long_is_ended_by_the_database(
+    filled: IndexCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUILT_TIMEOUT_S", 0)
+    monkeypatch.setattr(postgresql, "_SET_TIMEOUT", b"SET LOCAL statement_timeout = 1")
+
+    with pytest.raises(DeadlineExceededError):
+        filled.database.read(lambda tx: list(tx.iter_built(ENDLESS, {})))
+
+    monkeypatch.undo()
     assert find(filled, Query(Level.PATIENT, (criterion("PatientID", "p1"),))) == ["p1"]
 
 

@@ -1,5 +1,4 @@
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -135,11 +134,11 @@ def test_pattern_means_what_the_same_regular_expression_does(pattern: str, text:
     assert parse_pattern(pattern, str).build_matcher()(text) == bool(re.fullmatch(expression, text))
 
 
-def test_pattern_of_many_wildcards_takes_no_time_to_speak_of() -> None:
+def test_pattern_of_many_wildcards_comes_to_an_end() -> None:
+    # One that goes back for each asterisk would never do.
     matches = parse_pattern("*a" * 500 + "*b", str).build_matcher()
-    start = time.process_time()
     assert not matches("a" * 5000)
-    assert time.process_time() - start < 5
+    assert matches("a" * 5000 + "b")
 
 
 @pytest.mark.parametrize(
