@@ -61,7 +61,7 @@ def test_page_opened_lists_every_route(page: Page) -> None:
 @pytest.mark.xdist_group("chromium")
 def test_page_search_leaves_matching_routes(page: Page) -> None:
     page.evaluate(
-        "document.getElementById('search').value = 'delete study';"
+        "document.getElementById('search').value = 'delete study everything below';"
         "document.getElementById('search').dispatchEvent(new Event('input'))"
     )
     visible = page.evaluate(
