@@ -199,11 +199,18 @@ def assert_same(recovered: Site, rows: list[tuple[Any, ...]], contents: dict[str
     assert report.damaged_count == 0
 
 
-def recover(site: Site, folder: Path, overwrite: Overwrite, generator: random.Random) -> int:
+def recover(
+    site: Site,
+    folder: Path,
+    overwrite: Overwrite,
+    generator: random.Random,
+    *,
+    is_worst: bool = False,
+) -> int:
     """Let the power fail, start again, and compare; tell how many instances had lost their rows."""
     rows, changes = site.query(ROWS), site.list_changes()
     last = site.query("SELECT last_change FROM archive")[0][0]
-    site.disk.fail(folder, generator)
+    site.disk.fail(folder, generator, is_worst=is_worst)
     with pytest.MonkeyPatch.context() as patch, open_site(folder, overwrite, patch) as recovered:
         count = redo_rows(recovered.database, recovered.storage, recovered.ingest)
         assert_same(recovered, rows, site.contents)
@@ -282,7 +289,12 @@ def test_rows_of_freed_segments_are_durable(
 ) -> None:
     generator = random.Random(2)
     with open_site(tmp_path / "site", Overwrite.ALWAYS, monkeypatch) as site:
-        for _ in range(100):
-            site.store(build(generator))
-        recover(site, tmp_path / "after", Overwrite.ALWAYS, generator)
+        for number in range(60):
+            site.store(build(generator, too_long=0))
+            if number % 10 == 9:
+                # Segments are freed by another thread.
+                retiring = site.storage._journal._retiring
+                if retiring is not None:
+                    retiring.join()
+                recover(site, tmp_path / str(number), Overwrite.ALWAYS, generator, is_worst=True)
         assert site.disk.log

@@ -176,3 +176,17 @@ async def test_deletions_are_logged_if_the_rules_say_so(parts: Parts) -> None:
     assert {change.change_type for change in page.changes} == {ChangeType.DELETED}
     assert (await log.find_last()).changes == page.changes[-1:]
     assert (await ChangeLog(parts.workers).find_last()).changes == []
+
+
+def test_file_goes_only_after_nothing_can_bring_its_row_back(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, left = Removals(), []
+    ingest = parts.new_ingest(storage=storage, overwrite=Overwrite.ALWAYS)
+    for _ in range(2):
+        ingest.store_blocking(build_numbered(1), REST)
+    monkeypatch.setattr(parts.database, "sync", lambda: left.append(len(storage._blobs)))
+
+    Deleter(parts.workers, parts.database, storage).remove_files()
+
+    assert (left, len(storage._blobs)) == ([2], 1)

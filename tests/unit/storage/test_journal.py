@@ -141,6 +141,34 @@ def test_freed_segment_is_not_replayed(tmp_path: Path) -> None:
     assert set(replayed(tmp_path)) == {old[-1]}
 
 
+def test_replay_gives_memos_in_the_order_of_append(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    first, second = journal._segments
+
+    def write(number: int) -> Segment:
+        record = Record(new_name(), b"c" * 50_000, str(number).encode())
+        segment = journal.append([record], has_rows=True)
+        assert segment is not None
+        return segment
+
+    for number in range(5):
+        journal.settle(write(number), 2)
+    wait_until(lambda: first.is_free)
+    used = [write(number) for number in range(5, 10)]
+    crash(journal)
+
+    # The first segment of the folder is the last one in use.
+    assert used == [second] * 3 + [first] * 2
+    journal = Journal(tmp_path / "journal", SIZE, lambda: None)
+    memos = [int(memo) for _, memo in journal.replay(lambda _, __: None)]
+    assert memos == [4, 5, 6, 7, 8, 9]
+    journal.close(is_complete=True)
+    # Nobody has said that they are of no use any more.
+    journal = Journal(tmp_path / "journal", SIZE, lambda: None)
+    assert len(journal.replay(lambda _, __: None)) == 6
+    journal.close(is_complete=True)
+
+
 def test_failing_sync_keeps_the_blobs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     is_broken = False
 
