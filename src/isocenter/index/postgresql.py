@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from isocenter.errors import (
     BackendError,
+    BadParameterError,
     DatabaseUnavailableError,
     DatabaseVersionError,
     DeadlineExceededError,
@@ -265,4 +266,6 @@ def _translated(error: Exception) -> ServerError:
         return FullStorageError("no room is left for the index")
     if isinstance(error, (psycopg.OperationalError, PoolTimeout)):
         return DatabaseUnavailableError("PostgreSQL does not answer")
+    if type(error) is psycopg.DataError:  # Raised by the driver itself, before anything is sent.
+        return BadParameterError("text with the character NUL is not known to the index")
     return BackendError(f"PostgreSQL: {type(error).__name__}")

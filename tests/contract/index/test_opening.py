@@ -1,7 +1,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.support.instances import IndexCase, build_new_instance, store
 from isocenter.dicom.levels import Level
 from isocenter.errors import (
     BackendError,
+    BadParameterError,
     DatabaseUnavailableError,
     DatabaseVersionError,
     SerializationFailureError,
@@ -20,7 +21,7 @@ from isocenter.errors import (
 from isocenter.index import postgresql as postgresql_module
 from isocenter.index.port import Transaction
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
-from isocenter.index.reading import get_statistics, list_public_ids
+from isocenter.index.reading import get_statistics, list_public_ids, lookup_row
 from isocenter.index.sqlite import SQLiteDatabase
 
 NOBODY_LISTENS = "host=127.0.0.1 port=9 dbname=isocenter connect_timeout=2"
@@ -68,6 +69,12 @@ def test_wrong_statement_is_a_backend_error(index: IndexCase, call: str) -> None
 
     with pytest.raises(BackendError):
         getattr(index.database, call)(list_patients)
+
+
+def test_text_with_nul_is_no_failure_of_the_backend(index: IndexCase) -> None:
+    with suppress(BadParameterError):
+        assert index.database.read(lambda tx: lookup_row(tx, Level.STUDY, "a\0b")) is None
+    assert index.database.read(list_patients) == []
 
 
 def test_read_failing_query_leaves_the_database_usable(index: IndexCase) -> None:

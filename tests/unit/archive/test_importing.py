@@ -3,7 +3,7 @@
 import io
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from isocenter.errors import FullStorageError, ServerError
 from isocenter.index.reading import get_statistics
 from isocenter.index.records import Overwrite
 from isocenter.storage.memory import MemoryStorage
+from isocenter.storage.port import Buffer
 
 
 class CountingStorage(MemoryStorage):
@@ -27,9 +28,11 @@ class CountingStorage(MemoryStorage):
 
     written = 0
 
-    def write_many(self, blobs: Sequence[tuple[str, bytes]]) -> None:  # type: ignore[override]
+    def write_many(
+        self, blobs: Sequence[tuple[str, Buffer]], memos: Sequence[bytes] = ()
+    ) -> Callable[[], None] | None:
         self.written += len(blobs)
-        super().write_many(blobs)
+        return super().write_many(blobs, memos)
 
 
 def build_options(folder: Path) -> InspectionOptions:
