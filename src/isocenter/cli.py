@@ -20,6 +20,7 @@ from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
 from isocenter.errors import ConfigurationError, ServerError
 from isocenter.http.access import hash_password
+from isocenter.jobs.port import Recovery
 from isocenter.log_arguments import add_log_arguments, apply_verbosities, get_log_files
 from isocenter.logs import Logs
 from isocenter.server import End, Endpoints, Server, open_database, open_storage
@@ -97,6 +98,11 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "configuration again and restarts.",
     )
     serve.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=PATHS_HELP)
+    serve.add_argument(
+        "--no-jobs",
+        action="store_true",
+        help="jobs that an earlier server did not finish wait until they are resumed by REST",
+    )
     add_log_arguments(serve)
     serve.set_defaults(run=_serve)
 
@@ -131,8 +137,9 @@ def _load(options: argparse.Namespace) -> tuple[Configuration, Logs]:
 
 def _serve(options: argparse.Namespace) -> int:
     configuration, logs = _load(options)
+    recovery = Recovery.PAUSE if options.no_jobs else Recovery.RESUME
     while True:
-        server = Server(configuration, logs)
+        server = Server(configuration, logs, recovery)
         end = uvloop.run(server.run(partial(_greet, configuration)))
         if end is End.STOPPED:
             return 0

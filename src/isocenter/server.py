@@ -30,6 +30,7 @@ from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
+from isocenter.jobs.port import Recovery
 from isocenter.logs import Logs
 from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
@@ -180,10 +181,18 @@ class Server:
         The options in force.
     logs
         The levels of the log.
+    recovery
+        What becomes of jobs that an earlier server did not finish.
     """
 
-    def __init__(self, configuration: Configuration, logs: Logs | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        logs: Logs | None = None,
+        recovery: Recovery = Recovery.RESUME,
+    ) -> None:
         self._configuration = configuration
+        self._recovery = recovery
         routes = select_routes(has_patient_level=configuration.boolean("PatientLevelEnabled"))
         self._logs = logs or Logs()
         is_read_only = configuration.boolean("ReadOnly")
@@ -284,7 +293,7 @@ class Server:
 
     @asynccontextmanager
     async def _run_jobs(self, archive: Archive, database: Database) -> AsyncIterator[Engine]:
-        engine = build_engine(self._configuration, archive, database)
+        engine = build_engine(self._configuration, archive, database, recovery=self._recovery)
         await engine.start()
         try:
             yield engine

@@ -363,7 +363,11 @@ def _write_configuration(folder: Path, options: Mapping[str, Any]) -> Path:
 
 @contextmanager
 def run_server(
-    folder: Path, options: Mapping[str, Any] | None = None, *, wrapper: Sequence[str] = ()
+    folder: Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    wrapper: Sequence[str] = (),
+    arguments: Sequence[str] = (),
 ) -> Iterator[TestServer]:
     """Run a server until the end of the context; it must not have ended badly before.
 
@@ -375,13 +379,15 @@ def run_server(
         Options besides those of the folders and ports.
     wrapper
         Words to put in front of the command.
+    arguments
+        Of ``isocenter serve``, besides the configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
     configuration = _write_configuration(folder, options or {})
     with (
         (folder / "log").open("ab") as log,
         subprocess.Popen(
-            [*wrapper, *_COMMAND, "serve", str(configuration)],
+            [*wrapper, *_COMMAND, "serve", str(configuration), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
