@@ -15,8 +15,9 @@ OWN_GROUPS = (
                 BOOLEAN,
                 default=True,
                 effect=Effect.FULL,
-                meaning="Force the index to disk before an instance is acknowledged. If false, a "
-                "power failure may lose the latest instances from the index; storing is faster.",
+                meaning="Force the index to disk before a change is acknowledged. If false, a "
+                "power failure may lose the latest changes; annotating and deleting are faster, "
+                "and so is storing without a journal.",
             ),
             Option(
                 "Isocenter.JournalSizeMB",
