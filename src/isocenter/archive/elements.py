@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from isocenter.archive.content import StoredFile
 from isocenter.archive.file_buffers import FileBuffers
@@ -36,6 +37,16 @@ class StoredValue:
         self._value = value
         self.data = data
         self.size_bytes = value.stop - value.start if data is None else len(data)
+
+    def drop_padding(self, size_bytes: int) -> None:
+        """Leave out the last byte, if without it there are as many as that (PS3.5 §6.2, OB)."""
+        if size_bytes != self.size_bytes - 1:
+            return
+        self.size_bytes = size_bytes
+        if self.data is None:
+            self._value = replace(self._value, stop=self._value.stop - 1)
+        else:
+            self.data = self.data[:-1]
 
     async def stream(self) -> AsyncGenerator[bytes]:
         """Read them in pieces.

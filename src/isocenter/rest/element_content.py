@@ -1,4 +1,4 @@
-"""Single elements of an instance: what there is, and the bytes."""
+"""Single elements of an instance: what there is, and the bytes; the document that one holds."""
 
 from isocenter.archive.elements import ItemList, StoredValue, TagList
 from isocenter.dicom.element_paths import parse_path
@@ -10,9 +10,13 @@ from isocenter.http.pieces import answer_stream
 from isocenter.http.routes import Route
 from isocenter.rest.services import Services
 
-__all__ = ["ROUTES", "get_content"]
+__all__ = ["ROUTES", "get_content", "get_pdf"]
 
 _BYTES = "application/octet-stream"
+_PDF = "application/pdf"
+_MIME_TYPE = (0x00420012,)
+_DOCUMENT = (0x00420011,)
+_DOCUMENT_LENGTH = (0x00420015,)
 
 
 async def get_content(
@@ -31,13 +35,30 @@ async def get_content(
         case ItemList(count):
             answer_json(resp, [str(number) for number in range(count)])
         case StoredValue():
-            _answer_value(req, resp, found)
+            _answer_value(req, resp, found, _BYTES)
         case None:
             raise NotFound
 
 
-def _answer_value(req: Request, resp: Response, value: StoredValue) -> None:
-    resp.content_type = _BYTES
+async def get_pdf(services: Services, req: Request, resp: Response, public_id: str) -> None:
+    """Orthanc REST: GET /instances/{id}/pdf (behaviour manual §6)."""
+    elements = await services.archive.elements.open(public_id)
+    if elements is None:
+        raise UnknownResourceError
+    kind = await elements.lookup(_MIME_TYPE)
+    if not isinstance(kind, StoredValue) or (kind.data or b"").strip(b" \0") != _PDF.encode():
+        raise NotFound
+    document = await elements.lookup(_DOCUMENT)
+    if not isinstance(document, StoredValue):
+        raise NotFound
+    length = await elements.lookup(_DOCUMENT_LENGTH)
+    if isinstance(length, StoredValue) and length.data is not None:
+        document.drop_padding(int.from_bytes(length.data, "little"))
+    _answer_value(req, resp, document, _PDF)
+
+
+def _answer_value(req: Request, resp: Response, value: StoredValue, content_type: str) -> None:
+    resp.content_type = content_type
     if value.data is not None:
         resp.data = value.data
         return
@@ -65,5 +86,14 @@ ROUTES = (
         statuses=(200, 400, 404),
         details="The path is a tag by number or name; in sequences the number of an item, from 0, "
         "and a tag follow, and so on. Of `7fe0-0010` the fragments are numbered.",
+    ),
+    Route(
+        "GET",
+        "/instances/{public_id}/pdf",
+        get_pdf,
+        "The PDF document that the instance holds",
+        "instances",
+        answer=_PDF,
+        statuses=(200, 404),
     ),
 )

@@ -116,3 +116,49 @@ async def test_large_value_is_streamed_with_its_length(api: Api) -> None:
     assert head.content == b""
     for answer in (result, head):
         assert answer.headers["content-length"] == str(len(LARGE))
+
+
+def build_report(
+    mime_type: str, document: bytes | None, *, length: int | None = None
+) -> SyntheticFile:
+    tail = b"" if document is None else encode_element(0x00420011, "OB", document)
+    tail += encode_element(0x00420012, "LO", mime_type.encode())
+    if length is not None:
+        tail += encode_element(0x00420015, "UL", length.to_bytes(4, "little"))
+    return build_synthetic(tail=tail)
+
+
+@pytest.mark.parametrize("document", [b"%PDF-1.4 short\0", LARGE + b"x\0"], ids=["short", "long"])
+@pytest.mark.parametrize("is_padded", [True, False])
+async def test_pdf_is_returned_without_its_padding(
+    api: Api, document: bytes, *, is_padded: bool
+) -> None:
+    size = len(document) - is_padded
+    file = await api.store(build_report("application/pdf ", document, length=size))
+    answer = await api.get(f"/instances/{file.instance}/pdf")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/pdf")
+    assert answer.content == document[:size]
+
+
+async def test_pdf_of_unknown_length_is_returned_whole(api: Api) -> None:
+    for length in (None, 5, 2**32 - 1):
+        file = await api.store(build_report("application/pdf ", b"%PDF-1.4 ab\0", length=length))
+        assert (await api.get(f"/instances/{file.instance}/pdf")).content == b"%PDF-1.4 ab\0"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        build_synthetic(),
+        build_report("application/pdf ", None),
+        build_report("model/stl ", b"solid "),
+    ],
+    ids=["no document", "type alone", "another type"],
+)
+async def test_instance_without_pdf_is_404(api: Api, file: SyntheticFile) -> None:
+    stored = await api.store(file)
+    assert (await api.get(f"/instances/{stored.instance}/pdf")).status_code == 404
+
+
+async def test_pdf_of_an_unknown_instance_is_404(api: Api) -> None:
+    assert (await api.get(f"/instances/{UNKNOWN}/pdf")).status_code == 404

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from falcon.testing import Result
-from tests.support.server import SyntheticFile
+from tests.support.dicom_files import encode_element
+from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
 from isocenter.http.openapi import build_openapi
@@ -34,6 +35,10 @@ METHODS = {"GET", "POST", "PUT", "DELETE"}
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
 NAMES["/labels/{label}"] = "/labels/label"
 
+DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
+    0x00420012, "LO", b"application/pdf "
+)
+
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
 
 
@@ -53,7 +58,7 @@ def fill_names(path: str) -> str:
 
 async def prepare(api: Api, route: Route) -> str:
     """Store what a route needs to have something to answer; give its target."""
-    file = await api.store()
+    file = await api.store(build_synthetic(tail=DOCUMENT if route.path.endswith("/pdf") else b""))
     for template, name in NAMES.items():
         if template in route.path:
             folder = file.paths[route.path.split("/")[1]]
