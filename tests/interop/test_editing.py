@@ -69,8 +69,11 @@ def test_samples_are_anonymized_as_by_orthanc(pair: Pair, version: str) -> None:
         "Replace": {"PatientID": "A", "PatientName": "B"},
         "Force": True,
     }
+    samples = list_samples()
+    if not samples:
+        pytest.skip("The folder of sample files is absent")
     count = 0
-    for sample in list_samples():
+    for sample in samples:
         public_id = _upload(pair, Path(sample).read_bytes())
         if public_id is None:
             continue
