@@ -54,7 +54,7 @@ lock: $(VENV)/.development ## Resolve the dependencies anew into the lock files
 	  --python-version 3.11 --extra fuzz -c requirements.lock pyproject.toml -o requirements-fuzz.lock
 
 clean: ## Remove the environment and what tools left
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/work fuzz/work
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/scratch fuzz/scratch
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Isocenter needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'

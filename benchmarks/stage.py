@@ -14,7 +14,7 @@ from benchmarks.servers import Server
 from benchmarks.studies import InstanceKey, Template, load_template, study_keys
 from benchmarks.uploads import upload
 
-WORK = Path(__file__).resolve().parent / "work"
+WORK = Path(__file__).resolve().parent / "scratch"
 """Everything a benchmark writes, except its results; not under version control."""
 
 _MR_STUDIES = 24

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fuzz.targets import TARGETS
 
-_WORK = Path("fuzz/work")
+_WORK = Path("fuzz/scratch")
 _AT_ONCE = 2
 _LONGEST_INPUT = 20_000
 _MEMORY_MB = 2048

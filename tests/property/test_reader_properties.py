@@ -1,15 +1,13 @@
 """The reader meets any bytes: written by pydicom, cut, changed, or random."""
 
 import contextlib
-import io
 import zlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filewriter import dcmwrite
-from pydicom.uid import UID
+from pydicom.dataset import Dataset
 from tests.support import dicom_files
+from tests.support.data_sets import write_data_set
 
 from isocenter.dicom.identifiers import build_public_ids
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
@@ -66,21 +64,10 @@ def data_sets(draw: st.DrawFn) -> Dataset:
     return ds
 
 
-def _write(ds: Dataset, syntax: str) -> bytes:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(dicom_files.CT_IMAGE_STORAGE)
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = UID(syntax)
-    ds.file_meta = meta
-    stream = io.BytesIO()
-    dcmwrite(stream, ds, enforce_file_format=True)
-    return stream.getvalue()
-
-
 @_UNTIMED
 @given(data_sets(), st.sampled_from(SYNTAXES))
 def test_summary_of_file_written_by_pydicom_holds_its_values(ds: Dataset, syntax: str) -> None:
-    summary = read_summary(_write(ds, syntax), wanted=WANTED)
+    summary = read_summary(write_data_set(ds, syntax), wanted=WANTED)
     assert summary.transfer_syntax_uid == syntax
     assert summary.values[0x00100010] == str(ds.PatientName)
     assert summary.values[0x00081030] == ds.StudyDescription
@@ -96,7 +83,7 @@ def test_summary_of_file_written_by_pydicom_holds_its_values(ds: Dataset, syntax
 @_UNTIMED
 @given(data_sets(), st.sampled_from(SYNTAXES[:2] + SYNTAXES[3:]))
 def test_offset_of_pixel_data_is_where_pydicom_wrote_them(ds: Dataset, syntax: str) -> None:
-    data = _write(ds, syntax)
+    data = write_data_set(ds, syntax)
     summary = read_summary(data, wanted=WANTED)
     pixels = ds.get("PixelData")
     header = 8 if syntax == dicom_files.IMPLICIT_LITTLE else 12
@@ -107,7 +94,7 @@ def test_offset_of_pixel_data_is_where_pydicom_wrote_them(ds: Dataset, syntax: s
 @_UNTIMED
 @given(data_sets(), st.sampled_from(SYNTAXES))
 def test_listing_of_file_written_by_pydicom_holds_its_tags(ds: Dataset, syntax: str) -> None:
-    tags = build_tags_json(_write(ds, syntax), Shape.SHORT)
+    tags = build_tags_json(write_data_set(ds, syntax), Shape.SHORT)
     assert set(tags) == {format_tag(element.tag) for element in ds}
     assert tags["0028,0010"] == str(ds.Rows)
     assert tags["0010,0020"] == ds.PatientID
@@ -132,7 +119,7 @@ def _read_everything(data: bytes) -> None:
 @_UNTIMED
 @given(data_sets(), st.sampled_from(SYNTAXES))
 def test_header_holds_the_values_of_the_whole_file(ds: Dataset, syntax: str) -> None:
-    data = _write(ds, syntax)
+    data = write_data_set(ds, syntax)
     summary = read_summary(data, wanted=WANTED)
     if summary.pixel_data_offset is not None:
         data = data[: summary.pixel_data_offset + 12]
@@ -146,14 +133,14 @@ def test_header_holds_the_values_of_the_whole_file(ds: Dataset, syntax: str) -> 
 def test_truncated_file_raises_our_errors_only(
     ds: Dataset, syntax: str, draw: st.DataObject
 ) -> None:
-    data = _write(ds, syntax)
+    data = write_data_set(ds, syntax)
     _read_everything(data[: draw.draw(st.integers(0, len(data)))])
 
 
 @_UNTIMED
 @given(data_sets(), st.sampled_from(SYNTAXES), st.data())
 def test_changed_file_raises_our_errors_only(ds: Dataset, syntax: str, draw: st.DataObject) -> None:
-    data = bytearray(_write(ds, syntax))
+    data = bytearray(write_data_set(ds, syntax))
     places = st.tuples(st.integers(132, len(data) - 1), st.integers(0, 255))
     for position, value in draw.draw(st.lists(places, min_size=1, max_size=8)):
         data[position] = value

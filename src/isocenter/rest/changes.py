@@ -10,7 +10,7 @@ from isocenter.errors import BadParameterError
 from isocenter.http.answers import answer_json, answer_nothing
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Argument, Permission, Route
-from isocenter.rest.log_pages import answer_page, get_numbers
+from isocenter.rest.log_pages import answer_page, describe_page, get_numbers
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "clear_changes", "list_changes"]
@@ -50,14 +50,8 @@ async def clear_changes(services: Services, _: Request, resp: Response) -> None:
 
 
 def _describe_page(page: ChangePage) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "Changes": [_describe_change(change) for change in page.changes],
-        "Done": page.is_done,
-        "Last": page.last,
-    }
-    if page.changes:
-        described["First"] = page.changes[0].seq
-    return described
+    entries = [_describe_change(change) for change in page.changes]
+    return describe_page("Changes", entries, is_done=page.is_done, last=page.last)
 
 
 def _describe_change(change: Change) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from isocenter.clock import format_timestamp
 from isocenter.http.answers import answer_json, answer_nothing
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Argument, Permission, Route
-from isocenter.rest.log_pages import answer_page, get_numbers
+from isocenter.rest.log_pages import answer_page, describe_page, get_numbers
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "clear_exports", "list_exports"]
@@ -34,14 +34,8 @@ async def clear_exports(services: Services, _: Request, resp: Response) -> None:
 
 
 def _describe_page(page: ExportPage) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "Exports": [_describe_entry(entry) for entry in page.entries],
-        "Done": page.is_done,
-        "Last": page.last,
-    }
-    if page.entries:
-        described["First"] = page.entries[0].seq
-    return described
+    entries = [_describe_entry(entry) for entry in page.entries]
+    return describe_page("Exports", entries, is_done=page.is_done, last=page.last)
 
 
 def _describe_entry(entry: ExportEntry) -> dict[str, Any]:

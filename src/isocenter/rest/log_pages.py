@@ -7,7 +7,7 @@ from isocenter.http.answers import JSON, format_json
 from isocenter.http.exchange import Request, Response
 from isocenter.rest.services import Services
 
-__all__ = ["answer_page", "get_numbers"]
+__all__ = ["answer_page", "describe_page", "get_numbers"]
 
 _DEFAULT_LIMIT = 100
 # Entries that are written as JSON on the event loop, some 5 µs each.
@@ -41,6 +41,24 @@ def _get_number(req: Request, name: str) -> int | None:
     if not (text.isascii() and text.isdecimal()) or len(text) > _MOST_DIGITS:
         raise ValueError(name)
     return min(int(text), _LARGEST - 1)
+
+
+def describe_page(
+    name: str, entries: list[dict[str, Any]], *, is_done: bool, last: int
+) -> dict[str, Any]:
+    """Describe a page of a log, ``First`` only if it has entries (behaviour manual §10.1).
+
+    Parameters
+    ----------
+    name
+        Of the list of entries, ``Changes`` or ``Exports``.
+    entries
+        As they are answered, each with its ``Seq``.
+    """
+    described: dict[str, Any] = {name: entries, "Done": is_done, "Last": last}
+    if entries:
+        described["First"] = entries[0]["Seq"]
+    return described
 
 
 async def answer_page(
