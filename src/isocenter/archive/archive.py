@@ -25,6 +25,7 @@ from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.models import ModelReader
+from isocenter.archive.modifications import ModificationOptions, Modifications
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
@@ -32,6 +33,7 @@ from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
+from isocenter.archive.staging import Stager, StagingOptions
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import UploadOptions, Uploads
@@ -124,6 +126,8 @@ class Archive:
     exporter: Exporter
     job_outputs: JobOutputs
     editor: InstanceEditor
+    modifications: Modifications
+    stager: Stager
     is_read_only: bool
 
     def redo(self) -> int:
@@ -254,6 +258,10 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         database=database,
         exporter=Exporter(workers, storage),
         editor=InstanceEditor(workers, storage, core.settings),
+        modifications=Modifications(
+            workers, _get_modification_options(configuration, core, reading.dictionary)
+        ),
+        stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=configuration.boolean("ReadOnly"),
     )
@@ -301,6 +309,28 @@ def _get_ingest_options(
         rules=rules,
         keeps_files=configuration.boolean("StoreDicom"),
         is_read_only=configuration.boolean("ReadOnly"),
+    )
+
+
+def _get_modification_options(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> ModificationOptions:
+    return ModificationOptions(
+        main_tags=core.main_tags,
+        rules=core.rules,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_patient_level=configuration.boolean("PatientLevelEnabled"),
+        private_creator=configuration.text("DefaultPrivateCreator"),
+        dictionary=dictionary,
+    )
+
+
+def _get_staging_options(configuration: Configuration, core: _Core) -> StagingOptions:
+    return StagingOptions(
+        main_tags=core.main_tags,
+        settings=core.settings,
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
     )
 
 

@@ -2,7 +2,15 @@
 
 from isocenter.http.routes import Schema
 
-__all__ = ["ARCHIVE", "ARCHIVE_OF_MANY", "BOOLEAN", "EDIT", "RESOURCES"]
+__all__ = [
+    "ARCHIVE",
+    "ARCHIVE_OF_MANY",
+    "BOOLEAN",
+    "EDIT",
+    "EDIT_JOB",
+    "EDIT_OF_MANY",
+    "RESOURCES",
+]
 
 _FLAG: Schema = {"type": "boolean"}
 _TEXT: Schema = {"type": "string"}
@@ -44,18 +52,30 @@ ARCHIVE_OF_MANY: Schema = {
     ]
 }
 
-EDIT: Schema = {
+_EDIT: Schema = {
+    "Replace": {"type": "object", "examples": [{"PatientName": "Anonymous"}]},
+    "Remove": _TAGS,
+    "Keep": _TAGS,
+    "Force": _FLAG,
+    "KeepSource": _FLAG,
+    "KeepLabels": _FLAG,
+    "KeepPrivateTags": _FLAG,
+    "RemovePrivateTags": _FLAG,
+    "PrivateCreator": _TEXT,
+    "DicomVersion": _TEXT,
+}
+
+EDIT: Schema = {"type": "object", "properties": _EDIT}
+
+EDIT_JOB: Schema = {"type": "object", "properties": {**_JOB_CALL, **_EDIT}}
+
+EDIT_OF_MANY: Schema = {
     "type": "object",
+    "required": ["Resources"],
     "properties": {
-        "Replace": {"type": "object", "examples": [{"PatientName": "Anonymous"}]},
-        "Remove": _TAGS,
-        "Keep": _TAGS,
-        "Force": _FLAG,
-        "KeepSource": _FLAG,
-        "KeepLabels": _FLAG,
-        "KeepPrivateTags": _FLAG,
-        "RemovePrivateTags": _FLAG,
-        "PrivateCreator": _TEXT,
-        "DicomVersion": _TEXT,
+        **_JOB_CALL,
+        **_EDIT,
+        "Resources": {"type": "array", "items": _TEXT},
+        "Level": _TEXT,
     },
 }

@@ -12,6 +12,8 @@ from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
 from isocenter.tasks.archiving import ArchiveKind
+from isocenter.tasks.editing import StagedEdits
+from isocenter.tasks.modification import ModificationKind
 
 __all__ = ["build_engine"]
 
@@ -45,7 +47,21 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    own = [
-        ArchiveKind(archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits)
+    outputs = archive.job_outputs.limits
+    edits = StagedEdits(
+        archive.workers,
+        archive.stager,
+        threads=_count_threads(configuration),
+        on_removals=archive.deleter.wake,
+    )
+    own: list[JobKind] = [
+        ArchiveKind(archive.workers, archive.storage, archive.exporter, outputs),
+        ModificationKind(archive.modifications, edits),
     ]
     return Engine(store, archive.workers.run, [*own, *kinds], options)
+
+
+def _count_threads(configuration: Configuration) -> int:
+    """Tell how many files of a modification are edited at once."""
+    counts = configuration.mapping("JobsEngineThreadsCount")
+    return int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
