@@ -10,6 +10,7 @@ from benchmarks.workloads import (
     CStore,
     Delete,
     Download,
+    Edit,
     Find,
     FindInFiles,
     FirstRead,
@@ -148,6 +149,14 @@ LINES: tuple[Line, ...] = (
         "ms",
         Download(_archive_path, 20_000_000),
         10.0,
+        is_duration=True,
+    ),
+    Line("anonymize a study of 200 CT", "ms", Edit("anonymize", {}, 200), 4.0, is_duration=True),
+    Line(
+        "modify a study of 200 CT, KeepSource",
+        "ms",
+        Edit("modify", {"Replace": {"StudyDescription": "corrected"}}, 200),
+        4.0,
         is_duration=True,
     ),
     # Orthanc does not wait for the disk; Isocenter does, once for all that write at the same time.

@@ -51,7 +51,7 @@ def build_engine(
     edits = StagedEdits(
         archive.workers,
         archive.stager,
-        threads=_count_threads(configuration),
+        threads=_count_threads(configuration, archive.workers.count),
         on_removals=archive.deleter.wake,
     )
     own: list[JobKind] = [
@@ -61,7 +61,8 @@ def build_engine(
     return Engine(store, archive.workers.run, [*own, *kinds], options)
 
 
-def _count_threads(configuration: Configuration) -> int:
-    """Tell how many files of a modification are edited at once."""
+def _count_threads(configuration: Configuration, workers: int) -> int:
+    """Tell how many files of a modification are edited at once; requests need threads as well."""
     counts = configuration.mapping("JobsEngineThreadsCount")
-    return int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
+    wanted = int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
+    return max(1, min(wanted, workers // 2))
