@@ -126,17 +126,12 @@ class StagedEdits:
     ----------
     threads
         How many files of a job are edited at once.
-    on_removals
-        Called when files are to be removed from the storage area.
     """
 
-    def __init__(
-        self, workers: Workers, stager: Stager, *, threads: int, on_removals: Callable[[], None]
-    ) -> None:
+    def __init__(self, workers: Workers, stager: Stager, *, threads: int) -> None:
         self._workers = workers
         self._stager = stager
         self._threads = threads
-        self._on_removals = on_removals
 
     async def run(self, job: Job, plan: EditPlan) -> AsyncGenerator[Step]:
         """Edit, stage and publish (see `JobKind.run`).
@@ -153,7 +148,6 @@ class StagedEdits:
                     yield step
         finally:
             await run.clean_up()
-            self._on_removals()
 
 
 class _Run:

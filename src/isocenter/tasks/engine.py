@@ -11,6 +11,7 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
+from isocenter.jobs.records import Job
 from isocenter.tasks.archiving import ArchiveKind
 from isocenter.tasks.editing import StagedEdits
 from isocenter.tasks.modification import ModificationKind
@@ -48,17 +49,19 @@ def build_engine(
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
     outputs = archive.job_outputs.limits
-    edits = StagedEdits(
-        archive.workers,
-        archive.stager,
-        threads=_count_threads(configuration, archive.workers.count),
-        on_removals=archive.deleter.wake,
-    )
+    threads = _count_threads(configuration, archive.workers.count)
+    edits = StagedEdits(archive.workers, archive.stager, threads=threads)
     own: list[JobKind] = [
         ArchiveKind(archive.workers, archive.storage, archive.exporter, outputs),
         ModificationKind(archive.modifications, edits),
     ]
-    return Engine(store, archive.workers.run, [*own, *kinds], options)
+
+    def remove_leftovers(job: Job) -> None:
+        """Remove the files that a job has deleted, or that it leaves because it failed."""
+        if job.is_finished:
+            archive.deleter.wake()
+
+    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=remove_leftovers)
 
 
 def _count_threads(configuration: Configuration, workers: int) -> int:
