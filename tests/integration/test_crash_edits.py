@@ -110,7 +110,7 @@ def test_edits_of_a_killed_server_end_whole(tmp_path: Path) -> None:
             wait_until(lambda: get_state(server, job_id) == expected, "end of the job")  # noqa: B023
             check_is_whole(server, number - (expected == "Failure"))
             # Neither sources that went, nor what a killed step or a given up job has written.
-            wait_until(lambda: count_files(server) == FILES, "removal of files")  # noqa: B023
+            wait_until(lambda: count_files(server) == FILES, "removal of files")
             assert read_pixels(server) == pixels
             if expected == "Failure":
                 # The next round finds the study as the one before has left it.
