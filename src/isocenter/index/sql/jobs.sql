@@ -87,7 +87,8 @@ SELECT state, COUNT(*) FROM jobs GROUP BY state;
 
 -- name: insert_removals_of_jobs
 INSERT INTO removals (attachment_uuid)
-SELECT attachment_uuid FROM job_parts WHERE job_id IN :job_ids[text];
+SELECT attachment_uuid FROM job_parts WHERE job_id IN :job_ids[text]
+ON CONFLICT DO NOTHING;
 
 -- name: insert_output
 INSERT INTO job_outputs (job_id, name, file_name, media_type, size, created_at)
@@ -112,7 +113,8 @@ ORDER BY number;
 
 -- name: insert_removals_of_parts
 INSERT INTO removals (attachment_uuid)
-SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name;
+SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name
+ON CONFLICT DO NOTHING;
 
 -- name: delete_parts
 DELETE FROM job_parts WHERE job_id = :job_id AND name = :name;
