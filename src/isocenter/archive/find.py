@@ -339,9 +339,10 @@ class _FileTester:
                 values = read_values(
                     header, wanted=self._tags, default_encoding=self._default_encoding
                 ).values
-        except ServerError:
-            uuid = found.attachment.attachment_uuid
-            _log.warning("a file cannot be searched", exc_info=True, extra={"attachment": uuid})
+        except ServerError as error:
+            # No stack of calls: whoever deletes while others search is no cause for alarm.
+            about = {"attachment": found.attachment.attachment_uuid, "error": str(error)}
+            _log.warning("a file cannot be searched", extra=about)
             return False
         return all(matches(values.get(tag)) for tag, matches in self._matchers)
 
