@@ -12,7 +12,7 @@ from isocenter.archive.package_names import build_file_names, build_folder_name,
 from isocenter.index.packaging import Folder, Package, PackagedInstance
 from isocenter.index.records import Attachment
 
-__all__ = ["PackagedFile", "list_archive_files", "list_media_files"]
+__all__ = ["PackagedFile", "list_archive_files", "list_media_files", "list_sorted_instances"]
 
 _INSTANCE_NUMBER = "InstanceNumber"
 _NUMBER = re.compile(r"\s*\+?(\d{1,9})\s*")
@@ -77,6 +77,16 @@ def list_media_files(package: Package) -> list[tuple[PackagedFile, tuple[Folder,
             file = PackagedFile(name, instance.public_id, instance.attachment, instance.last_update)
             files.append((file, lineage))
     return files
+
+
+def list_sorted_instances(package: Package) -> list[PackagedInstance]:
+    """List the instances series by series, in the order of their instance numbers.
+
+    References
+    ----------
+    Orthanc REST: order of sending (behaviour manual §23.2)
+    """
+    return [instance for _, instances in _Tree(package).list_series() for instance in instances]
 
 
 class _Tree:
