@@ -36,9 +36,13 @@ from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
 from isocenter.config.loading import load_configuration
 from isocenter.config.source import parse_source
+from isocenter.dicom.data_set_writer import AnswerEncoding
+from isocenter.dicom.data_sets import get_layout, read_data_set
+from isocenter.dicom.find_request import NameRule, parse_find_request
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
 from isocenter.dicom.main_tags import build_main_tags
+from isocenter.dicom.matching import build_element_matcher
 from isocenter.dicom.reader import build_identity, read_summary
 from isocenter.dimse.association import AssociationMachine, Role
 from isocenter.dimse.commands import CommandField, decode_command, encode_command
@@ -62,6 +66,7 @@ from isocenter.errors import (
     ConfigurationError,
     CorruptedBlobError,
     MissingTagError,
+    RequestError,
 )
 from isocenter.storage.compression import compress, iter_decompressed
 from isocenter.storage.spool import SpooledContent
@@ -202,6 +207,20 @@ def _run_gzip(data: bytes) -> None:
     assert size <= _LIMIT
 
 
+def _run_identifier(data: bytes) -> None:
+    """Read the identifier of a C-FIND; what can be read can be answered and read again."""
+    layout = get_layout((EXPLICIT_VR, IMPLICIT_VR, EXPLICIT_BIG)[data[0] % 3] if data else "")
+    try:
+        identifier = read_data_set(data[1:], layout)
+        request = parse_find_request(identifier, NameRule())
+    except RequestError:
+        return
+    for criterion in request.criteria:
+        build_element_matcher(criterion)(request.keys.get(criterion.tag))
+    encoding = AnswerEncoding.choose(layout, request.character_set, "Latin1")
+    read_data_set(encoding.encode(request.keys), layout)
+
+
 def _run_compression(data: bytes) -> None:
     size = 0
     try:
@@ -291,6 +310,22 @@ def _build_gzips() -> list[bytes]:
     return [packed, packed + bytes(5) + packed, gzip.compress(bytes(3 * _LIMIT), mtime=0)]
 
 
+def _build_identifiers() -> list[bytes]:
+    seeds = []
+    for number, syntax in enumerate((EXPLICIT_VR, IMPLICIT_LITTLE, EXPLICIT_BIG)):
+        keys: Elements = {
+            0x00080005: ("CS", "\\ISO 2022 IR 87"),
+            0x00080020: ("DA", "20240101-"),
+            0x00080052: ("CS", "STUDY "),
+            0x00100010: ("PN", "A*^B?=\x1b$B;3ED\x1b(B"),
+            0x0020000D: ("UI", "1.2\\1.3"),
+        }
+        item = encode_element(0x00080100, "SH", "code", syntax=syntax)
+        tail = encode_sequence(0x00400275, [item], syntax=syntax, is_undefined=number == 0)
+        seeds.append(bytes((number,)) + build_data_set(keys, syntax=syntax) + tail)
+    return seeds
+
+
 def _build_blobs() -> list[bytes]:
     return [compress(content) for content in (b"", b"x", b"content" * 1000, bytes(3 * _LIMIT))]
 
@@ -309,6 +344,7 @@ TARGETS = {
     "pdu": Target(_run_pdu, _build_bodies),
     "association": Target(_run_association, _build_streams),
     "command": Target(_run_command, _build_commands),
+    "identifier": Target(_run_identifier, _build_identifiers),
     "zip": Target(_run_zip, _build_zips),
     "gzip": Target(_run_gzip, _build_gzips),
     "compression": Target(_run_compression, _build_blobs),
