@@ -252,7 +252,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         storage=storage,
         warnings=warnings,
         database=database,
-        exporter=Exporter(workers, storage),
+        exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=configuration.boolean("ReadOnly"),

@@ -11,7 +11,7 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
-from isocenter.tasks.archiving import ArchiveKind
+from isocenter.tasks.archiving import build_archive_kinds
 
 __all__ = ["build_engine"]
 
@@ -45,7 +45,7 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    own = [
-        ArchiveKind(archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits)
-    ]
+    own = build_archive_kinds(
+        archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
+    )
     return Engine(store, archive.workers.run, [*own, *kinds], options)
