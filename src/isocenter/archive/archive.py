@@ -260,7 +260,7 @@ def build_archive(
         storage=storage,
         warnings=warnings,
         database=database,
-        exporter=Exporter(workers, storage),
+        exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
         remotes=build_remotes(
             configuration,

@@ -11,7 +11,7 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
-from isocenter.tasks.archiving import ArchiveKind
+from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.retries import build_retry_policy
 
@@ -48,7 +48,9 @@ def build_engine(
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
     own: list[JobKind] = [
-        ArchiveKind(archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits),
+        *build_archive_kinds(
+            archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
+        ),
         ModalityStoreKind(
             archive.remotes.outgoing,
             archive.remotes.modalities,
