@@ -25,6 +25,7 @@ SETTINGS = (
     *("/tools/log-level", "/tools/metrics", "/tools/unknown-sop-class-accepted"),
 )
 HARMLESS_ENDS: tuple[str, ...] = ("/archive", "/create-archive", "/verify-md5", "/modify")
+HARMLESS_ENDS += ("/media", "/create-media", "/create-media-extended")
 HARMLESS_ENDS += ("/anonymize", "/bulk-content", "/find", "/count-resources", "/export")
 
 
