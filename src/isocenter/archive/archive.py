@@ -31,6 +31,7 @@ from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.settings import Settings
+from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
@@ -80,8 +81,6 @@ class Archive:
         Names and value representations of tags, with those of the configuration.
     buffers
         Its statistics are those of the storage cache.
-    settings
-        What a client may change while the server runs.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -116,6 +115,7 @@ class Archive:
     registry: Registry
     server_identifier: str
     settings: Settings
+    slices: SliceReader
     workers: Workers
     stability: Stability
     storage: Storage
@@ -247,6 +247,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         registry=core.registry,
         server_identifier=_get_server_identifier(configuration),
         settings=core.settings,
+        slices=SliceReader(workers),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
