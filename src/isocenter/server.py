@@ -349,7 +349,7 @@ class Server:
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
             unserved=UNSERVED,
         )
-        repeated = RepeatedAnswers(archive.workers.get_generation)
+        repeated = RepeatedAnswers(archive.get_generation)
         direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
         is_compressed = configuration.boolean("HttpCompressionEnabled")
         has_keep_alive = configuration.boolean("KeepAlive")

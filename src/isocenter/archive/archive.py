@@ -126,6 +126,10 @@ class Archive:
     editor: InstanceEditor
     is_read_only: bool
 
+    def get_generation(self) -> int:
+        """Tell a number that has grown when the same question may have another answer."""
+        return self.workers.get_generation() + self.settings.generation
+
     def redo(self) -> int:
         """Complete what an earlier server has acknowledged, see `redo_rows`. Blocks."""
         return redo_rows(self.database, self.storage, self.ingest)
