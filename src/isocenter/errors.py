@@ -74,6 +74,7 @@ __all__ = [
     "UnknownItemError",
     "UnknownResourceError",
     "UnknownTagError",
+    "UnorderedSlicesError",
     "UnsupportedMediaTypeError",
     "UnwritableFileError",
     "VerificationError",
@@ -166,6 +167,12 @@ class MisplacedParentError(RequestError):
     """A resource of the level cannot lie below the parent that was named (500 in Orthanc)."""
 
     code, message = 6, "A parent must be of a level above"
+
+
+class UnorderedSlicesError(RequestError):
+    """Nothing tells the order of the instances of a series (500 in Orthanc)."""
+
+    code, message = 2040, "Unable to order the slices of the series"
 
 
 class UnwritableFileError(RequestError):

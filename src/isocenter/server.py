@@ -35,6 +35,7 @@ from isocenter.logs import Logs
 from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import select_routes
+from isocenter.rest.unserved import UNSERVED
 from isocenter.scp.conformance import ConformanceStatement
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
@@ -351,8 +352,9 @@ class Server:
             services,
             middleware=middleware,
             has_error_bodies=configuration.boolean("HttpDescribeErrors"),
+            unserved=UNSERVED,
         )
-        repeated = RepeatedAnswers(archive.workers.get_generation)
+        repeated = RepeatedAnswers(archive.get_generation)
         direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
         is_compressed = configuration.boolean("HttpCompressionEnabled")
         has_keep_alive = configuration.boolean("KeepAlive")

@@ -33,6 +33,7 @@ from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.remotes import Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.settings import Settings
+from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
@@ -118,6 +119,7 @@ class Archive:
     registry: Registry
     server_identifier: str
     settings: Settings
+    slices: SliceReader
     workers: Workers
     stability: Stability
     storage: Storage
@@ -128,6 +130,10 @@ class Archive:
     editor: InstanceEditor
     remotes: Remotes
     is_read_only: bool
+
+    def get_generation(self) -> int:
+        """Tell a number that has grown when the same question may have another answer."""
+        return self.workers.get_generation() + self.settings.generation
 
     def redo(self) -> int:
         """Complete what an earlier server has acknowledged, see `redo_rows`. Blocks."""
@@ -255,6 +261,7 @@ def build_archive(
         registry=core.registry,
         server_identifier=_get_server_identifier(configuration),
         settings=core.settings,
+        slices=SliceReader(workers),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,

@@ -22,6 +22,7 @@ from isocenter.rest import (
     protection,
     reconstruction,
     resources,
+    slices,
     system,
     tags,
     tools,
@@ -34,6 +35,7 @@ _PATIENTS = "/patients"
 
 ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
+    *slices.ROUTES,
     *protection.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
