@@ -26,6 +26,7 @@ from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.models import ModelReader
+from isocenter.archive.modifications import ModificationOptions, Modifications
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
@@ -35,6 +36,7 @@ from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagRe
 from isocenter.archive.settings import Settings
 from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
+from isocenter.archive.staging import Stager, StagingOptions
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import UploadOptions, Uploads
@@ -129,6 +131,8 @@ class Archive:
     job_outputs: JobOutputs
     editor: InstanceEditor
     remotes: Remotes
+    modifications: Modifications
+    stager: Stager
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -277,6 +281,10 @@ def build_archive(
             buffers=reading.buffers,
             calling_tls=calling_tls,
         ),
+        modifications=Modifications(
+            workers, _get_modification_options(configuration, core, reading.dictionary)
+        ),
+        stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=configuration.boolean("ReadOnly"),
     )
@@ -335,6 +343,28 @@ def _get_ingest_options(
         rules=rules,
         keeps_files=configuration.boolean("StoreDicom"),
         is_read_only=configuration.boolean("ReadOnly"),
+    )
+
+
+def _get_modification_options(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> ModificationOptions:
+    return ModificationOptions(
+        main_tags=core.main_tags,
+        rules=core.rules,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_patient_level=configuration.boolean("PatientLevelEnabled"),
+        private_creator=configuration.text("DefaultPrivateCreator"),
+        dictionary=dictionary,
+    )
+
+
+def _get_staging_options(configuration: Configuration, core: _Core) -> StagingOptions:
+    return StagingOptions(
+        main_tags=core.main_tags,
+        settings=core.settings,
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
     )
 
 

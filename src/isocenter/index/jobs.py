@@ -29,7 +29,7 @@ from isocenter.jobs.records import (
 )
 from isocenter.jobs.states import FINISHED, TRANSITIONS, Action, JobState
 
-__all__ = ["DatabaseJobs"]
+__all__ = ["DatabaseJobs", "set_arguments"]
 
 _LAST = 2**63 - 1
 # A server that has not shown itself for that long is taken for dead.
@@ -274,6 +274,11 @@ def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
         names = [{"job_id": job_id, "name": name} for name in sorted(new.locks)]
         tx.run_many("insert_lock", names)
     return job
+
+
+def set_arguments(tx: Transaction, job_id: str, arguments: Mapping[str, Any]) -> None:
+    """Replace the arguments of a job, in the transaction of one of its steps."""
+    tx.run("set_arguments", {"job_id": job_id, "arguments": _format(arguments)})
 
 
 def _check_same(job: Job, new: NewJob) -> Job:

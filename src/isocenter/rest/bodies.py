@@ -7,6 +7,8 @@ __all__ = [
     "ARCHIVE_OF_MANY",
     "BOOLEAN",
     "EDIT",
+    "EDIT_JOB",
+    "EDIT_OF_MANY",
     "MEDIA",
     "MEDIA_OF_MANY",
     "RESOURCES",
@@ -54,18 +56,30 @@ ARCHIVE_OF_MANY = _build_many(_ARCHIVE)
 MEDIA = _build_one(_MEDIA)
 MEDIA_OF_MANY = _build_many(_MEDIA)
 
-EDIT: Schema = {
+_EDIT: Schema = {
+    "Replace": {"type": "object", "examples": [{"PatientName": "Anonymous"}]},
+    "Remove": _TAGS,
+    "Keep": _TAGS,
+    "Force": _FLAG,
+    "KeepSource": _FLAG,
+    "KeepLabels": _FLAG,
+    "KeepPrivateTags": _FLAG,
+    "RemovePrivateTags": _FLAG,
+    "PrivateCreator": _TEXT,
+    "DicomVersion": _TEXT,
+}
+
+EDIT: Schema = {"type": "object", "properties": _EDIT}
+
+EDIT_JOB: Schema = {"type": "object", "properties": {**_JOB_CALL, **_EDIT}}
+
+EDIT_OF_MANY: Schema = {
     "type": "object",
+    "required": ["Resources"],
     "properties": {
-        "Replace": {"type": "object", "examples": [{"PatientName": "Anonymous"}]},
-        "Remove": _TAGS,
-        "Keep": _TAGS,
-        "Force": _FLAG,
-        "KeepSource": _FLAG,
-        "KeepLabels": _FLAG,
-        "KeepPrivateTags": _FLAG,
-        "RemovePrivateTags": _FLAG,
-        "PrivateCreator": _TEXT,
-        "DicomVersion": _TEXT,
+        **_JOB_CALL,
+        **_EDIT,
+        "Resources": {"type": "array", "items": _TEXT},
+        "Level": _TEXT,
     },
 }

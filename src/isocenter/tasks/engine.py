@@ -12,7 +12,9 @@ from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
 from isocenter.tasks.archiving import build_archive_kinds
+from isocenter.tasks.editing import StagedEdits
 from isocenter.tasks.modality_store import ModalityStoreKind
+from isocenter.tasks.modification import ModificationKind
 from isocenter.tasks.retries import build_retry_policy
 
 __all__ = ["build_engine"]
@@ -47,10 +49,17 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
+    edits = StagedEdits(
+        archive.workers,
+        archive.stager,
+        threads=_count_threads(configuration),
+        on_removals=archive.deleter.wake,
+    )
     own: list[JobKind] = [
         *build_archive_kinds(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
         ),
+        ModificationKind(archive.modifications, edits),
         ModalityStoreKind(
             archive.remotes.outgoing,
             archive.remotes.modalities,
@@ -59,3 +68,9 @@ def build_engine(
         ),
     ]
     return Engine(store, archive.workers.run, [*own, *kinds], options)
+
+
+def _count_threads(configuration: Configuration) -> int:
+    """Tell how many files of a modification are edited at once."""
+    counts = configuration.mapping("JobsEngineThreadsCount")
+    return int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1

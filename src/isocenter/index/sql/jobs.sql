@@ -53,6 +53,9 @@ UPDATE jobs SET state = :state, requested = :requested, owner = :owner, progress
     started_at = :started_at, completed_at = :completed_at, resume_at = :resume_at
 WHERE job_id = :job_id;
 
+-- name: set_arguments
+UPDATE jobs SET arguments = :arguments WHERE job_id = :job_id;
+
 -- name: lock_job
 SELECT state, owner FROM jobs WHERE job_id = :job_id $for_update;
 
