@@ -30,7 +30,7 @@ from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
-from isocenter.archive.remotes import Remotes, build_remotes
+from isocenter.archive.remotes import FileReading, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
@@ -243,7 +243,7 @@ def build_archive(
         buffers=reading.buffers,
         dictionary=reading.dictionary,
         deleter=deleter,
-        exports=ExportLog(workers, is_enabled=configuration.boolean("LogExportedResources")),
+        exports=ExportLog(workers, is_enabled=_logs_exports(configuration)),
         protection=Protection(workers),
         finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
         ingest=core.ingest,
@@ -266,8 +266,7 @@ def build_archive(
             configuration,
             workers,
             database,
-            storage,
-            buffers=reading.buffers,
+            reading=FileReading(storage, reading.buffers, reading.dictionary, core.settings),
             calling_tls=calling_tls,
         ),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
@@ -297,6 +296,11 @@ def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstr
         options=_get_reconstruction_options(configuration, core),
         on_removal=core.deleter.wake,
     )
+
+
+def _logs_exports(configuration: Configuration) -> bool:
+    is_read_only = configuration.boolean("ReadOnly")
+    return configuration.boolean("LogExportedResources") and not is_read_only
 
 
 def _get_rules(configuration: Configuration) -> Rules:
