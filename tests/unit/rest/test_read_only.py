@@ -20,7 +20,10 @@ HARMLESS = {
     ("POST", "/tools/shutdown"),
     ("POST", "/tools/invalidate-tags"),
 }
+# What remote systems are asked to do changes nothing here.
+REMOTE = ("/modalities/", "/tools/dicom-echo")
 SETTINGS = (
+    *REMOTE,
     *("/tools/accepted-transfer-syntaxes", "/tools/default-encoding", "/tools/invalidate-tags"),
     *("/tools/log-level", "/tools/metrics", "/tools/unknown-sop-class-accepted"),
 )
