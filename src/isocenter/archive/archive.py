@@ -21,6 +21,7 @@ from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.file_export import FileExporter
 from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
+from isocenter.archive.incoming import Incoming
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
@@ -84,6 +85,8 @@ class Archive:
         Its statistics are those of the storage cache.
     remotes
         Remote modalities, and what is sent to them.
+    incoming
+        What they send.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -127,6 +130,7 @@ class Archive:
     job_outputs: JobOutputs
     editor: InstanceEditor
     remotes: Remotes
+    incoming: Incoming
     is_read_only: bool
 
     def redo(self) -> int:
@@ -226,8 +230,11 @@ def build_archive(
     main_tags, deleter = core.main_tags, core.deleter
     writes = GroupWrites(workers, database, core.rules)
     is_checked = configuration.boolean("CheckRevisions")
+    is_read_only = configuration.boolean("ReadOnly")
     warnings = WarningLog(configuration.mapping("Warnings"))
     reading = _build_reading(configuration, workers, storage, core.settings)
+    uploads = Uploads(workers, core.ingest, _get_upload_options(configuration, storage))
+    remotes = _build_remotes(configuration, core, reading, calling_tls)
     return Archive(
         acceptance=build_acceptance(configuration),
         annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
@@ -248,7 +255,7 @@ def build_archive(
         finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
         ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
-        uploads=Uploads(workers, core.ingest, _get_upload_options(configuration, storage)),
+        uploads=uploads,
         main_tags=main_tags,
         reconstruction=_build_reconstruction(configuration, core),
         measures=core.measures,
@@ -262,16 +269,32 @@ def build_archive(
         database=database,
         exporter=Exporter(workers, storage),
         editor=InstanceEditor(workers, storage, core.settings),
-        remotes=build_remotes(
-            configuration,
-            workers,
-            database,
-            reading=FileReading(storage, reading.buffers, reading.dictionary, core.settings),
-            calling_tls=calling_tls,
-        ),
+        remotes=remotes,
+        incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
-        is_read_only=configuration.boolean("ReadOnly"),
+        is_read_only=is_read_only,
     )
+
+
+def _build_remotes(
+    configuration: Configuration,
+    core: _Core,
+    reading: "_Reading",
+    calling_tls: ssl.SSLContext | None,
+) -> Remotes:
+    return build_remotes(
+        configuration,
+        core.workers,
+        core.database,
+        reading=FileReading(core.storage, reading.buffers, reading.dictionary, core.settings),
+        calling_tls=calling_tls,
+    )
+
+
+def _build_incoming(
+    core: _Core, uploads: Uploads, remotes: Remotes, *, is_read_only: bool
+) -> Incoming:
+    return Incoming(core.ingest, uploads, core.workers, remotes.arrivals, is_read_only=is_read_only)
 
 
 def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) -> Attachments:

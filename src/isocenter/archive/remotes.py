@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass
 
+from isocenter.archive.arrivals import Arrivals
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.modalities import Calling, Modalities, build_calling
 from isocenter.archive.outgoing import Outgoing
@@ -45,6 +46,8 @@ class Remotes:
         Short calls of them.
     queries
         What they answered.
+    arrivals
+        Who waits for what they send.
     """
 
     calling: Calling
@@ -52,6 +55,7 @@ class Remotes:
     outgoing: Outgoing
     calls: RemoteCalls
     queries: Queries
+    arrivals: Arrivals
 
     async def start(self) -> None:
         """Begin the work that they do by themselves."""
@@ -90,4 +94,11 @@ def build_remotes(
             age_us=configuration.integer("Isocenter.QueryRetrieveAge") * 1_000_000,
         ),
     )
-    return Remotes(calling, modalities, outgoing, RemoteCalls(calling, outgoing, queries), queries)
+    return Remotes(
+        calling=calling,
+        modalities=modalities,
+        outgoing=outgoing,
+        calls=RemoteCalls(calling, outgoing, queries),
+        queries=queries,
+        arrivals=Arrivals(),
+    )

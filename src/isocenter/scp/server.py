@@ -26,12 +26,7 @@ async def build_acceptor(configuration: Configuration, archive: Archive) -> Asso
         ),
         permissions,
         SupportedSyntaxes(archive.acceptance),
-        StorageSCP(
-            archive.ingest,
-            archive.uploads,
-            archive.workers,
-            is_read_only=archive.is_read_only,
-        ),
+        StorageSCP(archive.incoming),
     )
     timeout_s = configuration.integer("DicomScpTimeout")
     options = AcceptorOptions(

@@ -35,7 +35,7 @@ def negotiate(
     **information: Any,
 ) -> AssociateAcceptance | AssociateReject:
     configuration = Configuration.defaults().with_values({"DicomAet": "ARCHIVE", **(options or {})})
-    storage = StorageSCP(cast(Any, None), cast(Any, None), cast(Any, None))
+    storage = StorageSCP(cast(Any, None))
     dispatcher = Dispatcher(
         LocalTitle("ARCHIVE", is_checked=configuration.boolean("DicomCheckCalledAet")),
         build_permissions(configuration),
