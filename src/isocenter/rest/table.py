@@ -17,6 +17,8 @@ from isocenter.rest import (
     logs,
     metadata,
     metrics,
+    modalities,
+    modality_calls,
     modification,
     options,
     protection,
@@ -59,6 +61,8 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *archives.ROUTES,
     *modification.ROUTES,
+    *modalities.ROUTES,
+    *modality_calls.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -46,9 +46,7 @@ async def build_acceptor(configuration: Configuration, archive: Archive) -> Asso
 
 def build_services(configuration: Configuration, archive: Archive) -> Services:
     """Build all services that the configuration offers."""
-    storage = StorageSCP(
-        archive.ingest, archive.uploads, archive.workers, is_read_only=archive.is_read_only
-    )
+    storage = StorageSCP(archive.incoming)
     find = FindSCP(
         archive.finder,
         archive.browse,

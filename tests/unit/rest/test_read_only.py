@@ -22,7 +22,10 @@ HARMLESS = {
     ("POST", "/instances/{public_id}/modify"),
     ("POST", "/instances/{public_id}/anonymize"),
 }
+# What remote systems are asked to do changes nothing here.
+REMOTE = ("/modalities/", "/tools/dicom-echo")
 SETTINGS = (
+    *REMOTE,
     *("/tools/accepted-transfer-syntaxes", "/tools/default-encoding", "/tools/invalidate-tags"),
     *("/tools/log-level", "/tools/metrics", "/tools/unknown-sop-class-accepted"),
 )

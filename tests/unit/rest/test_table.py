@@ -40,6 +40,8 @@ METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
 NAMES["/labels/{label}"] = "/labels/label"
+# Remote modalities have names, too.
+MODALITY = ("/modalities/{name}", "/modalities/known")
 
 DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
     0x00420012, "LO", b"application/pdf "
@@ -57,7 +59,7 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
 
 
 def fill_names(path: str) -> str:
-    for template, name in (NAMES | PARAMETERS).items():
+    for template, name in (NAMES | PARAMETERS | dict([MODALITY])).items():
         path = path.replace(template, name)
     return path
 
@@ -65,6 +67,8 @@ def fill_names(path: str) -> str:
 async def prepare(api: Api, route: Route) -> str:
     """Store what a route needs to have something to answer; give its target."""
     file = await api.store(build_synthetic(tail=DOCUMENT if route.path.endswith("/pdf") else b""))
+    if route.path.startswith(MODALITY[0]):
+        await api.request("PUT", MODALITY[1], body=b'["TITLE", "localhost", 104]')
     for template, name in NAMES.items():
         if template in route.path:
             folder = file.paths[route.path.split("/")[1]]
