@@ -38,6 +38,8 @@ from isocenter.config.loading import load_configuration
 from isocenter.config.source import parse_source
 from isocenter.dicom.data_set_writer import AnswerEncoding
 from isocenter.dicom.data_sets import get_layout, read_data_set
+from isocenter.dicom.directory import Directory
+from isocenter.dicom.directory_records import FilePlace, build_records
 from isocenter.dicom.find_request import NameRule, parse_find_request
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
@@ -129,6 +131,21 @@ def _run_tags(data: bytes) -> None:
             build_header_json(data, shape)
         except BadFileFormatError:
             continue
+
+
+def _run_directory(data: bytes) -> None:
+    """Whatever a file holds, its records are part of a DICOMDIR that can be read."""
+    place = FilePlace("IMAGES/IM0", (1, 1, 1), ("20200102", "030405"))
+    for is_extended in (False, True):
+        try:
+            records = build_records(data, place, is_extended=is_extended)
+        except BadFileFormatError:
+            return
+        directory = Directory()
+        directory.add(("patient", "study", "series"), records)
+        content = b"".join(directory.write("1.2.3"))
+        assert len(content) % 2 == 0
+        build_tags_json(content, Shape.FULL)
 
 
 def _run_pdu(data: bytes) -> None:
@@ -270,6 +287,26 @@ def _build_files() -> list[bytes]:
     return [*files, build_file(deflated, syntax=DEFLATED_LITTLE)]
 
 
+def _build_documents() -> list[bytes]:
+    """Files whose records have keys of all kinds."""
+    files = []
+    for sop_class in ("88.11", "11.1", "4.2", "104.1", "481.5"):
+        for syntax in (IMPLICIT_LITTLE, EXPLICIT_BIG):
+            elements: Elements = {
+                0x00080016: ("UI", f"1.2.840.10008.5.1.4.1.1.{sop_class}"),
+                0x00280010: ("US", b"\0\1"),
+            }
+            title = build_data_set({0x00080104: ("LO", "Title")}, syntax=syntax)
+            modifier = build_data_set({0x0040A010: ("CS", "HAS CONCEPT MOD")}, syntax=syntax)
+            tail = b"".join(
+                encode_sequence(tag, [item], syntax=syntax)
+                for tag, item in ((0x0040A043, title), (0x0040A730, modifier))
+            )
+            data_set = build_data_set({**identifiers(), **elements}, syntax=syntax)
+            files.append(build_file(data_set + tail, syntax=syntax))
+    return files
+
+
 def _build_pdus() -> list[bytes]:
     message = encode_message(3, build_command(CommandField.C_STORE_RQ), b"data")
     others: tuple[PDU, ...] = (
@@ -341,6 +378,7 @@ def _build_configurations() -> list[bytes]:
 TARGETS = {
     "reader": Target(_run_reader, _build_files),
     "tags": Target(_run_tags, _build_files),
+    "directory": Target(_run_directory, _build_documents),
     "pdu": Target(_run_pdu, _build_bodies),
     "association": Target(_run_association, _build_streams),
     "command": Target(_run_command, _build_commands),

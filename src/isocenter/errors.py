@@ -313,9 +313,25 @@ class RemoteError(ServerError):
 
 
 class AssociationRejectedError(RemoteError):
-    """The remote modality rejected the association (PS3.8 §9.3.4)."""
+    """The remote modality rejected the association (PS3.8 §9.3.4).
+
+    Parameters
+    ----------
+    is_permanent
+        It said that it will do so again.
+    """
 
     message = "The remote modality rejected the association"
+
+    def __init__(
+        self,
+        details: str = "",
+        *,
+        payload: dict[str, Any] | None = None,
+        is_permanent: bool = False,
+    ) -> None:
+        super().__init__(details, payload=payload)
+        self.is_permanent = is_permanent
 
 
 class AssociationAbortedError(RemoteError):

@@ -41,7 +41,7 @@ from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.port import Storage
 from isocenter.tasks.engine import build_engine
-from isocenter.tls import build_dicom_tls, build_http_tls
+from isocenter.tls import build_calling_tls, build_dicom_tls, build_http_tls
 from isocenter.version import __version__, read_library_versions
 
 __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
@@ -283,7 +283,12 @@ class Server:
             open_folder = _open_read_only_storage if is_read_only else open_storage
             storage = open_folder(self._configuration, database)
             stack.callback(storage.close)
-            archive = build_archive(self._configuration, database, storage)
+            archive = build_archive(
+                self._configuration,
+                database,
+                storage,
+                calling_tls=build_calling_tls(self._configuration),
+            )
             try:
                 with _naming_storage(self._configuration):
                     await archive.start()

@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
+from isocenter.archive.remotes import Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.settings import Settings
 from isocenter.archive.stability import Stability
@@ -80,8 +82,8 @@ class Archive:
         Names and value representations of tags, with those of the configuration.
     buffers
         Its statistics are those of the storage cache.
-    settings
-        What a client may change while the server runs.
+    remotes
+        Remote modalities, and what is sent to them.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -124,6 +126,7 @@ class Archive:
     exporter: Exporter
     job_outputs: JobOutputs
     editor: InstanceEditor
+    remotes: Remotes
     is_read_only: bool
 
     def redo(self) -> int:
@@ -138,6 +141,7 @@ class Archive:
         StorageUnavailableError
             If the storage cannot be written to.
         """
+        await self.remotes.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -150,6 +154,7 @@ class Archive:
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.remotes.stop()
         await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
@@ -198,8 +203,19 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
     )
 
 
-def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
+def build_archive(
+    configuration: Configuration,
+    database: Database,
+    storage: Storage,
+    *,
+    calling_tls: ssl.SSLContext | None = None,
+) -> Archive:
     """Put the use cases together as the configuration asks.
+
+    Parameters
+    ----------
+    calling_tls
+        For calls of remote modalities over TLS.
 
     References
     ----------
@@ -211,7 +227,6 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     writes = GroupWrites(workers, database, core.rules)
     is_checked = configuration.boolean("CheckRevisions")
     warnings = WarningLog(configuration.mapping("Warnings"))
-    rebuilt = _get_reconstruction_options(configuration, core)
     reading = _build_reading(configuration, workers, storage, core.settings)
     return Archive(
         acceptance=build_acceptance(configuration),
@@ -235,14 +250,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         lasting_answers=LastingAnswers(workers),
         uploads=Uploads(workers, core.ingest, _get_upload_options(configuration, storage)),
         main_tags=main_tags,
-        reconstruction=Reconstruction(
-            workers,
-            database,
-            storage,
-            blobs=core.ingest.blobs,
-            options=rebuilt,
-            on_removal=deleter.wake,
-        ),
+        reconstruction=_build_reconstruction(configuration, core),
         measures=core.measures,
         registry=core.registry,
         server_identifier=_get_server_identifier(configuration),
@@ -252,8 +260,16 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         storage=storage,
         warnings=warnings,
         database=database,
-        exporter=Exporter(workers, storage),
+        exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
+        remotes=build_remotes(
+            configuration,
+            workers,
+            database,
+            storage,
+            buffers=reading.buffers,
+            calling_tls=calling_tls,
+        ),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=configuration.boolean("ReadOnly"),
     )
@@ -269,6 +285,17 @@ def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) ->
         content_types=core.registry.content_types,
         on_removal=core.deleter.wake,
         has_checked_revisions=is_checked,
+    )
+
+
+def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstruction:
+    return Reconstruction(
+        core.workers,
+        core.database,
+        core.storage,
+        blobs=core.ingest.blobs,
+        options=_get_reconstruction_options(configuration, core),
+        on_removal=core.deleter.wake,
     )
 
 

@@ -343,9 +343,10 @@ class _FileTester:
         try:
             with open_header(self._storage, found) as header:
                 return self._matches(header)
-        except ServerError:
-            uuid = found.attachment.attachment_uuid
-            _log.warning("a file cannot be searched", exc_info=True, extra={"attachment": uuid})
+        except ServerError as error:
+            # No stack of calls: whoever deletes while others search is no cause for alarm.
+            about = {"attachment": found.attachment.attachment_uuid, "error": str(error)}
+            _log.warning("a file cannot be searched", extra=about)
             return False
 
     def _matches(self, header: Buffer) -> bool:

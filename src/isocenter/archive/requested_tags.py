@@ -258,9 +258,10 @@ class RequestedTagReader:
                     wanted=frozenset(tags),
                     default_encoding=self._options.settings.default_encoding,
                 )
-        except ServerError:
+        except ServerError as error:
             # One damaged file must not withhold the answer about all others.
-            _log.warning("a stored file cannot be read for the tags of it", exc_info=True)
+            about = {"attachment": sample.attachment.attachment_uuid, "error": str(error)}
+            _log.warning("a file cannot be read for its tags", extra=about)
             return {}
         return {tag: values.get(tag, sequences.get(tag)) for tag in tags}
 

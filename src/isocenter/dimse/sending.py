@@ -117,6 +117,8 @@ class MessageSender:
         self._association.require_open()
         self._transport.send_data(pdus)
         await self._transport.drain()
+        # A peer that reads a long message has no reason to speak.
+        self._transport.touch()
 
 
 async def _iter_chunks(data: Iterable[Chunk] | AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:

@@ -5,6 +5,7 @@ References
 Orthanc REST: jobs engine (behaviour manual §16); `isocenter.jobs.port`
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -115,6 +116,8 @@ class DatabaseJobs:
             runtime=current.runtime + runtime,
         )
         if step.is_last:
+            # A failed job keeps its locks, as it may be resubmitted.
+            tx.run("delete_locks", {"job_id": job.job_id})
             return self._finish(tx, replace(saved, state=JobState.SUCCESS, progress=100))
         if step.retry_after_s is not None:
             due_at = now_us() + int(step.retry_after_s * 1_000_000)
@@ -248,7 +251,7 @@ def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
         state=JobState.PENDING,
         priority=new.priority,
         created_at=now_us(),
-        arguments=new.arguments,
+        arguments={**new.arguments, **new.drawn},
         content=new.content,
         destination=new.destination,
         user_data=new.user_data,
@@ -261,17 +264,21 @@ def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
             "priority": new.priority,
             "destination": new.destination,
             "created_at": job.created_at,
-            "arguments": _format(new.arguments),
+            "arguments": _format(job.arguments),
             "content": _format(new.content),
             "user_data": _format_optional(new.user_data),
             "idempotency_key": new.idempotency_key or None,
         },
     )
+    if new.locks:
+        names = [{"job_id": job_id, "name": name} for name in sorted(new.locks)]
+        tx.run_many("insert_lock", names)
     return job
 
 
 def _check_same(job: Job, new: NewJob) -> Job:
-    if job.kind != new.kind or _format(job.arguments) != _format(new.arguments):
+    compared = {name: value for name, value in job.arguments.items() if name not in new.drawn}
+    if job.kind != new.kind or _format(compared) != _format(new.arguments):
         message = "the idempotency key belongs to another job"
         raise DuplicateResourceError(message)
     return job
@@ -280,17 +287,30 @@ def _check_same(job: Job, new: NewJob) -> Job:
 def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     now = now_us()
     tx.run("wake_due_jobs", {"now": now})
-    candidates = [Candidate(*row) for row in tx.rows("list_due_jobs", {"limit": _MOST_CANDIDATES})]
+    candidates, held = _list_candidates(tx)
     running = [
         (str(kind), str(destination), int(number))
         for kind, destination, number in tx.rows("count_running_jobs")
     ]
-    chosen = choose(candidates, running, count, limits)
+    chosen = choose(candidates, running, count, limits, held=held)
     if chosen:
         tx.run("claim_jobs", {"owner": owner, "now": now, "job_ids": chosen})
     due = tx.row("next_due_job")
     found = {job.job_id: job for job in _read(tx, chosen)}
     return Claim([found[job_id] for job_id in chosen], None if due is None else due[0])
+
+
+def _list_candidates(tx: Transaction) -> tuple[list[Candidate], set[str]]:
+    """List the jobs that are due in their order, and those of their locks that are held."""
+    due = tx.rows("list_due_jobs", {"limit": _MOST_CANDIDATES})
+    locks: defaultdict[str, set[str]] = defaultdict(set)
+    held: set[str] = set()
+    if due:
+        for job_id, name, is_held in tx.rows("list_locks", {"job_ids": [row[0] for row in due]}):
+            locks[job_id].add(name)
+            if is_held:
+                held.add(name)
+    return [Candidate(row[0], row[1], row[2], frozenset(locks[row[0]])) for row in due], held
 
 
 def _forget(tx: Transaction, job_ids: Sequence[str]) -> None:

@@ -2,7 +2,15 @@
 
 from isocenter.http.routes import Schema
 
-__all__ = ["ARCHIVE", "ARCHIVE_OF_MANY", "BOOLEAN", "EDIT", "RESOURCES"]
+__all__ = [
+    "ARCHIVE",
+    "ARCHIVE_OF_MANY",
+    "BOOLEAN",
+    "EDIT",
+    "MEDIA",
+    "MEDIA_OF_MANY",
+    "RESOURCES",
+]
 
 _FLAG: Schema = {"type": "boolean"}
 _TEXT: Schema = {"type": "string"}
@@ -23,26 +31,28 @@ RESOURCES: Schema = {
     "properties": {"Resources": {"type": "array", "items": {"type": ["string", "object"]}}},
 }
 
-ARCHIVE: Schema = {
-    "type": "object",
-    "properties": {**_JOB_CALL, "Filename": _TEXT, "Manifest": _FLAG},
-}
+_ARCHIVE: Schema = {**_JOB_CALL, "Filename": _TEXT, "Manifest": _FLAG, "Utf8": _FLAG}
+_MEDIA: Schema = {**_ARCHIVE, "Extended": _FLAG}
 
-ARCHIVE_OF_MANY: Schema = {
-    "anyOf": [
-        {"type": "array", "items": _TEXT},
-        {
-            "type": "object",
-            "required": ["Resources"],
-            "properties": {
-                **_JOB_CALL,
-                "Filename": _TEXT,
-                "Manifest": _FLAG,
-                "Resources": {"type": "array", "items": _TEXT},
-            },
-        },
-    ]
-}
+
+def _build_one(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties}
+
+
+def _build_many(properties: Schema) -> Schema:
+    identifiers: Schema = {"type": "array", "items": _TEXT}
+    described: Schema = {
+        "type": "object",
+        "required": ["Resources"],
+        "properties": {**properties, "Resources": identifiers},
+    }
+    return {"anyOf": [identifiers, described]}
+
+
+ARCHIVE = _build_one(_ARCHIVE)
+ARCHIVE_OF_MANY = _build_many(_ARCHIVE)
+MEDIA = _build_one(_MEDIA)
+MEDIA_OF_MANY = _build_many(_MEDIA)
 
 EDIT: Schema = {
     "type": "object",

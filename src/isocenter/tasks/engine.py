@@ -11,7 +11,9 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
-from isocenter.tasks.archiving import ArchiveKind
+from isocenter.tasks.archiving import build_archive_kinds
+from isocenter.tasks.modality_store import ModalityStoreKind
+from isocenter.tasks.retries import build_retry_policy
 
 __all__ = ["build_engine"]
 
@@ -45,7 +47,15 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    own = [
-        ArchiveKind(archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits)
+    own: list[JobKind] = [
+        *build_archive_kinds(
+            archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
+        ),
+        ModalityStoreKind(
+            archive.remotes.outgoing,
+            archive.remotes.modalities,
+            archive.remotes.calling,
+            build_retry_policy(configuration),
+        ),
     ]
     return Engine(store, archive.workers.run, [*own, *kinds], options)

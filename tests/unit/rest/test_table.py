@@ -24,10 +24,16 @@ ODD = {"/patients/{public_id}/protected", "/instances/{public_id}/export"}
 WITH_IDENTIFIER = [r for r in ROUTES if "{public_id}" in r.path and r.path not in ODD]
 HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
 # Arguments without which a route has nothing to answer.
-NEEDED = {"/tools/generate-uid": "?level=study", "/tools/create-archive": "?resources="}
+NEEDED = {
+    "/tools/generate-uid": "?level=study",
+    "/tools/create-archive": "?resources=",
+    "/tools/create-media": "?resources=",
+    "/tools/create-media-extended": "?resources=",
+}
 # Last parts of the addresses of questions that are asked with POST.
 READING_POSTS = {"lookup", "archive", "create-archive", "modify", "anonymize", "verify-md5"}
 READING_POSTS |= {"bulk-content", "find", "count-resources"}
+READING_POSTS |= {"media", "create-media", "create-media-extended"}
 # What stands for other parameters of a path.
 PARAMETERS = {"{path}": "0010-0020"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
@@ -131,7 +137,7 @@ async def test_unknown_identifier_is_404(api: Api, route: Route) -> None:
     assert bool(result.content) == is_deep
     if is_deep:
         is_attaching = (route.method, route.path.split("/")[-2]) == ("PUT", "attachments")
-        is_item = is_attaching or route.path.endswith("/archive")
+        is_item = is_attaching or route.path.endswith(("/archive", "/media"))
         assert result.json["OrthancStatus"] == (7 if is_item else 17)
 
 
