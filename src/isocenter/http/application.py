@@ -54,7 +54,7 @@ def build_application(
     services: Any,
     *,
     middleware: Sequence[Any],
-    has_error_bodies: bool,
+    errors: ErrorAnswers,
 ) -> Application:
     """Build the application that answers a table of routes.
 
@@ -66,8 +66,8 @@ def build_application(
         First argument of every responder.
     middleware
         Falcon middleware, outermost first.
-    has_error_bodies
-        Describe errors as JSON.
+    errors
+        Writes error answers.
     """
     app = Application(middleware=[*middleware, Leniency()])
     app.req_options.strip_url_path_trailing_slash = True
@@ -76,7 +76,7 @@ def build_application(
     multipart = app.req_options.media_handlers[falcon.MEDIA_MULTIPART]
     multipart.parse_options.max_body_part_count = _MOST_PARTS  # type: ignore[attr-defined]
     app.resp_options.default_media_type = "text/plain"
-    _add_error_handlers(app, ErrorAnswers(has_bodies=has_error_bodies))
+    _add_error_handlers(app, errors)
     for path, responders in _group(routes).items():
         app.add_route(_build_template(path), _Resource(responders, services))
     for directory in list_directories(routes):

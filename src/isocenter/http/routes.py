@@ -79,6 +79,9 @@ class Route:
     is_lasting
         An immediate answer depends on the request and the index alone, so it stays true until the
         next transaction (see `http.repeated`). Not: time, files, options that change at run time.
+    is_light
+        Of the request and the response, the responder of a short body asks only for what
+        `http.exchange` offers, and answers with bytes (see `http.short_writes`).
     """
 
     method: str
@@ -98,6 +101,7 @@ class Route:
     is_writing: bool | None = None
     is_immediate: bool = False
     is_lasting: bool = False
+    is_light: bool = False
 
     @property
     def changes_archive(self) -> bool:

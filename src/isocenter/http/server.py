@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from isocenter.http.direct import DirectAnswers, build_protocol
+from isocenter.http.short_writes import ShortWrites
 
 __all__ = ["HTTPServer", "HTTPServerOptions"]
 
@@ -32,6 +33,8 @@ class HTTPServerOptions:
         Longest silence in the middle of a request.
     direct_answers
         Answers hot reads without the application; ``None`` to have it answer everything.
+    short_writes
+        Answers short requests with a body without the application, where there are direct answers.
     """
 
     tls: ssl.SSLContext | None = None
@@ -39,6 +42,7 @@ class HTTPServerOptions:
     request_timeout_s: int = 30
     shutdown_timeout_s: int = 8
     direct_answers: DirectAnswers | None = None
+    short_writes: ShortWrites | None = None
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
@@ -57,7 +61,9 @@ class HTTPServer(uvicorn.Server):
         config = uvicorn.Config(
             application,
             http=build_protocol(
-                options.direct_answers, request_timeout_s=options.request_timeout_s
+                options.direct_answers,
+                options.short_writes,
+                request_timeout_s=options.request_timeout_s,
             ),
             ws="none",
             lifespan="off",

@@ -13,6 +13,7 @@ from tests.support.server import SyntheticFile, build_synthetic
 from isocenter.archive.archive import Archive, build_archive
 from isocenter.config.configuration import Configuration
 from isocenter.http.application import build_application
+from isocenter.http.error_answers import ErrorAnswers
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import Observer
 from isocenter.index.sqlite import SQLiteDatabase
@@ -100,7 +101,7 @@ async def open_api(
         ROUTES,
         services,
         middleware=[metrics.observer],
-        has_error_bodies=configuration.boolean("HttpDescribeErrors"),
+        errors=ErrorAnswers(has_bodies=configuration.boolean("HttpDescribeErrors")),
     )
     try:
         async with ASGIConductor(application) as conductor:
