@@ -9,6 +9,7 @@
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
+    │                        SourceChanged · UnstorableInstance
     ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
     │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
@@ -67,6 +68,7 @@ __all__ = [
     "RevisionConflictError",
     "SerializationFailureError",
     "ServerError",
+    "SourceChangedError",
     "StillRunningError",
     "StorageUnavailableError",
     "TooManyRequestsError",
@@ -75,6 +77,7 @@ __all__ = [
     "UnknownResourceError",
     "UnknownTagError",
     "UnorderedSlicesError",
+    "UnstorableInstanceError",
     "UnsupportedMediaTypeError",
     "UnwritableFileError",
     "VerificationError",
@@ -259,6 +262,18 @@ class BadJobStateError(ConflictError):
     """A job cannot do that in its state."""
 
     code, http_status, message = 6, 400, "Not possible in this state of the job"
+
+
+class SourceChangedError(ConflictError):
+    """What a job works on was deleted or replaced by somebody else."""
+
+    message = "A source has changed in the meantime"
+
+
+class UnstorableInstanceError(ConflictError):
+    """An instance that a job has made cannot be stored, because its place is taken."""
+
+    code, http_status, message = 2018, 500, "Cannot store an instance"
 
 
 class LimitError(ServerError):

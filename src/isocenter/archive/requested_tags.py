@@ -194,12 +194,13 @@ class RequestedTagReader:
     def _warn_of_signatures(self, known: Iterable[_MainTags], tags: Sequence[int]) -> None:
         by_level = self._options.main_tags.by_level
         unsigned, outdated = 0, 0
-        for one in known:
-            asked = [tag for tag in tags if tag in by_level[one.level]]
-            if asked and one.signature is None:
-                unsigned += 1
-            elif any(format_tag(tag) not in (one.signature or "") for tag in asked):
-                outdated += 1
+        counts = Counter((one.level, one.signature) for one in known)
+        for (level, signature), count in counts.items():
+            asked = [tag for tag in tags if tag in by_level[level]]
+            if asked and signature is None:
+                unsigned += count
+            elif any(format_tag(tag) not in (signature or "") for tag in asked):
+                outdated += count
         if unsigned:
             self._warnings.add(WarningCode.NO_SIGNATURE, resources=unsigned)
         if outdated:

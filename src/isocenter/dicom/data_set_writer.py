@@ -24,10 +24,20 @@ from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.dicom.values import NUMBER_VRS
 from isocenter.errors import BadParameterError, RequestError
 
-__all__ = ["AnswerEncoding", "build_element", "encode_data_set"]
+__all__ = [
+    "UTF8",
+    "AnswerEncoding",
+    "Codec",
+    "build_codec",
+    "build_element",
+    "encode_data_set",
+    "encode_leniently",
+]
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
-_UTF8 = "ISO_IR 192"
+UTF8 = "ISO_IR 192"
+"""The character set that has all letters."""
+
 _JIS_X_0201 = "shift_jis"
 _LOCALIZED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _NUMBERS = {
@@ -42,7 +52,9 @@ _NUMBERS = {
 }
 
 
-class _Codec(Protocol):
+class Codec(Protocol):
+    """A character set."""
+
     def encode(self, text: str) -> bytes:
         """Encode a text; raises UnicodeEncodeError if a letter is missing."""
 
@@ -78,7 +90,8 @@ class _ExtendedCodec:
 
 
 @lru_cache(maxsize=64)
-def _build_codec(term: str) -> _Codec:
+def build_codec(term: str) -> Codec:
+    """Choose the encoder of a Specific Character Set, all of whose terms are known."""
     character_set = build_character_set(term)
     if character_set.has_code_extensions:
         return _ExtendedCodec(term)
@@ -113,8 +126,8 @@ class AnswerEncoding:
             Value of the option ``DefaultEncoding``.
         """
         if asked.strip(" "):
-            return cls(layout, asked if are_known_terms(asked) else _UTF8)
-        return cls(layout, DEFAULT_ENCODINGS.get(default_encoding, "") or _UTF8)
+            return cls(layout, asked if are_known_terms(asked) else UTF8)
+        return cls(layout, DEFAULT_ENCODINGS.get(default_encoding, "") or UTF8)
 
     @property
     def is_slow(self) -> bool:
@@ -129,27 +142,35 @@ class AnswerEncoding:
         try:
             return self._encode(answer, self.term)
         except UnicodeEncodeError:
-            return self._encode(answer, _UTF8)
+            return self._encode(answer, UTF8)
 
     def _encode(self, answer: Mapping[int, Element], term: str) -> bytes:
         named = {**answer, _SPECIFIC_CHARACTER_SET: Element("CS", term)}
-        codec = _build_codec(term)
-        return b"".join(self._encode_leniently(tag, named[tag], codec) for tag in sorted(named))
+        codec = build_codec(term)
+        return b"".join(
+            encode_leniently(tag, named[tag], self.layout, codec) for tag in sorted(named)
+        )
 
-    def _encode_leniently(self, tag: int, element: Element, codec: _Codec) -> bytes:
-        """Encode an element; one that does not fit its value representation is sent empty.
 
-        Files hold all kinds of values, and one of them must not withhold the other answers.
-        """
-        try:
-            return _encode(tag, element, self.layout, codec)
-        except RequestError:
-            empty: Value = [] if isinstance(element.value, list) else ""
-            return _encode(tag, Element(element.vr, empty), self.layout, codec)
+def encode_leniently(tag: int, element: Element, layout: Layout, codec: Codec) -> bytes:
+    """Encode an element; one that does not fit its value representation is sent empty.
+
+    Files hold all kinds of values, and one of them must not withhold the other answers.
+
+    Raises
+    ------
+    UnicodeEncodeError
+        If a letter is missing in the character set.
+    """
+    try:
+        return _encode(tag, element, layout, codec)
+    except RequestError:
+        empty: Value = [] if isinstance(element.value, list) else ""
+        return _encode(tag, Element(element.vr, empty), layout, codec)
 
 
 def encode_data_set(
-    data_set: Mapping[int, Element], layout: Layout, codec: _Codec | None = None
+    data_set: Mapping[int, Element], layout: Layout, codec: Codec | None = None
 ) -> bytes:
     """Encode a data set in ascending order of the tags.
 
@@ -173,7 +194,7 @@ def encode_data_set(
     )
 
 
-def _encode(tag: int, element: Element, layout: Layout, codec: _Codec) -> bytes:
+def _encode(tag: int, element: Element, layout: Layout, codec: Codec) -> bytes:
     vr, value = element
     if isinstance(value, list):
         items = tuple(encode_data_set(item, layout, codec) for item in value)
@@ -185,7 +206,7 @@ def _encode(tag: int, element: Element, layout: Layout, codec: _Codec) -> bytes:
     return encode_element(tag, NewElement(vr, _encode_text(vr, value, layout, codec)), layout)
 
 
-def _encode_text(vr: str, text: str, layout: Layout, codec: _Codec) -> bytes:
+def _encode_text(vr: str, text: str, layout: Layout, codec: Codec) -> bytes:
     if vr in NUMBER_VRS:
         return _encode_numbers(vr, text, layout.byte_order)
     if text.isascii():

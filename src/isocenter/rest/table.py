@@ -9,6 +9,7 @@ from isocenter.rest import (
     deletion,
     documentation,
     element_content,
+    events,
     exports,
     find,
     instances,
@@ -17,6 +18,8 @@ from isocenter.rest import (
     logs,
     metadata,
     metrics,
+    modalities,
+    modality_calls,
     modification,
     options,
     protection,
@@ -45,6 +48,7 @@ ROUTES: tuple[Route, ...] = (
     *attachments.ROUTES,
     *labels.ROUTES,
     *changes.ROUTES,
+    *events.ROUTES,
     *exports.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,
@@ -59,6 +63,8 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *archives.ROUTES,
     *modification.ROUTES,
+    *modalities.ROUTES,
+    *modality_calls.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

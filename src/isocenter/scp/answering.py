@@ -24,7 +24,14 @@ from isocenter.errors import (
     ServerError,
 )
 
-__all__ = ["LARGEST_IDENTIFIER", "choose_status", "read_identifier", "refuse", "send_answers"]
+__all__ = [
+    "LARGEST_IDENTIFIER",
+    "choose_status",
+    "get_content",
+    "read_identifier",
+    "refuse",
+    "send_answers",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +44,20 @@ _SHORT_IDENTIFIER = 32 * 1024
 _ANSWERS_OF_A_TURN = 25
 
 
+def get_content(message: Message) -> bytes:
+    """Give the bytes of the data set of a request.
+
+    Raises
+    ------
+    BadRequestError
+        If it has none.
+    """
+    if not isinstance(message.sink, MemorySink):
+        reason = "the request has no identifier"
+        raise BadRequestError(reason)
+    return message.sink.get_content()
+
+
 async def read_identifier(message: Message, settings: Settings, workers: Workers) -> DataSet:
     """Read the data set of a request.
 
@@ -47,10 +68,7 @@ async def read_identifier(message: Message, settings: Settings, workers: Workers
     BadFileFormatError
         If it is malformed.
     """
-    if not isinstance(message.sink, MemorySink):
-        reason = "the request has no identifier"
-        raise BadRequestError(reason)
-    content = message.sink.get_content()
+    content = get_content(message)
     layout = get_layout(message.context.transfer_syntax_uid)
 
     def read() -> DataSet:
@@ -106,13 +124,14 @@ async def send_answers(
     try:
         async with aclosing(pages):
             async for page in pages:
-                for answer in page:
+                for start in range(0, len(page), _ANSWERS_OF_A_TURN):
+                    part = page[start : start + _ANSWERS_OF_A_TURN]
+                    await association.send_responses(context_id, pending, part)
+                    count += len(part)
+                    if count > _ANSWERS_OF_A_TURN:
+                        await asyncio.sleep(0)  # Where a cancellation would arrive.
                     if message.is_cancelled:
                         break
-                    await association.send_response(context_id, pending, answer)
-                    count += 1
-                    if count % _ANSWERS_OF_A_TURN == 0:
-                        await asyncio.sleep(0)
                 if message.is_cancelled:
                     status = Status.CANCEL
                     break

@@ -8,7 +8,7 @@ from isocenter.dimse.acceptor import AcceptorOptions, AssociationAcceptor
 from isocenter.dimse.commands import CommandField
 from isocenter.dimse.transport import Timeouts
 from isocenter.scp.dispatcher import Dispatcher, LocalTitle, Service, Services
-from isocenter.scp.find import FindOptions, FindSCP
+from isocenter.scp.find import FindOptions, FindSCP, Searching
 from isocenter.scp.permissions import Operation, build_permissions
 from isocenter.scp.query_log import QueryLog
 from isocenter.scp.storage import StorageSCP
@@ -46,12 +46,9 @@ async def build_acceptor(configuration: Configuration, archive: Archive) -> Asso
 
 def build_services(configuration: Configuration, archive: Archive) -> Services:
     """Build all services that the configuration offers."""
-    storage = StorageSCP(
-        archive.ingest, archive.uploads, archive.workers, is_read_only=archive.is_read_only
-    )
+    storage = StorageSCP(archive.incoming)
     find = FindSCP(
-        archive.finder,
-        archive.browse,
+        Searching(archive.finder, archive.browse, archive.lasting_answers),
         archive.workers,
         settings=archive.settings,
         options=_get_find_options(configuration),
