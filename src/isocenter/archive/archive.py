@@ -237,7 +237,6 @@ def build_archive(
     """
     core = _build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
-    main_tags, deleter = core.main_tags, core.deleter
     writes = GroupWrites(workers, database, core.rules)
     is_checked = configuration.boolean("CheckRevisions")
     is_read_only = configuration.boolean("ReadOnly")
@@ -259,14 +258,14 @@ def build_archive(
         file_exporter=reading.file_exporter,
         buffers=reading.buffers,
         dictionary=reading.dictionary,
-        deleter=deleter,
+        deleter=core.deleter,
         exports=ExportLog(workers, is_enabled=_logs_exports(configuration)),
         protection=Protection(workers),
         finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
         ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
         uploads=uploads,
-        main_tags=main_tags,
+        main_tags=core.main_tags,
         reconstruction=_build_reconstruction(configuration, core),
         measures=core.measures,
         registry=core.registry,
@@ -286,9 +285,14 @@ def build_archive(
         stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
-        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+        job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
     )
+
+
+def _build_job_outputs(configuration: Configuration, core: _Core) -> JobOutputs:
+    limits = _get_output_limits(configuration)
+    return JobOutputs(core.workers, core.storage, limits, core.deleter.wake)
 
 
 def _build_remotes(
