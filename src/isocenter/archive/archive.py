@@ -12,6 +12,7 @@ from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
+from isocenter.archive.creation import CreationOptions, Creator
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
@@ -124,6 +125,7 @@ class Archive:
     exporter: Exporter
     job_outputs: JobOutputs
     editor: InstanceEditor
+    creator: Creator
     is_read_only: bool
 
     def redo(self) -> int:
@@ -213,6 +215,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     warnings = WarningLog(configuration.mapping("Warnings"))
     rebuilt = _get_reconstruction_options(configuration, core)
     reading = _build_reading(configuration, workers, storage, core.settings)
+    uploads = Uploads(workers, core.ingest, _get_upload_options(configuration, storage))
     return Archive(
         acceptance=build_acceptance(configuration),
         annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
@@ -233,7 +236,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
         ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
-        uploads=Uploads(workers, core.ingest, _get_upload_options(configuration, storage)),
+        uploads=uploads,
         main_tags=main_tags,
         reconstruction=Reconstruction(
             workers,
@@ -254,8 +257,23 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         database=database,
         exporter=Exporter(workers, storage),
         editor=InstanceEditor(workers, storage, core.settings),
+        creator=_build_creator(configuration, core, uploads, reading.dictionary),
         job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
         is_read_only=configuration.boolean("ReadOnly"),
+    )
+
+
+def _build_creator(
+    configuration: Configuration, core: _Core, uploads: Uploads, dictionary: TagDictionary
+) -> Creator:
+    return Creator(
+        core.workers,
+        core.storage,
+        core.ingest,
+        new_content=uploads.new_content,
+        options=CreationOptions(
+            core.settings, dictionary, configuration.text("DefaultPrivateCreator")
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from isocenter.http.routes import Schema
 
-__all__ = ["ARCHIVE", "ARCHIVE_OF_MANY", "BOOLEAN", "EDIT", "RESOURCES"]
+__all__ = ["ARCHIVE", "ARCHIVE_OF_MANY", "BOOLEAN", "CREATION", "EDIT", "RESOURCES"]
 
 _FLAG: Schema = {"type": "boolean"}
 _TEXT: Schema = {"type": "string"}
@@ -57,5 +57,22 @@ EDIT: Schema = {
         "RemovePrivateTags": _FLAG,
         "PrivateCreator": _TEXT,
         "DicomVersion": _TEXT,
+    },
+}
+
+CREATION: Schema = {
+    "type": "object",
+    "properties": {
+        "Tags": {
+            "type": "object",
+            "additionalProperties": {"type": ["string", "array"]},
+            "examples": [{"PatientID": "P1", "Modality": "OT"}],
+        },
+        "Content": {"type": ["string", "array"], "items": {"type": ["string", "object"]}},
+        "Parent": _TEXT,
+        "Force": _FLAG,
+        "PrivateCreator": _TEXT,
+        "InterpretBinaryTags": _FLAG,
+        "Encapsulate": _FLAG,
     },
 }

@@ -6,6 +6,7 @@ from isocenter.rest import (
     attachments,
     bulk,
     changes,
+    creation,
     deletion,
     documentation,
     element_content,
@@ -57,6 +58,7 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *archives.ROUTES,
     *modification.ROUTES,
+    *creation.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 
