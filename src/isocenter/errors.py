@@ -11,6 +11,7 @@
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
+    │                        SourceChanged · UnstorableInstance
     ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
     │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
@@ -76,6 +77,7 @@ __all__ = [
     "RevisionConflictError",
     "SerializationFailureError",
     "ServerError",
+    "SourceChangedError",
     "StillRunningError",
     "StorageUnavailableError",
     "TooManyRequestsError",
@@ -84,6 +86,8 @@ __all__ = [
     "UnknownParentError",
     "UnknownResourceError",
     "UnknownTagError",
+    "UnorderedSlicesError",
+    "UnstorableInstanceError",
     "UnsupportedMediaTypeError",
     "UnwritableFileError",
     "VerificationError",
@@ -176,6 +180,12 @@ class MisplacedParentError(RequestError):
     """A resource of the level cannot lie below the parent that was named (500 in Orthanc)."""
 
     code, message = 6, "A parent must be of a level above"
+
+
+class UnorderedSlicesError(RequestError):
+    """Nothing tells the order of the instances of a series (500 in Orthanc)."""
+
+    code, message = 2040, "Unable to order the slices of the series"
 
 
 class UnwritableFileError(RequestError):
@@ -312,6 +322,18 @@ class BadJobStateError(ConflictError):
     code, http_status, message = 6, 400, "Not possible in this state of the job"
 
 
+class SourceChangedError(ConflictError):
+    """What a job works on was deleted or replaced by somebody else."""
+
+    message = "A source has changed in the meantime"
+
+
+class UnstorableInstanceError(ConflictError):
+    """An instance that a job has made cannot be stored, because its place is taken."""
+
+    code, http_status, message = 2018, 500, "Cannot store an instance"
+
+
 class LimitError(ServerError):
     """A limit of the server is reached."""
 
@@ -371,9 +393,25 @@ class RemoteError(ServerError):
 
 
 class AssociationRejectedError(RemoteError):
-    """The remote modality rejected the association (PS3.8 §9.3.4)."""
+    """The remote modality rejected the association (PS3.8 §9.3.4).
+
+    Parameters
+    ----------
+    is_permanent
+        It said that it will do so again.
+    """
 
     message = "The remote modality rejected the association"
+
+    def __init__(
+        self,
+        details: str = "",
+        *,
+        payload: dict[str, Any] | None = None,
+        is_permanent: bool = False,
+    ) -> None:
+        super().__init__(details, payload=payload)
+        self.is_permanent = is_permanent
 
 
 class AssociationAbortedError(RemoteError):

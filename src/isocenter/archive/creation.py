@@ -46,6 +46,7 @@ _AT_ONCE = 2
 # Files of one request: small compressed images may become very large ones.
 _LARGEST_RESULT_BYTES = 4 * 1024 * 1024 * 1024
 _LONGEST_ID = 64
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _decode = msgspec.json.Decoder().decode
 
@@ -152,7 +153,7 @@ class Creator:
     def _parse(self, body: Content) -> CreationRequest:
         text = body if isinstance(body, bytes) else b"".join(body.iter_chunks())
         try:
-            value = _decode(text)
+            value = _decode(text.removeprefix(_BYTE_ORDER_MARK))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequestError("the body must be a JSON object") from error
         if not isinstance(value, dict):
@@ -164,7 +165,8 @@ class Creator:
         )
 
     async def _find_parent(self, public_id: str) -> _Parent:
-        if len(public_id) > _LONGEST_ID:
+        # PostgreSQL takes no NUL as text, and no resource has one in its name.
+        if len(public_id) > _LONGEST_ID or "\0" in public_id:
             raise UnknownParentError
 
         def query(tx: Transaction) -> tuple[Level, DicomAttachment | None] | None:

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from isocenter.archive.workers import WouldWaitError
 from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
-from isocenter.http.limits import LimitedProtocol
+from isocenter.http.limits import ConnectionLimit, LimitedProtocol
 from isocenter.http.repeated import LARGEST_REQUEST_BYTES, Repeatable, RepeatedAnswers
 from isocenter.http.routes import Route, list_directories
 from isocenter.http.sending import send_file
@@ -376,7 +376,10 @@ class DirectProtocol(LimitedProtocol):
 
 
 def build_protocol(
-    answers: DirectAnswers | None, *, request_timeout_s: int
+    answers: DirectAnswers | None,
+    *,
+    request_timeout_s: int,
+    connection_limit: ConnectionLimit | None = None,
 ) -> type[LimitedProtocol]:
     """Build the class of which uvicorn makes one object for each connection.
 
@@ -386,8 +389,13 @@ def build_protocol(
         ``None`` to have uvicorn answer everything.
     request_timeout_s
         Longest silence in the middle of a request.
+    connection_limit
+        How many connections may be open at once; ``None`` for no limit.
     """
-    values: dict[str, Any] = {"request_timeout_s": request_timeout_s}
+    values: dict[str, Any] = {
+        "request_timeout_s": request_timeout_s,
+        "connection_limit": connection_limit,
+    }
     if answers is None:
         return type("BoundLimitedProtocol", (LimitedProtocol,), values)
     return type("BoundDirectProtocol", (DirectProtocol,), {**values, "answers": answers})

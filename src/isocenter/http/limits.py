@@ -1,14 +1,34 @@
 """Limits of what a client may make the server hold or wait for."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["LARGEST_HEAD_BYTES", "LimitedProtocol"]
+__all__ = ["LARGEST_HEAD_BYTES", "ConnectionLimit", "LimitedProtocol"]
 
 LARGEST_HEAD_BYTES = 64 * 1024
 """Longest request line with all headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimit:
+    """How many connections may be open at once.
+
+    Attributes
+    ----------
+    count_listeners
+        Tells how many clients only listen to events, which are not counted.
+    """
+
+    most: int
+    count_listeners: Callable[[], int]
+
+    def get(self) -> int:
+        """Tell the limit as it is now."""
+        return self.most + self.count_listeners()
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -20,6 +40,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """
 
     request_timeout_s: ClassVar[int] = 30
+    connection_limit: ClassVar[ConnectionLimit | None] = None
     _idle_bytes = 0
     _has_progress = False
     _is_in_head = False
@@ -75,6 +96,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to expect a body; called by the parser."""
         self._is_in_head = False
+        if self.connection_limit is not None:
+            self.limit_concurrency = self.connection_limit.get()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -10,6 +10,7 @@ from isocenter.rest import (
     deletion,
     documentation,
     element_content,
+    events,
     exports,
     find,
     instances,
@@ -18,11 +19,14 @@ from isocenter.rest import (
     logs,
     metadata,
     metrics,
+    modalities,
+    modality_calls,
     modification,
     options,
     protection,
     reconstruction,
     resources,
+    slices,
     system,
     tags,
     tools,
@@ -35,6 +39,7 @@ _PATIENTS = "/patients"
 
 ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
+    *slices.ROUTES,
     *protection.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
@@ -44,6 +49,7 @@ ROUTES: tuple[Route, ...] = (
     *attachments.ROUTES,
     *labels.ROUTES,
     *changes.ROUTES,
+    *events.ROUTES,
     *exports.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,
@@ -59,6 +65,8 @@ ROUTES: tuple[Route, ...] = (
     *archives.ROUTES,
     *modification.ROUTES,
     *creation.ROUTES,
+    *modalities.ROUTES,
+    *modality_calls.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 
