@@ -6,6 +6,7 @@ from isocenter.rest import (
     attachments,
     bulk,
     changes,
+    creation,
     deletion,
     documentation,
     element_content,
@@ -63,6 +64,7 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *archives.ROUTES,
     *modification.ROUTES,
+    *creation.ROUTES,
     *modalities.ROUTES,
     *modality_calls.ROUTES,
 )
