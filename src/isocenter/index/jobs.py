@@ -24,6 +24,7 @@ from isocenter.jobs.records import (
     Failure,
     Job,
     JobFilter,
+    JobMark,
     NewJob,
     Step,
 )
@@ -86,6 +87,21 @@ class DatabaseJobs:
         """List identifiers of jobs (see `JobStore.list_ids`)."""
         job_ids = self._database.read(lambda tx: _list_ids(tx, selection))
         return sorted(job_ids) if not selection.since and selection.limit is None else job_ids
+
+    def list_marks(self, completed_since: int, *, limit: int) -> list[JobMark]:
+        """List the jobs that go on or ended since a moment (see `JobStore.list_marks`)."""
+        keys = {"completed_since": completed_since, "limit": limit}
+
+        def query(tx: Transaction) -> list[JobMark]:
+            rows = [*tx.rows("list_waiting_marks", keys), *tx.rows("list_running_marks", keys)]
+            rows += tx.rows("list_finished_marks", keys)
+            return [JobMark(row[0], JobState(row[1]), *row[2:]) for row in rows]
+
+        return self._database.read(query)
+
+    def read(self, job_ids: Sequence[str]) -> list[Job]:
+        """Read some jobs (see `JobStore.read`)."""
+        return self._database.read(lambda tx: _read(tx, job_ids))
 
     def list_failed_items(self, job_id: str, *, limit: int) -> list[FailedItem]:
         """List what a job could not deal with (see `JobStore.list_failed_items`)."""

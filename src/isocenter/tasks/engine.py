@@ -1,7 +1,7 @@
 """The engine of a server, with all kinds of jobs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from isocenter.archive.archive import Archive
 from isocenter.config.configuration import Configuration
@@ -12,9 +12,11 @@ from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import Job
-from isocenter.tasks.archiving import ArchiveKind
+from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.editing import StagedEdits
+from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.modification import ModificationKind
+from isocenter.tasks.retries import build_retry_policy
 
 __all__ = ["build_engine"]
 
@@ -26,6 +28,7 @@ def build_engine(
     kinds: Iterable[JobKind] = (),
     *,
     recovery: Recovery = Recovery.RESUME,
+    on_saved: Callable[[Job], None] = lambda _: None,
 ) -> Engine:
     """Put the engine together as the configuration asks.
 
@@ -35,6 +38,8 @@ def build_engine(
         More kinds of jobs than the server has by itself.
     recovery
         What becomes of unfinished jobs.
+    on_saved
+        Told of each job that goes on in this server (see `Engine`).
     """
     if not configuration.boolean("SaveJobs"):
         recovery = Recovery.FORGET
@@ -48,20 +53,28 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    outputs = archive.job_outputs.limits
     threads = _count_threads(configuration, archive.workers.count)
     edits = StagedEdits(archive.workers, archive.stager, threads=threads)
     own: list[JobKind] = [
-        ArchiveKind(archive.workers, archive.storage, archive.exporter, outputs),
+        *build_archive_kinds(
+            archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
+        ),
         ModificationKind(archive.modifications, edits),
+        ModalityStoreKind(
+            archive.remotes.outgoing,
+            archive.remotes.modalities,
+            archive.remotes.calling,
+            build_retry_policy(configuration),
+        ),
     ]
 
-    def remove_leftovers(job: Job) -> None:
+    def follow_up(job: Job) -> None:
         """Remove the files that a job has deleted, or that it leaves because it failed."""
         if job.is_finished:
             archive.deleter.wake()
+        on_saved(job)
 
-    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=remove_leftovers)
+    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=follow_up)
 
 
 def _count_threads(configuration: Configuration, workers: int) -> int:

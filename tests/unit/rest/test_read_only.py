@@ -22,12 +22,16 @@ HARMLESS = {
     ("POST", "/instances/{public_id}/modify"),
     ("POST", "/instances/{public_id}/anonymize"),
 }
+# What remote systems are asked to do changes nothing here.
+REMOTE = ("/modalities/", "/tools/dicom-echo")
 SETTINGS = (
+    *REMOTE,
     *("/tools/accepted-transfer-syntaxes", "/tools/default-encoding", "/tools/invalidate-tags"),
     *("/tools/log-level", "/tools/metrics", "/tools/unknown-sop-class-accepted"),
 )
 HARMLESS_ENDS: tuple[str, ...] = ("/archive", "/create-archive", "/verify-md5")
 HARMLESS_ENDS += ("/bulk-content", "/find", "/count-resources", "/export")
+HARMLESS_ENDS += ("/media", "/create-media", "/create-media-extended")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")

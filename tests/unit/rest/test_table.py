@@ -24,16 +24,25 @@ ODD = {"/patients/{public_id}/protected", "/instances/{public_id}/export"}
 WITH_IDENTIFIER = [r for r in ROUTES if "{public_id}" in r.path and r.path not in ODD]
 HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
 # Arguments without which a route has nothing to answer.
-NEEDED = {"/tools/generate-uid": "?level=study", "/tools/create-archive": "?resources="}
+NEEDED = {
+    "/tools/generate-uid": "?level=study",
+    "/events": "?timeout=0",
+    "/tools/create-archive": "?resources=",
+    "/tools/create-media": "?resources=",
+    "/tools/create-media-extended": "?resources=",
+}
 # Last parts of the addresses of questions that are asked with POST.
 READING_POSTS = {"lookup", "archive", "create-archive", "verify-md5"}
 READING_POSTS |= {"bulk-content", "find", "count-resources"}
+READING_POSTS |= {"media", "create-media", "create-media-extended"}
 # What stands for other parameters of a path.
 PARAMETERS = {"{path}": "0010-0020"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
 NAMES["/labels/{label}"] = "/labels/label"
+# Remote modalities have names, too.
+MODALITY = ("/modalities/{name}", "/modalities/known")
 
 DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
     0x00420012, "LO", b"application/pdf "
@@ -51,7 +60,7 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
 
 
 def fill_names(path: str) -> str:
-    for template, name in (NAMES | PARAMETERS).items():
+    for template, name in (NAMES | PARAMETERS | dict([MODALITY])).items():
         path = path.replace(template, name)
     return path
 
@@ -59,6 +68,8 @@ def fill_names(path: str) -> str:
 async def prepare(api: Api, route: Route) -> str:
     """Store what a route needs to have something to answer; give its target."""
     file = await api.store(build_synthetic(tail=DOCUMENT if route.path.endswith("/pdf") else b""))
+    if route.path.startswith(MODALITY[0]):
+        await api.request("PUT", MODALITY[1], body=b'["TITLE", "localhost", 104]')
     for template, name in NAMES.items():
         if template in route.path:
             folder = file.paths[route.path.split("/")[1]]
@@ -83,7 +94,7 @@ async def test_read_route_with_known_identifier_answers_what_its_record_says(
     result = await api.get(await prepare(api, route))
     assert result.status_code == route.statuses[0]
     assert result.headers["content-type"].split(";")[0] == route.answer
-    is_streamed = route.answer == "application/zip"
+    is_streamed = route.answer in {"application/zip", "text/event-stream"}
     assert is_streamed or int(result.headers["content-length"]) == len(result.content)
 
 
@@ -131,7 +142,7 @@ async def test_unknown_identifier_is_404(api: Api, route: Route) -> None:
     assert bool(result.content) == is_deep
     if is_deep:
         is_attaching = (route.method, route.path.split("/")[-2]) == ("PUT", "attachments")
-        is_item = is_attaching or route.path.endswith("/archive")
+        is_item = is_attaching or route.path.endswith(("/archive", "/media"))
         assert result.json["OrthancStatus"] == (7 if is_item else 17)
 
 

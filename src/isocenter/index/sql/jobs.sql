@@ -17,6 +17,18 @@ SELECT job_id FROM jobs
 WHERE state IN :states[bigint] AND (:all_kinds = 1 OR kind IN :kinds[text])
 ORDER BY created_at, job_id LIMIT :limit OFFSET :since;
 
+-- name: list_waiting_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs WHERE state = 0
+ORDER BY priority DESC, created_at, job_id LIMIT :limit;
+
+-- name: list_running_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs WHERE state IN (1, 5) LIMIT :limit;
+
+-- name: list_finished_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs
+WHERE state IN (2, 3) AND completed_at >= :completed_since
+ORDER BY completed_at DESC, job_id DESC LIMIT :limit;
+
 -- name: list_due_jobs
 SELECT job_id, kind, destination FROM jobs WHERE state = 0
 ORDER BY priority DESC, created_at, job_id LIMIT :limit $skip_locked;
@@ -105,7 +117,8 @@ SELECT state, COUNT(*) FROM jobs GROUP BY state;
 INSERT INTO removals (attachment_uuid)
 SELECT attachment_uuid FROM job_parts WHERE job_id IN :job_ids[text]
 UNION ALL
-SELECT attachment_uuid FROM staged WHERE job_id IN :job_ids[text];
+SELECT attachment_uuid FROM staged WHERE job_id IN :job_ids[text]
+ON CONFLICT DO NOTHING;
 
 -- name: insert_output
 INSERT INTO job_outputs (job_id, name, file_name, media_type, size, created_at)
@@ -130,7 +143,8 @@ ORDER BY number;
 
 -- name: insert_removals_of_parts
 INSERT INTO removals (attachment_uuid)
-SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name;
+SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name
+ON CONFLICT DO NOTHING;
 
 -- name: delete_parts
 DELETE FROM job_parts WHERE job_id = :job_id AND name = :name;
