@@ -15,6 +15,7 @@ from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.creation import CreationOptions, Creator
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.edit_trials import EditTrials
 from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.exports import ExportLog
@@ -137,6 +138,7 @@ class Archive:
     creator: Creator
     remotes: Remotes
     modifications: Modifications
+    trials: EditTrials
     stager: Stager
     incoming: Incoming
     is_read_only: bool
@@ -192,6 +194,7 @@ class _Core:
     registry: Registry
     deleter: Deleter
     ingest: Ingest
+    staging: StagingOptions
 
 
 def _build_core(configuration: Configuration, database: Database, storage: Storage) -> _Core:
@@ -216,6 +219,12 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
         registry=build_registry(configuration),
         deleter=deleter,
         ingest=Ingest(workers, database, storage, options, on_removals=deleter.wake_from_thread),
+        staging=StagingOptions(
+            main_tags,
+            settings,
+            has_md5=options.has_md5,
+            is_compressed=options.is_compressed,
+        ),
     )
 
 
@@ -240,16 +249,16 @@ def build_archive(
     core = _build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
     writes = GroupWrites(workers, database, core.rules)
-    is_checked = configuration.boolean("CheckRevisions")
     is_read_only = configuration.boolean("ReadOnly")
     warnings = WarningLog(configuration.mapping("Warnings"))
     reading = _build_reading(configuration, workers, storage, core.settings)
     uploads = Uploads(workers, core.ingest, _get_upload_options(configuration, storage))
     remotes = _build_remotes(configuration, core, reading, calling_tls)
+    modifications = _build_modifications(configuration, core, reading.dictionary)
     return Archive(
         acceptance=build_acceptance(configuration),
-        annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
-        attachments=_build_attachments(core, writes, is_checked=is_checked),
+        annotations=_build_annotations(configuration, core, writes),
+        attachments=_build_attachments(configuration, core, writes),
         browse=_build_browse(configuration, core, warnings),
         changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
         content=reading.content,
@@ -282,8 +291,9 @@ def build_archive(
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
         creator=_build_creator(configuration, core, uploads, reading.dictionary),
-        modifications=_build_modifications(configuration, core, reading.dictionary),
-        stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
+        modifications=modifications,
+        trials=EditTrials(workers, storage, modifications, core.staging),
+        stager=Stager(storage, core.ingest.blobs, core.staging),
         remotes=remotes,
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
@@ -338,7 +348,16 @@ def _build_incoming(
     return Incoming(core.ingest, uploads, core.workers, remotes.arrivals, is_read_only=is_read_only)
 
 
-def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) -> Attachments:
+def _build_annotations(
+    configuration: Configuration, core: _Core, writes: GroupWrites
+) -> Annotations:
+    is_checked = configuration.boolean("CheckRevisions")
+    return Annotations(core.workers, writes, has_checked_revisions=is_checked)
+
+
+def _build_attachments(
+    configuration: Configuration, core: _Core, writes: GroupWrites
+) -> Attachments:
     return Attachments(
         core.workers,
         core.database,
@@ -347,7 +366,7 @@ def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) ->
         writes=writes,
         content_types=core.registry.content_types,
         on_removal=core.deleter.wake,
-        has_checked_revisions=is_checked,
+        has_checked_revisions=configuration.boolean("CheckRevisions"),
     )
 
 
@@ -409,15 +428,6 @@ def _get_modification_options(
         has_patient_level=configuration.boolean("PatientLevelEnabled"),
         private_creator=configuration.text("DefaultPrivateCreator"),
         dictionary=dictionary,
-    )
-
-
-def _get_staging_options(configuration: Configuration, core: _Core) -> StagingOptions:
-    return StagingOptions(
-        main_tags=core.main_tags,
-        settings=core.settings,
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
     )
 
 
