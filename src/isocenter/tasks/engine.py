@@ -59,7 +59,7 @@ def build_engine(
         *build_archive_kinds(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
         ),
-        ModificationKind(archive.modifications, edits),
+        ModificationKind(archive.workers, archive.modifications, edits),
         ModalityStoreKind(
             archive.remotes.outgoing,
             archive.remotes.modalities,
