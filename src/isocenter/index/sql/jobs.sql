@@ -33,23 +33,27 @@ ORDER BY completed_at DESC, job_id DESC LIMIT :limit;
 SELECT job_id, kind, destination FROM jobs WHERE state = 0
 ORDER BY priority DESC, created_at, job_id LIMIT :limit $skip_locked;
 
+-- SQLite takes the index of active jobs, (1, 5), only for its own condition.
 -- name: wake_due_jobs
-UPDATE jobs SET state = 0, resume_at = NULL WHERE state = 5 AND resume_at <= :now;
+UPDATE jobs SET state = 0, resume_at = NULL
+WHERE state IN (1, 5) AND state = 5 AND resume_at <= :now;
 
 -- name: next_due_job
-SELECT MIN(resume_at) FROM jobs WHERE state = 5;
+SELECT MIN(resume_at) FROM jobs WHERE state IN (1, 5) AND state = 5;
 
 -- name: count_running_jobs
-SELECT kind, destination, COUNT(*) FROM jobs WHERE state = 1 GROUP BY kind, destination;
+SELECT kind, destination, COUNT(*) FROM jobs
+WHERE state IN (1, 5) AND state = 1 GROUP BY kind, destination;
 
 -- name: insert_lock
 INSERT INTO job_locks (job_id, name) VALUES (:job_id, :name);
 
--- The running jobs are few, and the key of the table leads to each of their locks.
+-- The running jobs are few, and the key of the table leads to each of their locks. SQLite never changes
+-- the order of a CROSS JOIN.
 -- name: list_locks
 SELECT l.job_id, l.name,
-       EXISTS (SELECT 1 FROM jobs j JOIN job_locks h ON h.job_id = j.job_id AND h.name = l.name
-               WHERE j.state = 1)
+       EXISTS (SELECT 1 FROM jobs j CROSS JOIN job_locks h
+               WHERE j.state IN (1, 5) AND j.state = 1 AND h.job_id = j.job_id AND h.name = l.name)
 FROM job_locks l WHERE l.job_id IN :job_ids[text];
 
 -- name: delete_locks
