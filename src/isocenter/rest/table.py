@@ -11,6 +11,7 @@ from isocenter.rest import (
     element_content,
     exports,
     find,
+    finds,
     instances,
     jobs,
     labels,
@@ -22,8 +23,10 @@ from isocenter.rest import (
     modification,
     options,
     protection,
+    queries,
     reconstruction,
     resources,
+    retrieves,
     system,
     tags,
     tools,
@@ -61,6 +64,9 @@ ROUTES: tuple[Route, ...] = (
     *modification.ROUTES,
     *modalities.ROUTES,
     *modality_calls.ROUTES,
+    *queries.ROUTES,
+    *finds.ROUTES,
+    *retrieves.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 
 from isocenter.archive.archive import Archive
+from isocenter.archive.retrieval import Retrieval
 from isocenter.config.configuration import Configuration
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database
@@ -14,6 +15,7 @@ from isocenter.jobs.port import Recovery
 from isocenter.tasks.archiving import ArchiveKind
 from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.retries import build_retry_policy
+from isocenter.tasks.retrieving import GetKind, MoveKind
 
 __all__ = ["build_engine"]
 
@@ -49,11 +51,17 @@ def build_engine(
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
     own: list[JobKind] = [
         ArchiveKind(archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits),
-        ModalityStoreKind(
-            archive.remotes.outgoing,
-            archive.remotes.modalities,
-            archive.remotes.calling,
-            build_retry_policy(configuration),
-        ),
+        *_build_remote_kinds(configuration, archive),
     ]
     return Engine(store, archive.workers.run, [*own, *kinds], options)
+
+
+def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
+    remotes = archive.remotes
+    policy = build_retry_policy(configuration)
+    retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
+    return [
+        ModalityStoreKind(remotes.outgoing, remotes.modalities, remotes.calling, policy),
+        MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
+        GetKind(retrieval, remotes.modalities, remotes.calling, policy),
+    ]
