@@ -26,6 +26,7 @@ from isocenter.rest.remote_bodies import (
     get_title_field,
     parse_json,
     parse_options,
+    parse_retries,
     read_optional_object,
 )
 from isocenter.rest.services import Services
@@ -36,7 +37,6 @@ __all__ = ["ROUTES", "echo", "echo_address", "store", "store_straight"]
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _MOST_RESOURCES = 100_000
-_MOST_RETRIES = 1_000_000
 _LARGEST_MESSAGE_ID = 0xFFFF
 
 
@@ -120,26 +120,6 @@ def check_resources(resources: Any) -> list[str]:
             message = "Resources must be specified as a JSON array of identifiers"
             raise BadFileFormatError(message)
     return resources
-
-
-def parse_retries(services: Services, body: Mapping[str, Any], *, is_synchronous: bool) -> int:
-    """Read how often a job may try again; a call that waits for its job fails at once.
-
-    Raises
-    ------
-    RequestError
-        If the field ``Retries`` is wrong.
-
-    References
-    ----------
-    Decision 0015
-    """
-    retries = get_integer_field(body, "Retries")
-    if retries is None:
-        return 0 if is_synchronous else services.configuration.integer("Isocenter.TransferRetries")
-    if not 0 <= retries <= _MOST_RETRIES:
-        raise BadParameterError(f"the field 'Retries' may be 0 to {_MOST_RETRIES}")
-    return retries
 
 
 def _parse_originator(body: Mapping[str, Any]) -> MoveOriginator | None:

@@ -13,6 +13,7 @@ from isocenter.rest import (
     events,
     exports,
     find,
+    finds,
     instances,
     jobs,
     labels,
@@ -24,8 +25,10 @@ from isocenter.rest import (
     modification,
     options,
     protection,
+    queries,
     reconstruction,
     resources,
+    retrieves,
     slices,
     system,
     tags,
@@ -67,6 +70,9 @@ ROUTES: tuple[Route, ...] = (
     *creation.ROUTES,
     *modalities.ROUTES,
     *modality_calls.ROUTES,
+    *queries.ROUTES,
+    *finds.ROUTES,
+    *retrieves.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from isocenter.archive.archive import Archive
+from isocenter.archive.retrieval import Retrieval
 from isocenter.config.configuration import Configuration
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database
@@ -17,6 +18,7 @@ from isocenter.tasks.editing import StagedEdits
 from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.modification import ModificationKind
 from isocenter.tasks.retries import build_retry_policy
+from isocenter.tasks.retrieving import GetKind, MoveKind
 
 __all__ = ["build_engine"]
 
@@ -64,12 +66,7 @@ def build_engine(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
         ),
         ModificationKind(archive.modifications, edits),
-        ModalityStoreKind(
-            archive.remotes.outgoing,
-            archive.remotes.modalities,
-            archive.remotes.calling,
-            build_retry_policy(configuration),
-        ),
+        *_build_remote_kinds(configuration, archive),
     ]
     return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=on_saved)
 
@@ -78,3 +75,14 @@ def _count_threads(configuration: Configuration) -> int:
     """Tell how many files of a modification are edited at once."""
     counts = configuration.mapping("JobsEngineThreadsCount")
     return int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
+
+
+def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
+    remotes = archive.remotes
+    policy = build_retry_policy(configuration)
+    retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
+    return [
+        ModalityStoreKind(remotes.outgoing, remotes.modalities, remotes.calling, policy),
+        MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
+        GetKind(retrieval, remotes.modalities, remotes.calling, policy),
+    ]
