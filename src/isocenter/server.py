@@ -4,10 +4,11 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -54,6 +55,8 @@ _log = logging.getLogger(__name__)
 Endpoint: TypeAlias = tuple[str, int]
 
 _BACKLOG = 2048
+# Enough for all connections, listeners and mapped files; systems often grant 1024 by default.
+_OPEN_FILES = 16_384
 _MIB = 1024 * 1024
 # For all doors at once; a second more for the steps of jobs. With closing what is open, a server
 # has ended 10 s after it was asked to.
@@ -224,6 +227,7 @@ class Server:
         ServerError
             If a part cannot be started; what was started is stopped again.
         """
+        _allow_open_files()
         self._end = asyncio.get_running_loop().create_future()
         # Signals are handled until everything has stopped, so that none cuts that off.
         with ExitStack() as signals:
@@ -432,6 +436,15 @@ class Server:
             yield ("localhost", acceptor.port)
         finally:
             await acceptor.stop(deadline_s=self._get_stop_time_s())
+
+
+def _allow_open_files() -> None:
+    """Take as many open files as the system grants: each connection and each file is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind_sockets(addresses: Sequence[str], port: int, *, option: str) -> list[socket.socket]:

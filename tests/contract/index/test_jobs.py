@@ -11,7 +11,16 @@ from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database, Transaction
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import CANCELED, FailedItem, Failure, Job, JobFilter, NewJob, Step
+from isocenter.jobs.records import (
+    CANCELED,
+    FailedItem,
+    Failure,
+    Job,
+    JobFilter,
+    JobMark,
+    NewJob,
+    Step,
+)
 from isocenter.jobs.states import TRANSITIONS, Action, JobState
 
 _FAILURE = Failure(9, "peer gone", {"Type": "Dimse", "Content": {"DimseErrorStatus": 42}})
@@ -334,3 +343,49 @@ def test_two_servers_never_claim_the_same_job(index: Any) -> None:
     second = jobs.claim("b", 10, Limits()).jobs
     claimed = [job.job_id for job in (*first, *second)]
     assert len(claimed) == len(set(claimed)) == 10
+
+
+def _list_marks(jobs: DatabaseJobs, since: int = 0, limit: int = 100) -> dict[str, JobMark]:
+    marks = jobs.list_marks(since, limit=limit)
+    found = {mark.job_id: mark for mark in marks}
+    assert len(found) == len(marks)
+    return found
+
+
+def test_marks_tell_how_far_jobs_are(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "running", priority=1)
+    job = _claim_one(jobs)
+    _insert(jobs, "waiting", "paused")
+    jobs.act("paused", Action.PAUSE, None)
+    saved = jobs.save(job, Step(progress=40), runtime=7)
+    assert saved is not None
+    marks = _list_marks(jobs)
+    assert marks == {
+        "running": JobMark("running", JobState.RUNNING, 40, 7, ""),
+        "waiting": JobMark("waiting", JobState.PENDING, 0, 0, ""),
+    }
+    assert marks["running"] == JobMark.of(saved)
+    jobs.act("running", Action.CANCEL, None)
+    assert _list_marks(jobs)["running"].requested == "cancel"
+
+
+def test_marks_of_ended_jobs_begin_at_a_moment(jobs: DatabaseJobs) -> None:
+    completed = []
+    for name in ("a", "b", "c"):
+        _insert(jobs, name)
+        job = jobs.save(_claim_one(jobs), Step(is_last=True), runtime=1)
+        assert job is not None
+        assert job.completed_at is not None
+        completed.append(job.completed_at)
+    assert _list_marks(jobs).keys() == {"a", "b", "c"}
+    assert _list_marks(jobs, completed[1]).keys() >= {"b", "c"}
+    assert _list_marks(jobs, completed[-1] + 1) == {}
+    # The last ones count.
+    assert _list_marks(jobs, limit=1).keys() == {"c"}
+
+
+def test_several_jobs_are_read_at_once(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "a", "b")
+    read = jobs.read(["b", "unknown", "a", "\0"])
+    assert {job.job_id: job for job in read} == {name: jobs.lookup(name) for name in ("a", "b")}
+    assert jobs.read([]) == []
