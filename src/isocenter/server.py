@@ -24,6 +24,7 @@ from isocenter.http.application import build_application
 from isocenter.http.compression import CompressedApplication
 from isocenter.http.direct import DirectAnswers, ImmediateRoutes
 from isocenter.http.event_streams import EventStreams
+from isocenter.http.job_times import JobTimes
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import ObservedApplication, Observer
 from isocenter.http.openapi import build_openapi
@@ -34,6 +35,7 @@ from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
 from isocenter.jobs.port import Recovery
+from isocenter.jobs.records import Job
 from isocenter.logs import Logs
 from isocenter.rest.events import EVENT_FORMATS
 from isocenter.rest.read_only import build_read_only_routes
@@ -234,8 +236,12 @@ class Server:
             async with AsyncExitStack() as stack:
                 archive, database = await stack.enter_async_context(self._open_archive())
                 feed = EventFeed(archive.workers, archive.changes)
-                jobs = await stack.enter_async_context(self._run_jobs(archive, database, feed))
-                metrics = Metrics(archive, jobs, Observer(archive.measures), self._logs)
+                times = JobTimes()
+                jobs = await stack.enter_async_context(
+                    self._run_jobs(archive, database, feed, times)
+                )
+                observer = Observer(archive.measures)
+                metrics = Metrics(archive, jobs, observer, self._logs, job_times=times)
                 services = self._build_services(archive, jobs, feed, metrics)
                 http = await stack.enter_async_context(self._serve_http(services))
                 dicom = await stack.enter_async_context(self._serve_dicom(archive, metrics))
@@ -305,14 +311,18 @@ class Server:
 
     @asynccontextmanager
     async def _run_jobs(
-        self, archive: Archive, database: Database, feed: EventFeed
+        self, archive: Archive, database: Database, feed: EventFeed, times: JobTimes
     ) -> AsyncIterator[Engine]:
+        def tell(job: Job) -> None:
+            feed.note_job(job)
+            times.note(job)
+
         engine = build_engine(
             self._configuration,
             archive,
             database,
             recovery=self._recovery,
-            on_saved=feed.note_job,
+            on_saved=tell,
         )
         feed.bind(engine)
         await engine.start()

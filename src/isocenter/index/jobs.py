@@ -40,6 +40,9 @@ _MOST_FORGOTTEN = 1000
 # Another server that waits for the end of a job must have the time to see it.
 _SHARED_GRACE_US = 60_000_000
 
+# States that have an index: those jobs are found without passing over the history.
+_LISTED_BY_STATE = frozenset({JobState.PENDING, JobState.RUNNING, JobState.RETRY})
+
 _RECOVERED = {
     Recovery.RESUME: "list_orphaned_jobs",
     Recovery.PAUSE: "list_unfinished_jobs",
@@ -63,6 +66,8 @@ class DatabaseJobs:
         self._database = database
         self._history = history
         self._grace_us = 0 if database.is_exclusive else _SHARED_GRACE_US
+        # Jobs that may end before the history is looked at; exact enough without a lock.
+        self._until_forgetting = 0
 
     def insert(self, job_id: str, new: NewJob) -> Job:
         """Keep a new job (see `JobStore.insert`)."""
@@ -110,7 +115,8 @@ class DatabaseJobs:
 
     def claim(self, owner: str, count: int, limits: Limits) -> Claim:
         """Take jobs that are due (see `JobStore.claim`)."""
-        return self._database.write(lambda tx: _claim(tx, owner, count, limits))
+        # If a power failure takes it back, the job still waits; what is saved later comes after it.
+        return self._database.write(lambda tx: _claim(tx, owner, count, limits), can_be_redone=True)
 
     def save(self, job: Job, step: Step, *, runtime: int) -> Job | None:
         """Save a step of a running job (see `JobStore.save`)."""
@@ -143,15 +149,22 @@ class DatabaseJobs:
         finished = _update(
             tx, replace(job, completed_at=completed_at, requested=None, resume_at=None, owner="")
         )
+        self._until_forgetting -= 1
+        if self._until_forgetting < 0:
+            # Passing over a long history takes its time, so it may grow by a hundredth.
+            self._until_forgetting = min(self._history // 100, _MOST_FORGOTTEN // 2)
+            self._forget_old(tx, completed_at)
+        return finished
+
+    def _forget_old(self, tx: Transaction, now_us: int) -> None:
         keys = {
-            "before": completed_at - self._grace_us,
+            "before": now_us - self._grace_us,
             "keep": self._history,
             "limit": _MOST_FORGOTTEN,
         }
         old = [row[0] for row in tx.rows("list_old_jobs", keys)]
         if old:
             _forget(tx, old)
-        return finished
 
     def release(self, job: Job) -> None:
         """Give a running job back, or do what was requested (see `JobStore.release`)."""
@@ -244,13 +257,7 @@ class DatabaseJobs:
     def count(self) -> JobCounts:
         """Count the jobs of each state (see `JobStore.count`)."""
         rows = self._database.read(lambda tx: tx.rows("count_jobs"))
-        counts = {JobState(state): int(number) for state, number in rows}
-        return JobCounts(
-            pending=sum(counts.get(s, 0) for s in (JobState.PENDING, JobState.RETRY)),
-            running=counts.get(JobState.RUNNING, 0),
-            success=counts.get(JobState.SUCCESS, 0),
-            failed=counts.get(JobState.FAILURE, 0),
-        )
+        return JobCounts({JobState(state): int(number) for state, number in rows})
 
 
 def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
@@ -296,10 +303,12 @@ def _check_same(job: Job, new: NewJob) -> Job:
 def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     now = now_us()
     tx.run("wake_due_jobs", {"now": now})
-    candidates = [Candidate(*row) for row in tx.rows("list_due_jobs", {"limit": _MOST_CANDIDATES})]
+    is_limited = bool(limits.by_kind) or limits.per_destination > 0
+    most = {"limit": _MOST_CANDIDATES if is_limited else count}
+    candidates = [Candidate(*row) for row in tx.rows("list_due_jobs", most)]
     running = [
         (str(kind), str(destination), int(number))
-        for kind, destination, number in tx.rows("count_running_jobs")
+        for kind, destination, number in (tx.rows("count_running_jobs") if is_limited else ())
     ]
     chosen = choose(candidates, running, count, limits)
     if chosen:
@@ -370,7 +379,9 @@ def _list_ids(tx: Transaction, selection: JobFilter) -> list[str]:
         "since": selection.since,
         "limit": _LAST if selection.limit is None else selection.limit,
     }
-    return [row[0] for row in tx.rows("list_jobs", keys)]
+    is_short = bool(selection.states) and _LISTED_BY_STATE.issuperset(selection.states)
+    statement = "list_unfinished_ids" if is_short else "list_jobs"
+    return [row[0] for row in tx.rows(statement, keys)]
 
 
 def _insert_failed_items(tx: Transaction, job_id: str, items: Sequence[FailedItem]) -> None:

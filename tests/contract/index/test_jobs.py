@@ -389,3 +389,37 @@ def test_several_jobs_are_read_at_once(jobs: DatabaseJobs) -> None:
     read = jobs.read(["b", "unknown", "a", "\0"])
     assert {job.job_id: job for job in read} == {name: jobs.lookup(name) for name in ("a", "b")}
     assert jobs.read([]) == []
+
+
+def test_unfinished_jobs_are_listed_by_their_state(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "run", priority=9)
+    _claim_one(jobs)
+    _insert(jobs, "later", priority=8)
+    jobs.save(_claim_one(jobs), Step(retry_after_s=1000), runtime=1)
+    _insert(jobs, "wait", "end")
+    jobs.act("end", Action.CANCEL, None)
+
+    def ids(*states: JobState, **values: Any) -> list[str]:
+        return jobs.list_ids(JobFilter(states=states, limit=values.pop("limit", 10), **values))
+
+    assert ids(JobState.PENDING) == ["wait"]
+    assert ids(JobState.RUNNING) == ["run"]
+    assert ids(JobState.PENDING, JobState.RUNNING, JobState.RETRY) == ["run", "later", "wait"]
+    assert ids(JobState.PENDING, JobState.FAILURE) == ["wait", "end"]
+    assert ids(JobState.PENDING, JobState.RUNNING, since=1, limit=1) == ["wait"]
+    assert ids(JobState.PENDING, kinds=("Other",)) == []
+
+
+def test_long_history_grows_by_a_hundredth_at_most(database: Database) -> None:
+    jobs = DatabaseJobs(database, history=200)
+    jobs._grace_us = 0
+    counts = []
+    for number in range(250):
+        jobs.insert(f"{number:04}", _new())
+        jobs.save(_claim_one(jobs), Step(is_last=True), runtime=1)
+        counts.append(jobs.count().success)
+    assert counts[199] == 200
+    assert max(counts) <= 202
+    assert min(counts[200:]) >= 200
+    assert "0000" not in jobs.list_ids(JobFilter())
+    assert "0249" in jobs.list_ids(JobFilter())

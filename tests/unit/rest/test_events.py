@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -45,6 +46,10 @@ class Client:
 
     def list_states(self, job_id: str) -> list[str]:
         return [e.data["State"] for e in self.events if e.data["ID"] == job_id]
+
+
+def has_read(client: Client, count: int) -> bool:
+    return len(client.events) >= count
 
 
 def _listen(
@@ -208,7 +213,7 @@ async def test_slow_client_is_dropped_with_a_comment(
         await reading
         for number in range(2, 10):
             await api.store()
-            await client.read_until(lambda n=number: len(client.events) >= 4 * n)
+            await client.read_until(partial(has_read, client, 4 * number))
         async with asyncio.timeout(_DEADLINE_S):
             await aborted.wait()
         await slow.read_all()
