@@ -120,7 +120,12 @@ class DatabaseJobs:
 
     def save(self, job: Job, step: Step, *, runtime: int) -> Job | None:
         """Save a step of a running job (see `JobStore.save`)."""
-        return self._database.write(lambda tx: self._save(tx, job, step, runtime))
+        # A power failure may take back that a job has gone on; it does the step again. Not what a
+        # step has changed: files are removed as soon as their rows are.
+        can_be_redone = step.apply is None and not step.is_last and not step.failed_items
+        return self._database.write(
+            lambda tx: self._save(tx, job, step, runtime), can_be_redone=can_be_redone
+        )
 
     def _save(self, tx: Transaction, job: Job, step: Step, runtime: int) -> Job | None:
         current = _lock_own(tx, job)
