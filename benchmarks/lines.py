@@ -13,6 +13,7 @@ from benchmarks.workloads import (
     Find,
     FindInFiles,
     FirstRead,
+    Jobs,
     Read,
     Upload,
     Workload,
@@ -78,6 +79,10 @@ def _instances_tags_paths(stage: Stage) -> list[str]:
 
 def _archive_path(stage: Stage) -> str:
     return f"/studies/{stage.ct_study[0].public_study_id}/archive"
+
+
+def _media_path(stage: Stage) -> str:
+    return f"/studies/{stage.ct_study[0].public_study_id}/media"
 
 
 def _file_paths(stage: Stage) -> list[str]:
@@ -150,6 +155,14 @@ LINES: tuple[Line, ...] = (
         10.0,
         is_duration=True,
     ),
+    Line(
+        "GET /studies/{id}/media, 200 CT",
+        "ms",
+        Download(_media_path, 20_000_000),
+        6.0,
+        is_duration=True,
+    ),
+    Line("POST …/media by jobs, one MR each, submitted and finished", "1/s", Jobs(1000), None),
     # Orthanc does not wait for the disk; Isocenter does, once for all that write at the same time.
     Line("PUT …/metadata/1024, 8 connections", "1/s", Annotate(8), None),
     Line("PUT …/metadata/1024, 64 connections", "1/s", Annotate(64), None),
