@@ -8,6 +8,7 @@ from typing import ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from isocenter.http.old_clients import end_with_connection
 from isocenter.http.upgrades import format_without_upgrade
 
 __all__ = ["LARGEST_HEAD_BYTES", "ConnectionLimit", "LimitedProtocol"]
@@ -17,6 +18,7 @@ LARGEST_HEAD_BYTES = 64 * 1024
 
 # What follows is not HTTP; it is refused by its method.
 _CONNECT = b"CONNECT"
+_OLD_VERSION = "1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with a limit on the head of a request and on silence in the middle of it.
 
     Offers to go on in another protocol are ignored; the parser alone would lose the body that
-    comes with one.
+    comes with one. Clients of HTTP/1.0 get no chunks.
 
     References
     ----------
@@ -170,8 +172,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.connection_limit is not None:
             self.limit_concurrency = self.connection_limit.get()
         self._has_offer = self.parser.should_upgrade() and self.parser.get_method() != _CONNECT
-        if not self._has_offer:
-            super().on_headers_complete()
+        if self._has_offer:
+            return
+        super().on_headers_complete()
+        if self.parser.get_http_version() == _OLD_VERSION:
+            end_with_connection(self.cycle)
 
     def on_message_complete(self) -> None:
         """Note the end of the request; called by the parser."""
