@@ -10,6 +10,7 @@ from benchmarks.workloads import (
     CStore,
     Delete,
     Download,
+    Edit,
     Find,
     FindInFiles,
     FirstRead,
@@ -163,6 +164,14 @@ LINES: tuple[Line, ...] = (
         is_duration=True,
     ),
     Line("POST …/media by jobs, one MR each, submitted and finished", "1/s", Jobs(1000), None),
+    Line("anonymize a study of 200 CT", "ms", Edit("anonymize", {}, 200), 4.0, is_duration=True),
+    Line(
+        "modify a study of 200 CT, KeepSource",
+        "ms",
+        Edit("modify", {"Replace": {"StudyDescription": "corrected"}}, 200),
+        4.0,
+        is_duration=True,
+    ),
     # Orthanc does not wait for the disk; Isocenter does, once for all that write at the same time.
     Line("PUT …/metadata/1024, 8 connections", "1/s", Annotate(8), None),
     Line("PUT …/metadata/1024, 64 connections", "1/s", Annotate(64), None),

@@ -349,6 +349,41 @@ class Delete:
         return watch.build_duration_ms()
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Milliseconds to store an edited copy of a CT study.
+
+    Attributes
+    ----------
+    action
+        ``modify`` or ``anonymize``.
+    body
+        Of the request.
+    count
+        Instances of the study.
+    """
+
+    action: str
+    body: dict[str, Any]
+    count: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study, measure until the copy is stored, and delete both."""
+        keys = study_keys(studies[0], 2, self.count // 2)
+        before = server.count_instances()
+        upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        path = f"/studies/{keys[0].public_study_id}"
+        body = json.dumps(self.body).encode()
+        with timed() as watch:
+            answer = json.loads(server.request("POST", f"{path}/{self.action}", body))
+        _check_count(server, before + 2 * len(keys))
+        for study in (path, answer["Path"]):
+            server.request("DELETE", study)
+        return watch.build_duration_ms()
+
+
 def _check_found(server: Server, body: str, expected: int) -> None:
     """Make sure that a search finds as many resources as it should."""
     found = json.loads(server.request("POST", _FIND, body.encode()))

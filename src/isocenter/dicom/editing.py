@@ -71,6 +71,8 @@ class Edit:
         Private elements go, at every depth.
     pseudonyms
         Gives new UIDs.
+    lasting
+        What was learned from one file for the others (see `rewriting.Rules`).
     """
 
     pseudonyms: Pseudonyms
@@ -83,6 +85,7 @@ class Edit:
     is_private_removed: bool = False
     private_creator: str | None = None
     dictionary: TagDictionary = DEFAULT_DICTIONARY
+    lasting: set[int] = field(default_factory=set, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,8 @@ class _EditRules:
         self._kept_creators = {_get_creator_group(tag) for tag in self._kept if is_private(tag)}
         self._parents = {path.parents[0][0] for path in (*self._deep_values, *self._deep_removed)}
         self._uids: dict[int, bytes] = {}
+        # Text of another character set has to be looked at in any case.
+        self.lasting = None if self._is_recoded else edit.lasting
         self._is_deep = bool(
             edit.profile or edit.references or edit.is_private_removed or self._is_recoded
         )
@@ -193,6 +198,10 @@ class _EditRules:
         if not value and isinstance(added, NewElement):
             value = added.value
         return value.rstrip(b" \0").decode("ascii", "replace")
+
+    def depends_on_value(self, element: Element) -> bool:
+        """UIDs may be replaced, or noted (see `rewriting.Rules`)."""
+        return element.vr == "UI" or element.tag in _NOTED
 
     def decide(self, element: Element) -> Decision:
         """Say what becomes of an element."""
