@@ -25,6 +25,7 @@ from isocenter.rest import (
     options,
     protection,
     reconstruction,
+    regrouping,
     resources,
     slices,
     system,
@@ -65,6 +66,7 @@ ROUTES: tuple[Route, ...] = (
     *archives.ROUTES,
     *modification.ROUTES,
     *creation.ROUTES,
+    *regrouping.ROUTES,
     *modalities.ROUTES,
     *modality_calls.ROUTES,
 )
