@@ -22,6 +22,7 @@ __all__ = [
     "OPTIONS",
     "READING",
     "RECYCLING",
+    "RETRIEVALS",
     "STORE",
     "TAGS",
     "UPLOADS",
@@ -387,14 +388,17 @@ FINDINGS = {
 }
 """Of C-FIND, by the name of the question, with the reason."""
 
-_LATER = "retrieval and storage commitment are not there yet"
+RETRIEVALS = {
+    "move to an unknown title": "the standard's status A801",
+    "move to a dead modality": "the standard's status A702, and how many failed",
+    "move that is refused": "the standard's status A702, and how many failed",
+    "move with warnings": "warnings are counted as such, with the status B000",
+    "get without a context": "the others are tried, too; the standard's status A702",
+}
+"""Of C-MOVE and C-GET, by the name of the case, with the reason."""
 
 NEGOTIATION = {
-    "1.2.840.10008.1.20.1": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.2": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.3": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.2": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.3": _LATER,
+    "1.2.840.10008.1.20.1": "storage commitment is not there yet",
 }
 """Of SOP classes, with the reason."""
 

@@ -289,11 +289,14 @@ def build_archive(
         stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
-        job_outputs=JobOutputs(
-            workers, storage, _get_output_limits(configuration), core.deleter.wake
-        ),
+        job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
     )
+
+
+def _build_job_outputs(configuration: Configuration, core: _Core) -> JobOutputs:
+    limits = _get_output_limits(configuration)
+    return JobOutputs(core.workers, core.storage, limits, core.deleter.wake)
 
 
 def _build_modifications(

@@ -54,7 +54,7 @@ def build_application(
     services: Any,
     *,
     middleware: Sequence[Any],
-    has_error_bodies: bool,
+    errors: ErrorAnswers,
     unserved: Mapping[str, str] | None = None,
 ) -> Application:
     """Build the application that answers a table of routes.
@@ -67,8 +67,8 @@ def build_application(
         First argument of every responder.
     middleware
         Falcon middleware, outermost first.
-    has_error_bodies
-        Describe errors as JSON.
+    errors
+        Writes error answers.
     unserved
         Templates of paths that are known but not served, with the reason to answer.
     """
@@ -79,7 +79,7 @@ def build_application(
     multipart = app.req_options.media_handlers[falcon.MEDIA_MULTIPART]
     multipart.parse_options.max_body_part_count = _MOST_PARTS  # type: ignore[attr-defined]
     app.resp_options.default_media_type = "text/plain"
-    _add_error_handlers(app, ErrorAnswers(has_bodies=has_error_bodies))
+    _add_error_handlers(app, errors)
     for path, reason in (unserved or {}).items():
         app.add_route(_build_template(path), _Unserved(reason))
     for path, responders in _group(routes).items():

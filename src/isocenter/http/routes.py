@@ -80,6 +80,9 @@ class Route:
         An immediate answer depends on the request, the index, stored files, which never change, and
         `archive.settings`, so it stays true until one of these has another generation (see
         `http.repeated`). Not: time, other options that change at run time.
+    is_light
+        Of the request and the response, the responder of a short body asks only for what
+        `http.exchange` offers, and answers with bytes (see `http.short_writes`).
     """
 
     method: str
@@ -99,6 +102,7 @@ class Route:
     is_writing: bool | None = None
     is_immediate: bool = False
     is_lasting: bool = False
+    is_light: bool = False
 
     @property
     def changes_archive(self) -> bool:

@@ -3,7 +3,6 @@
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.levels import Level
 from isocenter.http.answers import answer_json
-from isocenter.http.error_answers import NotFound
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Route
 from isocenter.rest.services import Services
@@ -11,7 +10,6 @@ from isocenter.version import __version__
 
 __all__ = [
     "ROUTES",
-    "get_plugin",
     "get_plugins_script",
     "get_statistics",
     "get_system",
@@ -154,11 +152,6 @@ async def get_plugins_script(_: Services, __: Request, resp: Response) -> None:
     resp.data = _SCRIPT
 
 
-async def get_plugin(_: Services, __: Request, ___: Response, name: str) -> None:  # noqa: ARG001
-    """Orthanc REST: GET /plugins/{id}; no plugin can be loaded, so none has any name."""
-    raise NotFound
-
-
 ROUTES = (
     Route(
         "GET",
@@ -186,14 +179,5 @@ ROUTES = (
         "What plugins add to the explorer",
         "system",
         answer="application/javascript",
-    ),
-    Route(
-        "GET",
-        "/plugins/{name}",
-        get_plugin,
-        "Describe a plugin, of which there is none",
-        "system",
-        answer="text/plain",
-        statuses=(404,),
     ),
 )

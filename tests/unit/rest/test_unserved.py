@@ -5,6 +5,7 @@ from falcon.testing import ASGIConductor
 from tests.unit.rest.api import Api
 
 from isocenter.http.application import build_application
+from isocenter.http.error_answers import ErrorAnswers
 from isocenter.rest.table import ROUTES
 from isocenter.rest.unserved import UNSERVED
 
@@ -22,7 +23,7 @@ async def test_unserved_path_tells_why_whatever_the_method(
     api: Api, target: str, reason: str
 ) -> None:
     application = build_application(
-        ROUTES, api.services, middleware=[], has_error_bodies=True, unserved=UNSERVED
+        ROUTES, api.services, middleware=[], errors=ErrorAnswers(has_bodies=True), unserved=UNSERVED
     )
     async with ASGIConductor(application) as conductor:
         for method in ("GET", "POST", "PUT", "DELETE"):
