@@ -76,6 +76,8 @@ class Edit:
         Private elements go, at every depth.
     pseudonyms
         Gives new UIDs.
+    lasting
+        What was learned from one file for the others (see `rewriting.Rules`).
     """
 
     pseudonyms: Pseudonyms
@@ -89,6 +91,7 @@ class Edit:
     is_private_removed: bool = False
     private_creator: str | None = None
     dictionary: TagDictionary = DEFAULT_DICTIONARY
+    lasting: set[int] = field(default_factory=set, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,8 @@ class _EditRules:
         self._uids: dict[int, bytes] = {}
         # Items in which instances are named: whether one of these is renamed.
         self._namings: dict[Path, bool] = {}
+        # Text of another character set has to be looked at in any case.
+        self.lasting = None if self._is_recoded else edit.lasting
         self._is_deep = bool(
             edit.profile
             or edit.references
@@ -205,6 +210,10 @@ class _EditRules:
         if not value and isinstance(added, NewElement):
             value = added.value
         return value.rstrip(b" \0").decode("ascii", "replace")
+
+    def depends_on_value(self, element: Element) -> bool:
+        """UIDs may be replaced, or noted (see `rewriting.Rules`)."""
+        return element.vr == "UI" or element.tag in _NOTED
 
     def decide(self, element: Element) -> Decision:
         """Say what becomes of an element."""

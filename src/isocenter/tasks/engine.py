@@ -54,12 +54,8 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    edits = StagedEdits(
-        archive.workers,
-        archive.stager,
-        threads=_count_threads(configuration),
-        on_removals=archive.deleter.wake,
-    )
+    threads = _count_threads(configuration, archive.workers.count)
+    edits = StagedEdits(archive.workers, archive.stager, threads=threads)
     own: list[JobKind] = [
         *build_archive_kinds(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
@@ -73,10 +69,18 @@ def build_engine(
             build_retry_policy(configuration),
         ),
     ]
-    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=on_saved)
+
+    def follow_up(job: Job) -> None:
+        """Remove the files that a job has deleted, or that it leaves because it failed."""
+        if job.is_finished:
+            archive.deleter.wake()
+        on_saved(job)
+
+    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=follow_up)
 
 
-def _count_threads(configuration: Configuration) -> int:
-    """Tell how many files of a modification are edited at once."""
+def _count_threads(configuration: Configuration, workers: int) -> int:
+    """Tell how many files of a modification are edited at once; requests need threads as well."""
     counts = configuration.mapping("JobsEngineThreadsCount")
-    return int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
+    wanted = int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
+    return max(1, min(wanted, workers // 2))
