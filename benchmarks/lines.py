@@ -15,7 +15,9 @@ from benchmarks.workloads import (
     FindInFiles,
     FirstRead,
     Jobs,
+    Merge,
     Read,
+    Split,
     Upload,
     Workload,
 )
@@ -216,6 +218,8 @@ LINES: tuple[Line, ...] = (
         None,
         is_duration=True,
     ),
+    Line("split 200 CT off a study", "ms", Split(200), 4.0, is_duration=True),
+    Line("merge a study of 200 CT into another", "ms", Merge(200), 4.0, is_duration=True),
     Line("DELETE /studies/{id}, 200 CT", "ms", Delete(200), 2.0, is_duration=True),
 )
 """All lines, in the order in which they are measured and shown."""

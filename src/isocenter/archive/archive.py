@@ -33,6 +33,7 @@ from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
+from isocenter.archive.regrouping import Regroupings
 from isocenter.archive.remotes import FileReading, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.settings import Settings
@@ -137,6 +138,7 @@ class Archive:
     creator: Creator
     remotes: Remotes
     modifications: Modifications
+    regroupings: Regroupings
     stager: Stager
     incoming: Incoming
     is_read_only: bool
@@ -192,6 +194,7 @@ class _Core:
     registry: Registry
     deleter: Deleter
     ingest: Ingest
+    warnings: WarningLog
 
 
 def _build_core(configuration: Configuration, database: Database, storage: Storage) -> _Core:
@@ -216,6 +219,7 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
         registry=build_registry(configuration),
         deleter=deleter,
         ingest=Ingest(workers, database, storage, options, on_removals=deleter.wake_from_thread),
+        warnings=WarningLog(configuration.mapping("Warnings")),
     )
 
 
@@ -240,17 +244,15 @@ def build_archive(
     core = _build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
     writes = GroupWrites(workers, database, core.rules)
-    is_checked = configuration.boolean("CheckRevisions")
     is_read_only = configuration.boolean("ReadOnly")
-    warnings = WarningLog(configuration.mapping("Warnings"))
     reading = _build_reading(configuration, workers, storage, core.settings)
     uploads = Uploads(workers, core.ingest, _get_upload_options(configuration, storage))
     remotes = _build_remotes(configuration, core, reading, calling_tls)
     return Archive(
         acceptance=build_acceptance(configuration),
-        annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
-        attachments=_build_attachments(core, writes, is_checked=is_checked),
-        browse=_build_browse(configuration, core, warnings),
+        annotations=_build_annotations(configuration, core, writes),
+        attachments=_build_attachments(configuration, core, writes),
+        browse=_build_browse(configuration, core, core.warnings),
         changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
         content=reading.content,
         tags=reading.tags,
@@ -263,7 +265,7 @@ def build_archive(
         deleter=core.deleter,
         exports=ExportLog(workers, is_enabled=_logs_exports(configuration)),
         protection=Protection(workers),
-        finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
+        finder=Finder(workers, storage, _get_find_options(configuration, core), core.warnings),
         ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
         uploads=uploads,
@@ -277,12 +279,13 @@ def build_archive(
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
-        warnings=warnings,
+        warnings=core.warnings,
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
         creator=_build_creator(configuration, core, uploads, reading.dictionary),
         modifications=_build_modifications(configuration, core, reading.dictionary),
+        regroupings=_build_regroupings(configuration, core, reading.dictionary),
         stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
@@ -301,6 +304,13 @@ def _build_modifications(
 ) -> Modifications:
     options = _get_modification_options(configuration, core, dictionary)
     return Modifications(core.workers, options)
+
+
+def _build_regroupings(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> Regroupings:
+    options = _get_modification_options(configuration, core, dictionary)
+    return Regroupings(core.workers, core.storage, core.settings, options)
 
 
 def _build_creator(
@@ -338,7 +348,16 @@ def _build_incoming(
     return Incoming(core.ingest, uploads, core.workers, remotes.arrivals, is_read_only=is_read_only)
 
 
-def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) -> Attachments:
+def _build_annotations(
+    configuration: Configuration, core: _Core, writes: GroupWrites
+) -> Annotations:
+    is_checked = configuration.boolean("CheckRevisions")
+    return Annotations(core.workers, writes, has_checked_revisions=is_checked)
+
+
+def _build_attachments(
+    configuration: Configuration, core: _Core, writes: GroupWrites
+) -> Attachments:
     return Attachments(
         core.workers,
         core.database,
@@ -347,7 +366,7 @@ def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) ->
         writes=writes,
         content_types=core.registry.content_types,
         on_removal=core.deleter.wake,
-        has_checked_revisions=is_checked,
+        has_checked_revisions=configuration.boolean("CheckRevisions"),
     )
 
 

@@ -17,6 +17,7 @@ from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.editing import StagedEdits
 from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.modification import ModificationKind
+from isocenter.tasks.regrouping import build_regrouping_kinds
 from isocenter.tasks.retries import build_retry_policy
 from isocenter.tasks.retrieving import GetKind, MoveKind
 
@@ -62,6 +63,7 @@ def build_engine(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
         ),
         ModificationKind(archive.modifications, edits),
+        *build_regrouping_kinds(archive.regroupings, edits),
         *_build_remote_kinds(configuration, archive),
     ]
 
