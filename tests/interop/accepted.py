@@ -16,7 +16,6 @@ __all__ = [
     "EXPORTS",
     "FIND",
     "FINDINGS",
-    "NEGOTIATION",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "OPTIONS",
@@ -396,11 +395,6 @@ RETRIEVALS = {
     "get without a context": "the others are tried, too; the standard's status A702",
 }
 """Of C-MOVE and C-GET, by the name of the case, with the reason."""
-
-NEGOTIATION = {
-    "1.2.840.10008.1.20.1": "storage commitment is not there yet",
-}
-"""Of SOP classes, with the reason."""
 
 NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.4.110": "JPEG XL",

@@ -11,6 +11,7 @@ from isocenter.dimse.acceptor import AcceptorOptions, AssociationAcceptor
 from isocenter.dimse.commands import CommandField
 from isocenter.dimse.transport import Timeouts
 from isocenter.jobs.engine import Engine
+from isocenter.scp.commitment import CommitmentSCP
 from isocenter.scp.dispatcher import Dispatcher, LocalTitle, Service, Services
 from isocenter.scp.find import FindOptions, FindSCP, Searching
 from isocenter.scp.get import GetSCP
@@ -79,7 +80,15 @@ class _Builder:
             self.archive.settings,
             log,
         )
-        move, get = self._build_move(retrieval), self._build_get(retrieval)
+        destinations = Destinations(
+            self.archive.remotes.modalities,
+            self.archive.remotes.calling,
+            self.permissions.are_same_title,
+        )
+        move, get = self._build_move(retrieval, destinations), self._build_get(retrieval)
+        commitment = CommitmentSCP(
+            self.jobs, destinations.get, self.archive.settings, self.archive.workers
+        )
         verification = Service(Operation.ECHO, handle_echo)
         storing = Service(Operation.STORE, storage.handle, storage.open_sink)
         return {
@@ -88,6 +97,9 @@ class _Builder:
             (ServiceKind.FIND, CommandField.C_FIND_RQ): Service(Operation.FIND, find.handle),
             (ServiceKind.MOVE, CommandField.C_MOVE_RQ): Service(Operation.MOVE, move.handle),
             (ServiceKind.GET, CommandField.C_GET_RQ): Service(Operation.GET, get.handle),
+            (ServiceKind.COMMITMENT, CommandField.N_ACTION_RQ): Service(
+                Operation.COMMIT, commitment.handle
+            ),
         }
 
     def _build_find(self, log: QueryLog) -> FindSCP:
@@ -105,11 +117,7 @@ class _Builder:
         recoded = RecodedFiles(self.archive.workers, self.archive.buffers) if may_recode else None
         return GetSCP(retrieval, recoded)
 
-    def _build_move(self, retrieval: Retrieval) -> MoveSCP:
-        remotes = self.archive.remotes
-        destinations = Destinations(
-            remotes.modalities, remotes.calling, self.permissions.are_same_title
-        )
+    def _build_move(self, retrieval: Retrieval, destinations: Destinations) -> MoveSCP:
         is_synchronous = self.configuration.boolean("SynchronousCMove")
         return MoveSCP(retrieval, destinations, None if is_synchronous else self.jobs)
 

@@ -14,6 +14,7 @@ from isocenter.jobs.port import Recovery
 from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.retries import build_retry_policy
+from isocenter.tasks.storage_commitment import StorageCommitmentKind
 
 __all__ = ["build_engine"]
 
@@ -53,6 +54,12 @@ def build_engine(
         ),
         ModalityStoreKind(
             archive.remotes.outgoing,
+            archive.remotes.modalities,
+            archive.remotes.calling,
+            build_retry_policy(configuration),
+        ),
+        StorageCommitmentKind(
+            archive.workers,
             archive.remotes.modalities,
             archive.remotes.calling,
             build_retry_policy(configuration),
