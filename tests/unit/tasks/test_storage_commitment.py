@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.support.dicom_files import CT_IMAGE_STORAGE
+from tests.support.ports import find_free_port
 from tests.support.receiving import Receiver, run_receiver
 from tests.support.server import build_synthetic
 from tests.unit.rest.api import Api, open_api
@@ -103,7 +104,7 @@ async def test_report_tells_what_is_kept_and_why_the_rest_is_not(case: Case) -> 
 
 
 async def test_report_waits_for_a_modality_that_is_away(case: Case) -> None:
-    await case.listen(1)
+    await case.listen(find_free_port())
     job = case.submit((CT_IMAGE_STORAGE, "1.1.1.1"))
     (step,) = await case.run(job)
     assert (step.retry_after_s, step.checkpoint) == (5, {"Attempts": 1})
