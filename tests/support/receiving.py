@@ -73,21 +73,27 @@ class Receiver:
         return RecordingSink()
 
     async def handle(self, association: DimseAssociation, message: Message) -> None:
-        """Answer a C-STORE."""
+        """Answer a request."""
         command = message.command
-        uid = command.affected_sop_instance_uid or ""
-        status = self.answer(uid)
+        status = self._store(message) if message.sink and command.affected_sop_instance_uid else 0
+        self.commands.append(command)
         if status is None:
             association.abort()
             return
-        assert isinstance(message.sink, RecordingSink)
-        self.commands.append(command)
-        self.contents.append(message.sink.get_content())
-        if status & 0xF000 in (0, 0xB000):
-            self.confirmed.append(uid)
+        comment = "why" if status else None
         await association.send_response(
-            message.context.context_id, command.build_response(status, error_comment="why")
+            message.context.context_id, command.build_response(status, error_comment=comment)
         )
+
+    def _store(self, message: Message) -> int | None:
+        uid = message.command.affected_sop_instance_uid or ""
+        status = self.answer(uid)
+        if status is not None:
+            assert isinstance(message.sink, RecordingSink)
+            self.contents.append(message.sink.get_content())
+            if status & 0xF000 in (0, 0xB000):
+                self.confirmed.append(uid)
+        return status
 
 
 @asynccontextmanager

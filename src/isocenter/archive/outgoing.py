@@ -6,13 +6,14 @@ Orthanc REST: POST /modalities/{id}/store (behaviour manual §23.2, §28.3)
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from isocenter.archive.content import StoredFile
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.packaging import list_sorted_instances
+from isocenter.archive.received import Content
 from isocenter.archive.workers import Workers
 from isocenter.dicom.file_meta import read_file_meta
 from isocenter.dicom.levels import Level
@@ -26,6 +27,7 @@ from isocenter.index.sending import OutgoingRow, find_outgoing, get_combination
 from isocenter.scu.storage_session import Combination
 from isocenter.scu.store import InstanceToStore
 from isocenter.storage.port import Buffer, Storage
+from isocenter.storage.spool import SpooledContent
 
 __all__ = ["Outgoing", "OutgoingInstance", "OutgoingPlan"]
 
@@ -33,6 +35,8 @@ __all__ = ["Outgoing", "OutgoingInstance", "OutgoingPlan"]
 _LONGEST_META_BYTES = 1 << 20
 
 _decode = msgspec.json.Decoder(dict[str, str]).decode
+
+_SOP_INSTANCE_UID = 0x00080018
 
 OutgoingInstance = OutgoingRow
 
@@ -123,6 +127,35 @@ class Outgoing:
             await self._open_data_set(instance.attachment),
         )
 
+    async def open_content(self, content: Content) -> InstanceToStore:
+        """Open a file that is not stored; the caller closes it afterwards.
+
+        Raises
+        ------
+        BadFileFormatError
+            If it is no DICOM file, or says not what it is.
+
+        References
+        ----------
+        Orthanc REST: POST /modalities/{id}/store-straight (behaviour manual §23.2)
+        """
+        if isinstance(content, bytes):
+            return await self._workers.run(_describe_content, content, content)
+        return await self._workers.run(self._describe_spooled, content)
+
+    def _describe_spooled(self, content: SpooledContent) -> InstanceToStore:
+        with content.buffer() as buffer:
+            described = _describe_content(buffer, b"")
+            start = read_file_meta(buffer).data_set_offset
+        return replace(described, data_set=self._stream_spooled(content, start))
+
+    async def _stream_spooled(self, content: SpooledContent, start: int) -> AsyncIterator[bytes]:
+        pieces = content.iter_chunks()
+        while (piece := await self._workers.run(next, pieces, None)) is not None:
+            if start < len(piece):
+                yield piece[start:]
+            start = max(0, start - len(piece))
+
     async def _open_data_set(self, attachment: Attachment) -> DataSource:
         size = attachment.uncompressed_size
         file = StoredFile(self._workers, self._storage, attachment, 0, buffers=self._buffers)
@@ -152,6 +185,20 @@ class Outgoing:
             summary.transfer_syntax_uid,
             instance.attachment,
         )
+
+
+def _describe_content(buffer: Buffer, content: bytes) -> InstanceToStore:
+    summary = read_summary(buffer, wanted=frozenset())
+    sop_instance_uid = summary.values.get(_SOP_INSTANCE_UID, "")
+    if not summary.sop_class_uid or not sop_instance_uid:
+        raise BadFileFormatError("the file lacks its SOP class or its SOP instance UID")
+    start = read_file_meta(content).data_set_offset if content else 0
+    return InstanceToStore(
+        summary.sop_class_uid,
+        sop_instance_uid,
+        summary.transfer_syntax_uid,
+        memoryview(content)[start:],
+    )
 
 
 def _find_data_set(buffer: Buffer) -> int:

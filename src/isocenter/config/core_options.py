@@ -370,6 +370,7 @@ _JOBS = Group(
             "QueryRetrieveSize",
             COUNT,
             default=100,
+            effect=_FULL,
             meaning="Queries to remote modalities whose answers are remembered.",
         ),
         Option(

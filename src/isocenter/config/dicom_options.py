@@ -281,6 +281,7 @@ _DICOM_CLIENT = Group(
             "DicomModalitiesInDatabase",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Keep the modalities in the database, where clients may change them for "
             "good, instead of in this file.",
         ),
@@ -288,12 +289,14 @@ _DICOM_CLIENT = Group(
             "DicomEchoChecksFind",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Testing a modality also tries a C-FIND.",
         ),
         Option(
             "DicomDefaultRetrieveMethod",
             ChoiceKind(RETRIEVE_METHODS),
             default="C-MOVE",
+            effect=_FULL,
             meaning="How this server fetches from modalities that set no `RetrieveMethod`.",
         ),
         Option(
@@ -301,6 +304,7 @@ _DICOM_CLIENT = Group(
             COUNT,
             default=10,
             unit="s",
+            effect=_FULL,
             meaning="Longest silence of a called modality; 0 means no limit.",
         ),
         Option(

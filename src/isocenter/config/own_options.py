@@ -121,6 +121,14 @@ OWN_GROUPS = (
                 meaning="The longest such wait.",
             ),
             Option(
+                "Isocenter.QueryRetrieveAge",
+                IntegerKind(1, 2**31),
+                default=7 * 86400,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="How long the answers to queries to remote modalities are kept.",
+            ),
+            Option(
                 "Isocenter.JobOutputsSizeMB",
                 IntegerKind(1, 2**31),
                 default=51200,

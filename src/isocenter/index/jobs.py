@@ -24,12 +24,13 @@ from isocenter.jobs.records import (
     Failure,
     Job,
     JobFilter,
+    JobMark,
     NewJob,
     Step,
 )
 from isocenter.jobs.states import FINISHED, TRANSITIONS, Action, JobState
 
-__all__ = ["DatabaseJobs"]
+__all__ = ["DatabaseJobs", "set_arguments"]
 
 _LAST = 2**63 - 1
 # A server that has not shown itself for that long is taken for dead.
@@ -86,6 +87,21 @@ class DatabaseJobs:
         """List identifiers of jobs (see `JobStore.list_ids`)."""
         job_ids = self._database.read(lambda tx: _list_ids(tx, selection))
         return sorted(job_ids) if not selection.since and selection.limit is None else job_ids
+
+    def list_marks(self, completed_since: int, *, limit: int) -> list[JobMark]:
+        """List the jobs that go on or ended since a moment (see `JobStore.list_marks`)."""
+        keys = {"completed_since": completed_since, "limit": limit}
+
+        def query(tx: Transaction) -> list[JobMark]:
+            rows = [*tx.rows("list_waiting_marks", keys), *tx.rows("list_running_marks", keys)]
+            rows += tx.rows("list_finished_marks", keys)
+            return [JobMark(row[0], JobState(row[1]), *row[2:]) for row in rows]
+
+        return self._database.read(query)
+
+    def read(self, job_ids: Sequence[str]) -> list[Job]:
+        """Read some jobs (see `JobStore.read`)."""
+        return self._database.read(lambda tx: _read(tx, job_ids))
 
     def list_failed_items(self, job_id: str, *, limit: int) -> list[FailedItem]:
         """List what a job could not deal with (see `JobStore.list_failed_items`)."""
@@ -274,6 +290,11 @@ def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
         names = [{"job_id": job_id, "name": name} for name in sorted(new.locks)]
         tx.run_many("insert_lock", names)
     return job
+
+
+def set_arguments(tx: Transaction, job_id: str, arguments: Mapping[str, Any]) -> None:
+    """Replace the arguments of a job, in the transaction of one of its steps."""
+    tx.run("set_arguments", {"job_id": job_id, "arguments": _format(arguments)})
 
 
 def _check_same(job: Job, new: NewJob) -> Job:

@@ -16,11 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from isocenter.dicom.levels import Level
-from isocenter.errors import (
-    BadSequenceError,
-    DuplicateResourceError,
-    FullStorageError,
-)
+from isocenter.errors import FullStorageError, SourceChangedError, UnstorableInstanceError
 from isocenter.index.deletion import delete_resources
 from isocenter.index.packaging import resolve_resources
 from isocenter.index.port import Transaction
@@ -119,6 +115,9 @@ class Publication:
         Copy labels of all levels.
     overwrite
         What to do with an instance that exists already.
+    allows_existing
+        Leave instances alone that exist already and may not be overwritten, as long as the sources
+        stay; else they are an error.
     rules
         Limits of storage, and what else holds for storing.
     """
@@ -128,6 +127,7 @@ class Publication:
     keep_source: bool = True
     keep_labels: bool = False
     overwrite: Overwrite = Overwrite.NEVER
+    allows_existing: bool = False
     rules: Rules = NO_RULES
 
 
@@ -213,10 +213,10 @@ def publish_staged(
 
     Raises
     ------
-    BadSequenceError
+    SourceChangedError
         If a source is gone or has another file than when it was read.
-    DuplicateResourceError
-        If sources would be deleted that have no copy of their own.
+    UnstorableInstanceError
+        If a new instance exists already, or two of them are the same.
     FullStorageError
         If the limits of storage leave no room.
 
@@ -236,7 +236,7 @@ def _check_sources(tx: Transaction, job_id: str) -> None:
     changed = tx.row("find_changed_source", {"job_id": job_id})
     if changed is not None:
         message = f"instance {changed[0]} was deleted or replaced while it was edited"
-        raise BadSequenceError(message)
+        raise SourceChangedError(message)
 
 
 class _Publishing:
@@ -306,16 +306,16 @@ class _Publishing:
     def _find_unused(self, results: Sequence[StoreResult]) -> list[Staged]:
         """List what was not stored because the same instance exists already."""
         own = {one.public_ids[Level.INSTANCE] for one in self._staged}
-        is_lossless = len(own) == len(self._staged) and all(r.is_stored for r in results)
-        if not (is_lossless or self._publication.keep_source):
-            message = (
-                "some of the new instances exist already or are equal to each other;"
-                " their sources would be lost, so nothing was changed"
-            )
-            raise DuplicateResourceError(message)
-        return [
-            one for one, result in zip(self._staged, results, strict=True) if not result.is_stored
-        ]
+        if len(own) < len(self._staged):
+            message = "two of the new instances have the same identifiers"
+            raise UnstorableInstanceError(message)
+        pairs = zip(self._staged, results, strict=True)
+        unused = [one for one, result in pairs if not result.is_stored]
+        publication = self._publication
+        if unused and not (publication.allows_existing and publication.keep_source):
+            message = f"instance {unused[0].public_ids[Level.INSTANCE]} exists already"
+            raise UnstorableInstanceError(message)
+        return unused
 
     def _renew(self, existing: Mapping[tuple[Level, str], int]) -> None:
         """Describe parents anew that existed before, and note what they were made of."""

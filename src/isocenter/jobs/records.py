@@ -6,7 +6,17 @@ from typing import Any
 
 from isocenter.jobs.states import FINISHED, Action, JobState
 
-__all__ = ["CANCELED", "Apply", "FailedItem", "Failure", "Job", "JobFilter", "NewJob", "Step"]
+__all__ = [
+    "CANCELED",
+    "Apply",
+    "FailedItem",
+    "Failure",
+    "Job",
+    "JobFilter",
+    "JobMark",
+    "NewJob",
+    "Step",
+]
 
 Apply = Callable[[Any], None]
 """A change of the database, run in the transaction that saves the step; may be run again."""
@@ -155,6 +165,23 @@ class Step:
     failed_items: Sequence[FailedItem] = ()
     is_last: bool = False
     retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobMark:
+    """How far a job is, to tell whether it has gone on since it was last looked at."""
+
+    job_id: str
+    state: JobState
+    progress: int
+    runtime: int
+    requested: str
+
+    @classmethod
+    def of(cls, job: Job) -> "JobMark":
+        """Mark a job."""
+        requested = "" if job.requested is None else job.requested.value
+        return cls(job.job_id, job.state, job.progress, job.runtime, requested)
 
 
 @dataclass(frozen=True, slots=True)

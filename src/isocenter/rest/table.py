@@ -6,9 +6,11 @@ from isocenter.rest import (
     attachments,
     bulk,
     changes,
+    creation,
     deletion,
     documentation,
     element_content,
+    events,
     exports,
     find,
     instances,
@@ -17,11 +19,14 @@ from isocenter.rest import (
     logs,
     metadata,
     metrics,
+    modalities,
+    modality_calls,
     modification,
     options,
     protection,
     reconstruction,
     resources,
+    slices,
     system,
     tags,
     tools,
@@ -34,6 +39,7 @@ _PATIENTS = "/patients"
 
 ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
+    *slices.ROUTES,
     *protection.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
@@ -43,6 +49,7 @@ ROUTES: tuple[Route, ...] = (
     *attachments.ROUTES,
     *labels.ROUTES,
     *changes.ROUTES,
+    *events.ROUTES,
     *exports.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,
@@ -57,6 +64,9 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *archives.ROUTES,
     *modification.ROUTES,
+    *creation.ROUTES,
+    *modalities.ROUTES,
+    *modality_calls.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -65,12 +65,7 @@ class _Builder:
     jobs: Engine
 
     def build(self) -> Services:
-        storage = StorageSCP(
-            self.archive.ingest,
-            self.archive.uploads,
-            self.archive.workers,
-            is_read_only=self.archive.is_read_only,
-        )
+        storage = StorageSCP(self.archive.incoming)
         log = _build_query_log(self.configuration)
         find = self._build_find(log)
         retrieval = Retrieval(

@@ -12,7 +12,8 @@ Decision 0014
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,12 +57,15 @@ class EditOutcome:
         which they were made.
     failed
         Number of sources that could not be edited.
+    is_complete
+        True once nothing is left to be done.
     """
 
     created: dict[Level, dict[str, None]] = field(
         default_factory=lambda: {level: {} for level in Level}
     )
     failed: int = 0
+    is_complete: bool = False
 
     def add(self, staged: Staged) -> None:
         """Note a new instance."""
@@ -83,6 +87,8 @@ class EditPlan:
         Go on without the sources that cannot be edited; else the first of them ends the job.
     describe
         Builds the content of the job, which clients see.
+    finish
+        What else belongs into the transaction that publishes.
     """
 
     pairs: Sequence[tuple[Source, Edit]]
@@ -90,6 +96,7 @@ class EditPlan:
     origin: Origin
     is_permissive: bool
     describe: Callable[[EditOutcome], dict[str, Any]]
+    finish: Callable[[Transaction, EditOutcome], None] = lambda _tx, _outcome: None
 
 
 def build_abandon(job: Job) -> Apply:
@@ -132,7 +139,7 @@ class StagedEdits:
         self._threads = threads
         self._on_removals = on_removals
 
-    async def run(self, job: Job, plan: EditPlan) -> AsyncIterator[Step]:
+    async def run(self, job: Job, plan: EditPlan) -> AsyncGenerator[Step]:
         """Edit, stage and publish (see `JobKind.run`).
 
         After a crash it goes on behind the last saved step, unless the sources have changed: then
@@ -142,8 +149,9 @@ class StagedEdits:
         try:
             if not await run.go_on():
                 yield run.begin()
-            async for step in run.iter_steps():
-                yield step
+            async with aclosing(run.iter_steps()) as steps:
+                async for step in steps:
+                    yield step
         finally:
             await run.clean_up()
             self._on_removals()
@@ -191,7 +199,7 @@ class _Run:
         """Forget what was made of other sources."""
         return self._build_step(build_abandon(self._job))
 
-    async def iter_steps(self) -> AsyncIterator[Step]:
+    async def iter_steps(self) -> AsyncGenerator[Step]:
         """Stage batch after batch, and publish all with the last one."""
         first = self._take()
         batch = await self._edit(first) if first else EditedBatch()
@@ -269,6 +277,7 @@ class _Run:
         self, batch: EditedBatch, failed: Sequence[FailedItem], *, is_last: bool
     ) -> Step:
         staged = [one for _, one in batch.staged]
+        self._outcome.is_complete = is_last
         job_id, publication = self._job.job_id, self._plan.publication
 
         def apply(tx: Transaction) -> None:
@@ -277,6 +286,7 @@ class _Run:
             if is_last:
                 self._refused = staged
                 publish_staged(tx, job_id, publication, published_at=now())
+                self._plan.finish(tx, self._outcome)
                 self._refused = []
 
         return self._build_step(apply, failed, is_last=is_last)

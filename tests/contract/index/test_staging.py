@@ -15,7 +15,12 @@ from tests.support.instances import (
 )
 
 from isocenter.dicom.levels import Level
-from isocenter.errors import BadSequenceError, DuplicateResourceError, FullStorageError, ServerError
+from isocenter.errors import (
+    FullStorageError,
+    ServerError,
+    SourceChangedError,
+    UnstorableInstanceError,
+)
 from isocenter.index.annotations import Address
 from isocenter.index.batch import Batch
 from isocenter.index.deletion import delete_resource
@@ -181,7 +186,7 @@ def test_publishing_refuses_if_a_source_is_not_what_it_was(
         index.database.write(_delete)
     before = _snapshot(index)
 
-    with pytest.raises(BadSequenceError, match="instance i "):
+    with pytest.raises(SourceChangedError, match="instance i "):
         _publish(index)
 
     assert _snapshot(index) == before
@@ -244,8 +249,8 @@ def test_sources_without_a_copy_are_not_deleted(index: IndexCase, targets: list[
     _begin(index, [_stage(one, path) for one, path in zip(sources, targets, strict=True)])
     before = _snapshot(index)
 
-    with pytest.raises(DuplicateResourceError):
-        _publish(index, keep_source=False)
+    with pytest.raises(UnstorableInstanceError):
+        _publish(index, keep_source=False, allows_existing=True)
 
     assert _snapshot(index) == before
 
@@ -255,8 +260,10 @@ def test_what_exists_already_stays_and_its_new_file_goes(index: IndexCase) -> No
     store(index.database, source, build_new_instance("p/t2/r2/there"))
     staged = [_stage(source, "p/t2/r2/there")]
     _begin(index, staged)
+    with pytest.raises(UnstorableInstanceError, match="there"):
+        _publish(index)
 
-    _publish(index)
+    _publish(index, allows_existing=True)
 
     assert _removals(index) == _names(staged)
     assert _list(index, Level.INSTANCE) == ["i", "there"]

@@ -17,6 +17,18 @@ SELECT job_id FROM jobs
 WHERE state IN :states[bigint] AND (:all_kinds = 1 OR kind IN :kinds[text])
 ORDER BY created_at, job_id LIMIT :limit OFFSET :since;
 
+-- name: list_waiting_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs WHERE state = 0
+ORDER BY priority DESC, created_at, job_id LIMIT :limit;
+
+-- name: list_running_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs WHERE state IN (1, 5) LIMIT :limit;
+
+-- name: list_finished_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs
+WHERE state IN (2, 3) AND completed_at >= :completed_since
+ORDER BY completed_at DESC, job_id DESC LIMIT :limit;
+
 -- name: list_due_jobs
 SELECT job_id, kind, destination FROM jobs WHERE state = 0
 ORDER BY priority DESC, created_at, job_id LIMIT :limit $skip_locked;
@@ -52,6 +64,9 @@ UPDATE jobs SET state = :state, requested = :requested, owner = :owner, progress
     content = :content, checkpoint = :checkpoint, failure = :failure, runtime = :runtime,
     started_at = :started_at, completed_at = :completed_at, resume_at = :resume_at
 WHERE job_id = :job_id;
+
+-- name: set_arguments
+UPDATE jobs SET arguments = :arguments WHERE job_id = :job_id;
 
 -- name: lock_job
 SELECT state, owner FROM jobs WHERE job_id = :job_id $for_update;
