@@ -31,6 +31,7 @@ from isocenter.rest import (
     tags,
     tools,
     uploads,
+    worklists,
 )
 
 __all__ = ["ROUTES", "select_routes"]
@@ -67,6 +68,7 @@ ROUTES: tuple[Route, ...] = (
     *creation.ROUTES,
     *modalities.ROUTES,
     *modality_calls.ROUTES,
+    *worklists.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 
