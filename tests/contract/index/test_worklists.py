@@ -3,6 +3,7 @@
 from tests.support.instances import CountingTransaction, build_new_instance, store
 
 from isocenter.dicom.levels import Level
+from isocenter.dicom.main_tags import build_index_value
 from isocenter.index.port import Database
 from isocenter.index.records import NewResource
 from isocenter.index.worklists import (
@@ -18,7 +19,9 @@ from isocenter.index.worklists import (
 from isocenter.index.writing import settle
 
 NOON_US = 1_700_000_000_000_000
-STUDY = NewResource(identifier="1.2.A", main_tags="{}", metadata="{}", patient_tags="{}")
+STUDY = NewResource(
+    identifier=build_index_value("1.2.A"), main_tags="{}", metadata="{}", patient_tags="{}"
+)
 
 
 def put(database: Database, name: str, at: int = NOON_US, study: str = "") -> None:
