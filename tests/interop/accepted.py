@@ -17,7 +17,6 @@ __all__ = [
     "EXPORTS",
     "FIND",
     "FINDINGS",
-    "NEGOTIATION",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "OPTIONS",
@@ -27,6 +26,7 @@ __all__ = [
     "STORE",
     "TAGS",
     "UPLOADS",
+    "WORKLISTS",
 ]
 
 NO_ANSWER = "no answer"
@@ -389,6 +389,13 @@ FINDINGS = {
 }
 """Of C-FIND, by the name of the question, with the reason."""
 
+WORKLISTS = {
+    "keys that entries lack": "answered empty, as PS3.4 K.6.1.2.2 asks of type 2",
+    "a level": "QueryRetrieveLevel is not matched: worklists have none",
+    "in UTF-8": "answered in the character set of the question (quirk 27)",
+}
+"""Of C-FIND of worklists, by the name of the question, with the reason."""
+
 RETRIEVALS = {
     "move to an unknown title": "the standard's status A801",
     "move to a dead modality": "the standard's status A702, and how many failed",
@@ -397,11 +404,6 @@ RETRIEVALS = {
     "get without a context": "the others are tried, too; the standard's status A702",
 }
 """Of C-MOVE and C-GET, by the name of the case, with the reason."""
-
-NEGOTIATION = {
-    "1.2.840.10008.1.20.1": "storage commitment is not there yet",
-}
-"""Of SOP classes, with the reason."""
 
 NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.4.110": "JPEG XL",

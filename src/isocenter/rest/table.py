@@ -35,6 +35,7 @@ from isocenter.rest import (
     tags,
     tools,
     uploads,
+    worklists,
 )
 
 __all__ = ["ROUTES", "select_routes"]
@@ -75,6 +76,7 @@ ROUTES: tuple[Route, ...] = (
     *queries.ROUTES,
     *finds.ROUTES,
     *retrieves.ROUTES,
+    *worklists.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -46,6 +46,7 @@ NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachme
 NAMES["/labels/{label}"] = "/labels/label"
 # Remote modalities have names, too.
 MODALITY = ("/modalities/{name}", "/modalities/known")
+WORKLIST = ("/worklists/{worklist_id}", "/worklists/known")
 
 DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
     0x00420012, "LO", b"application/pdf "
@@ -63,7 +64,7 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
 
 
 def fill_names(path: str) -> str:
-    for template, name in (NAMES | PARAMETERS | dict([MODALITY])).items():
+    for template, name in (NAMES | PARAMETERS | dict([MODALITY, WORKLIST])).items():
         path = path.replace(template, name)
     return path
 
@@ -75,6 +76,8 @@ async def prepare(api: Api, route: Route) -> str:
         await api.request("PUT", MODALITY[1], body=b'["TITLE", "localhost", 104]')
     if route.path.startswith("/queries/"):
         await keep_query(api)
+    if route.path.startswith(WORKLIST[0]):
+        await api.request("PUT", WORKLIST[1], body=b'{"Tags": {}}')
     for template, name in NAMES.items():
         if template in route.path:
             folder = file.paths[route.path.split("/")[1]]
