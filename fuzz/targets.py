@@ -36,9 +36,15 @@ from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
 from isocenter.config.loading import load_configuration
 from isocenter.config.source import parse_source
+from isocenter.dicom.data_set_writer import AnswerEncoding
+from isocenter.dicom.data_sets import get_layout, read_data_set
+from isocenter.dicom.directory import Directory
+from isocenter.dicom.directory_records import FilePlace, build_records
+from isocenter.dicom.find_request import NameRule, parse_find_request
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
 from isocenter.dicom.main_tags import build_main_tags
+from isocenter.dicom.matching import build_element_matcher
 from isocenter.dicom.reader import build_identity, read_summary
 from isocenter.dimse.association import AssociationMachine, Role
 from isocenter.dimse.commands import CommandField, decode_command, encode_command
@@ -62,6 +68,7 @@ from isocenter.errors import (
     ConfigurationError,
     CorruptedBlobError,
     MissingTagError,
+    RequestError,
 )
 from isocenter.storage.compression import compress, iter_decompressed
 from isocenter.storage.spool import SpooledContent
@@ -124,6 +131,21 @@ def _run_tags(data: bytes) -> None:
             build_header_json(data, shape)
         except BadFileFormatError:
             continue
+
+
+def _run_directory(data: bytes) -> None:
+    """Whatever a file holds, its records are part of a DICOMDIR that can be read."""
+    place = FilePlace("IMAGES/IM0", (1, 1, 1), ("20200102", "030405"))
+    for is_extended in (False, True):
+        try:
+            records = build_records(data, place, is_extended=is_extended)
+        except BadFileFormatError:
+            return
+        directory = Directory()
+        directory.add(("patient", "study", "series"), records)
+        content = b"".join(directory.write("1.2.3"))
+        assert len(content) % 2 == 0
+        build_tags_json(content, Shape.FULL)
 
 
 def _run_pdu(data: bytes) -> None:
@@ -202,6 +224,20 @@ def _run_gzip(data: bytes) -> None:
     assert size <= _LIMIT
 
 
+def _run_identifier(data: bytes) -> None:
+    """Read the identifier of a C-FIND; what can be read can be answered and read again."""
+    layout = get_layout((EXPLICIT_VR, IMPLICIT_VR, EXPLICIT_BIG)[data[0] % 3] if data else "")
+    try:
+        identifier = read_data_set(data[1:], layout)
+        request = parse_find_request(identifier, NameRule())
+    except RequestError:
+        return
+    for criterion in request.criteria:
+        build_element_matcher(criterion)(request.keys.get(criterion.tag))
+    encoding = AnswerEncoding.choose(layout, request.character_set, "Latin1")
+    read_data_set(encoding.encode(request.keys), layout)
+
+
 def _run_compression(data: bytes) -> None:
     size = 0
     try:
@@ -251,6 +287,26 @@ def _build_files() -> list[bytes]:
     return [*files, build_file(deflated, syntax=DEFLATED_LITTLE)]
 
 
+def _build_documents() -> list[bytes]:
+    """Files whose records have keys of all kinds."""
+    files = []
+    for sop_class in ("88.11", "11.1", "4.2", "104.1", "481.5"):
+        for syntax in (IMPLICIT_LITTLE, EXPLICIT_BIG):
+            elements: Elements = {
+                0x00080016: ("UI", f"1.2.840.10008.5.1.4.1.1.{sop_class}"),
+                0x00280010: ("US", b"\0\1"),
+            }
+            title = build_data_set({0x00080104: ("LO", "Title")}, syntax=syntax)
+            modifier = build_data_set({0x0040A010: ("CS", "HAS CONCEPT MOD")}, syntax=syntax)
+            tail = b"".join(
+                encode_sequence(tag, [item], syntax=syntax)
+                for tag, item in ((0x0040A043, title), (0x0040A730, modifier))
+            )
+            data_set = build_data_set({**identifiers(), **elements}, syntax=syntax)
+            files.append(build_file(data_set + tail, syntax=syntax))
+    return files
+
+
 def _build_pdus() -> list[bytes]:
     message = encode_message(3, build_command(CommandField.C_STORE_RQ), b"data")
     others: tuple[PDU, ...] = (
@@ -291,6 +347,22 @@ def _build_gzips() -> list[bytes]:
     return [packed, packed + bytes(5) + packed, gzip.compress(bytes(3 * _LIMIT), mtime=0)]
 
 
+def _build_identifiers() -> list[bytes]:
+    seeds = []
+    for number, syntax in enumerate((EXPLICIT_VR, IMPLICIT_LITTLE, EXPLICIT_BIG)):
+        keys: Elements = {
+            0x00080005: ("CS", "\\ISO 2022 IR 87"),
+            0x00080020: ("DA", "20240101-"),
+            0x00080052: ("CS", "STUDY "),
+            0x00100010: ("PN", "A*^B?=\x1b$B;3ED\x1b(B"),
+            0x0020000D: ("UI", "1.2\\1.3"),
+        }
+        item = encode_element(0x00080100, "SH", "code", syntax=syntax)
+        tail = encode_sequence(0x00400275, [item], syntax=syntax, is_undefined=number == 0)
+        seeds.append(bytes((number,)) + build_data_set(keys, syntax=syntax) + tail)
+    return seeds
+
+
 def _build_blobs() -> list[bytes]:
     return [compress(content) for content in (b"", b"x", b"content" * 1000, bytes(3 * _LIMIT))]
 
@@ -306,9 +378,11 @@ def _build_configurations() -> list[bytes]:
 TARGETS = {
     "reader": Target(_run_reader, _build_files),
     "tags": Target(_run_tags, _build_files),
+    "directory": Target(_run_directory, _build_documents),
     "pdu": Target(_run_pdu, _build_bodies),
     "association": Target(_run_association, _build_streams),
     "command": Target(_run_command, _build_commands),
+    "identifier": Target(_run_identifier, _build_identifiers),
     "zip": Target(_run_zip, _build_zips),
     "gzip": Target(_run_gzip, _build_gzips),
     "compression": Target(_run_compression, _build_blobs),

@@ -5,10 +5,11 @@
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
     │                        BadRange · MisplacedParent · NotAcceptable · NotSupported · UnknownTag
-    │                        UnsupportedMediaType · UnwritableFile
+    │                        UnorderedSlices · UnsupportedMediaType · UnwritableFile
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
+    │                        SourceChanged · UnstorableInstance
     ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
     │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
@@ -67,6 +68,7 @@ __all__ = [
     "RevisionConflictError",
     "SerializationFailureError",
     "ServerError",
+    "SourceChangedError",
     "StillRunningError",
     "StorageUnavailableError",
     "TooManyRequestsError",
@@ -74,6 +76,8 @@ __all__ = [
     "UnknownItemError",
     "UnknownResourceError",
     "UnknownTagError",
+    "UnorderedSlicesError",
+    "UnstorableInstanceError",
     "UnsupportedMediaTypeError",
     "UnwritableFileError",
     "VerificationError",
@@ -168,6 +172,12 @@ class MisplacedParentError(RequestError):
     code, message = 6, "A parent must be of a level above"
 
 
+class UnorderedSlicesError(RequestError):
+    """Nothing tells the order of the instances of a series (500 in Orthanc)."""
+
+    code, message = 2040, "Unable to order the slices of the series"
+
+
 class UnwritableFileError(RequestError):
     """A path that a client gave cannot be written to."""
 
@@ -252,6 +262,18 @@ class BadJobStateError(ConflictError):
     """A job cannot do that in its state."""
 
     code, http_status, message = 6, 400, "Not possible in this state of the job"
+
+
+class SourceChangedError(ConflictError):
+    """What a job works on was deleted or replaced by somebody else."""
+
+    message = "A source has changed in the meantime"
+
+
+class UnstorableInstanceError(ConflictError):
+    """An instance that a job has made cannot be stored, because its place is taken."""
+
+    code, http_status, message = 2018, 500, "Cannot store an instance"
 
 
 class LimitError(ServerError):

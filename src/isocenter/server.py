@@ -14,27 +14,34 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from isocenter.archive.archive import Archive, build_archive
+from isocenter.archive.event_feed import EventFeed
 from isocenter.config.configuration import Configuration
 from isocenter.errors import ConfigurationError, FullStorageError, StorageUnavailableError
 from isocenter.http.access import AccessControl
 from isocenter.http.answers import format_json
 from isocenter.http.application import build_application
 from isocenter.http.compression import CompressedApplication
-from isocenter.http.direct import DirectAnswers, ImmediateRoutes
+from isocenter.http.direct import DirectAnswers
+from isocenter.http.error_answers import ErrorAnswers
+from isocenter.http.event_streams import EventStreams
+from isocenter.http.immediate_routes import ImmediateRoutes
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import ObservedApplication, Observer
 from isocenter.http.openapi import build_openapi
 from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.server import HTTPServer, HTTPServerOptions
+from isocenter.http.short_writes import ShortWrites
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
 from isocenter.jobs.port import Recovery
 from isocenter.logs import Logs
+from isocenter.rest.events import EVENT_FORMATS
 from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import select_routes
+from isocenter.rest.unserved import UNSERVED
 from isocenter.scp.conformance import ConformanceStatement
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
@@ -200,6 +207,7 @@ class Server:
         self._end: asyncio.Future[None] | None = None
         self._outcome = End.RESTART
         self._http: HTTPServer | None = None
+        self._events: EventStreams | None = None
         self._stop_at = 0.0
 
     async def run(self, on_ready: Callable[[Endpoints], None]) -> End:
@@ -225,9 +233,11 @@ class Server:
         with ExitStack() as signals:
             async with AsyncExitStack() as stack:
                 archive, database = await stack.enter_async_context(self._open_archive())
-                jobs = await stack.enter_async_context(self._run_jobs(archive, database))
+                feed = EventFeed(archive.workers, archive.changes)
+                jobs = await stack.enter_async_context(self._run_jobs(archive, database, feed))
                 metrics = Metrics(archive, jobs, Observer(archive.measures), self._logs)
-                http = await stack.enter_async_context(self._serve_http(archive, jobs, metrics))
+                services = self._build_services(archive, jobs, feed, metrics)
+                http = await stack.enter_async_context(self._serve_http(services))
                 dicom = await stack.enter_async_context(self._serve_dicom(archive, metrics))
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
@@ -238,6 +248,8 @@ class Server:
     def _begin_to_stop(self) -> None:
         """Let all doors end at once, so that their deadlines do not add up."""
         self._stop_at = asyncio.get_running_loop().time() + _STOP_DEADLINE_S
+        if self._events is not None:
+            self._events.close()
         if self._http is not None:
             self._http.stop()
 
@@ -297,8 +309,17 @@ class Server:
                 await archive.stop()
 
     @asynccontextmanager
-    async def _run_jobs(self, archive: Archive, database: Database) -> AsyncIterator[Engine]:
-        engine = build_engine(self._configuration, archive, database, recovery=self._recovery)
+    async def _run_jobs(
+        self, archive: Archive, database: Database, feed: EventFeed
+    ) -> AsyncIterator[Engine]:
+        engine = build_engine(
+            self._configuration,
+            archive,
+            database,
+            recovery=self._recovery,
+            on_saved=feed.note_job,
+        )
+        feed.bind(engine)
         await engine.start()
         try:
             yield engine
@@ -306,18 +327,22 @@ class Server:
             await engine.stop(self._get_stop_time_s())
 
     @asynccontextmanager
-    async def _serve_http(
-        self, archive: Archive, jobs: Engine, metrics: Metrics
-    ) -> AsyncIterator[Endpoint | None]:
+    async def _serve_http(self, services: Services) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("HttpServerEnabled"):
             yield None
             return
-        server = self._http = self._build_http_server(archive, jobs, metrics)
-        metrics.add_gauge(
+        self._events = services.events
+        server = self._http = self._build_http_server(services)
+        services.metrics.add_gauge(
             "orthanc_available_http_threads_count",
             "Connections that may still be opened.",
             lambda: server.available_count,
+        )
+        services.metrics.add_gauge(
+            "isocenter_event_listeners",
+            "Clients that listen to events.",
+            lambda: services.events.count,
         )
         sockets = bind_sockets(
             self._get_http_addresses(), configuration.integer("HttpPort"), option="HttpPort"
@@ -336,24 +361,32 @@ class Server:
         is_remote = self._configuration.boolean("RemoteAccessAllowed")
         return _EVERYWHERE if is_remote else _LOOPBACK
 
-    def _build_http_server(self, archive: Archive, jobs: Engine, metrics: Metrics) -> HTTPServer:
-        configuration = self._configuration
-        services = self._build_services(archive, jobs, metrics)
+    def _build_http_server(self, services: Services) -> HTTPServer:
+        configuration, archive = self._configuration, services.archive
         has_users = configuration.boolean("AuthenticationEnabled")
         access = AccessControl(
             archive.workers,
             is_remote_allowed=configuration.boolean("RemoteAccessAllowed"),
             users=configuration.mapping("RegisteredUsers") if has_users else None,
         )
-        middleware = [metrics.observer, access]
+        middleware = [services.metrics.observer, access]
+        errors = ErrorAnswers(has_bodies=configuration.boolean("HttpDescribeErrors"))
         application = build_application(
             self._routes,
             services,
             middleware=middleware,
-            has_error_bodies=configuration.boolean("HttpDescribeErrors"),
+            errors=errors,
+            unserved=UNSERVED,
         )
-        repeated = RepeatedAnswers(archive.workers.get_generation)
+        repeated = RepeatedAnswers(archive.get_generation)
         direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
+        writes = ShortWrites(
+            self._routes,
+            services,
+            middleware=middleware,
+            errors=errors,
+            observer=services.metrics.observer,
+        )
         is_compressed = configuration.boolean("HttpCompressionEnabled")
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(
@@ -362,18 +395,23 @@ class Server:
             request_timeout_s=configuration.integer("HttpRequestTimeout"),
             shutdown_timeout_s=int(_STOP_DEADLINE_S),
             direct_answers=direct if archive.workers.reads_inline and not is_compressed else None,
+            count_listeners=lambda: services.events.count,
+            short_writes=writes,
         )
-        outermost: Any = ObservedApplication(application, metrics.observer)
+        outermost: Any = ObservedApplication(application, services.metrics.observer)
         if is_compressed:
             outermost = CompressedApplication(outermost, archive.workers)
         return HTTPServer(outermost, options)
 
-    def _build_services(self, archive: Archive, jobs: Engine, metrics: Metrics) -> Services:
+    def _build_services(
+        self, archive: Archive, jobs: Engine, feed: EventFeed, metrics: Metrics
+    ) -> Services:
         statement = ConformanceStatement(self._configuration, archive.acceptance)
         openapi = build_openapi(self._routes, title="Isocenter", version=__version__)
         return Services(
             archive=archive,
             jobs=jobs,
+            events=EventStreams(feed, EVENT_FORMATS),
             configuration=self._configuration,
             logs=self._logs,
             metrics=metrics,

@@ -27,6 +27,7 @@ from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.models import ModelReader
+from isocenter.archive.modifications import ModificationOptions, Modifications
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
@@ -34,7 +35,9 @@ from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.remotes import FileReading, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.settings import Settings
+from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
+from isocenter.archive.staging import Stager, StagingOptions
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import UploadOptions, Uploads
@@ -121,6 +124,7 @@ class Archive:
     registry: Registry
     server_identifier: str
     settings: Settings
+    slices: SliceReader
     workers: Workers
     stability: Stability
     storage: Storage
@@ -130,8 +134,14 @@ class Archive:
     job_outputs: JobOutputs
     editor: InstanceEditor
     remotes: Remotes
+    modifications: Modifications
+    stager: Stager
     incoming: Incoming
     is_read_only: bool
+
+    def get_generation(self) -> int:
+        """Tell a number that has grown when the same question may have another answer."""
+        return self.workers.get_generation() + self.settings.generation
 
     def redo(self) -> int:
         """Complete what an earlier server has acknowledged, see `redo_rows`. Blocks."""
@@ -227,7 +237,6 @@ def build_archive(
     """
     core = _build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
-    main_tags, deleter = core.main_tags, core.deleter
     writes = GroupWrites(workers, database, core.rules)
     is_checked = configuration.boolean("CheckRevisions")
     is_read_only = configuration.boolean("ReadOnly")
@@ -249,31 +258,41 @@ def build_archive(
         file_exporter=reading.file_exporter,
         buffers=reading.buffers,
         dictionary=reading.dictionary,
-        deleter=deleter,
+        deleter=core.deleter,
         exports=ExportLog(workers, is_enabled=_logs_exports(configuration)),
         protection=Protection(workers),
         finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
         ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
         uploads=uploads,
-        main_tags=main_tags,
+        main_tags=core.main_tags,
         reconstruction=_build_reconstruction(configuration, core),
         measures=core.measures,
         registry=core.registry,
         server_identifier=_get_server_identifier(configuration),
         settings=core.settings,
+        slices=SliceReader(workers),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=warnings,
         database=database,
-        exporter=Exporter(workers, storage),
+        exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
+        modifications=Modifications(
+            workers, _get_modification_options(configuration, core, reading.dictionary)
+        ),
+        stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
-        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
+        job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
     )
+
+
+def _build_job_outputs(configuration: Configuration, core: _Core) -> JobOutputs:
+    limits = _get_output_limits(configuration)
+    return JobOutputs(core.workers, core.storage, limits, core.deleter.wake)
 
 
 def _build_remotes(
@@ -355,6 +374,28 @@ def _get_ingest_options(
         rules=rules,
         keeps_files=configuration.boolean("StoreDicom"),
         is_read_only=configuration.boolean("ReadOnly"),
+    )
+
+
+def _get_modification_options(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> ModificationOptions:
+    return ModificationOptions(
+        main_tags=core.main_tags,
+        rules=core.rules,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_patient_level=configuration.boolean("PatientLevelEnabled"),
+        private_creator=configuration.text("DefaultPrivateCreator"),
+        dictionary=dictionary,
+    )
+
+
+def _get_staging_options(configuration: Configuration, core: _Core) -> StagingOptions:
+    return StagingOptions(
+        main_tags=core.main_tags,
+        settings=core.settings,
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
     )
 
 

@@ -116,6 +116,7 @@ _DICOM_SERVER = Group(
             "DicomAlwaysAllowFind",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning=(
                 "Answer C-FIND to anyone. Shows personal data to every host that reaches the port."
             ),

@@ -16,6 +16,7 @@ __all__ = [
     "DEFAULT_ENCODINGS",
     "DEFINED_TERMS",
     "CharacterSet",
+    "are_known_terms",
     "build_character_set",
     "cut_at_nul",
     "strip_padding",
@@ -50,6 +51,7 @@ _CODECS = {
     "203": "iso8859_15",
 }
 _NAMED_CODECS = {"GB18030": "gb18030", "GBK": "gbk"}
+_MOST_TERMS = 16
 _TERM = re.compile(r"ISO(?:[ _]?2022)?[ _-]?IR[ _-]?(\d+)", re.IGNORECASE)
 
 DEFINED_TERMS = (*(f"ISO_IR {number}" for number in _CODECS), *_NAMED_CODECS)
@@ -204,6 +206,22 @@ def build_character_set(
     is_standalone = codec == "utf_8" or codec in _NAMED_CODECS.values()
     has_extensions = not is_standalone and (bool(more) or "2022" in first)
     return CharacterSet(codec, has_extensions)
+
+
+def are_known_terms(specific_character_set: str) -> bool:
+    """Tell whether all terms of a Specific Character Set are known; an empty one stands for ASCII.
+
+    References
+    ----------
+    PS3.3 §C.12.1.1.2
+    """
+    terms = [term.strip(" ") for term in specific_character_set.split("\\")]
+    return len(terms) <= _MOST_TERMS and all(not term or _is_known(term) for term in terms)
+
+
+def _is_known(term: str) -> bool:
+    match = _TERM.fullmatch(term)
+    return term.upper() in _NAMED_CODECS if match is None else match[1] in _CODECS
 
 
 def _lookup_codec(term: str) -> str:

@@ -8,10 +8,10 @@ References
 PS3.5 §7, PS3.10 §7.1; Orthanc REST: POST /instances (refused files by observation)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from isocenter.dicom.character_sets import CharacterSet, build_character_set, strip_padding
 from isocenter.dicom.deflate import read_inflated
@@ -39,8 +39,10 @@ __all__ = [
     "MAXIMUM_VALUE_BYTES",
     "FileSummary",
     "FileValues",
+    "Hit",
     "Identity",
     "build_identity",
+    "read_located",
     "read_summary",
     "read_values",
 ]
@@ -127,8 +129,10 @@ class Identity:
     public_ids: PublicIds
 
 
-# A wanted element that was found: tag, VR (None in implicit encoding), start and end of its value.
-_Hit = tuple[int, str | None, int, int]
+Hit: TypeAlias = tuple[int, str | None, int, int]
+"""A wanted element: tag, VR (None in implicit encoding), start and end of its value."""
+
+T = TypeVar("T")
 
 
 class _Question(NamedTuple):
@@ -142,7 +146,7 @@ class _Question(NamedTuple):
 class _Scan(NamedTuple):
     """What one walk over a data set found; ``pixel_data`` is the offset of that element."""
 
-    hits: list[_Hit]
+    hits: list[Hit]
     pixel_data: int | None
 
 
@@ -227,6 +231,43 @@ def read_values(
     return read(buffer, meta.data_set_offset)
 
 
+def read_located(
+    buffer: Buffer,
+    read: Callable[[Buffer, FileMeta, Sequence[Hit]], T],
+    *,
+    wanted: frozenset[int],
+) -> T:
+    """Find some elements of a file, and give their places to a function.
+
+    Parameters
+    ----------
+    buffer
+        A DICOM file, or its beginning up to and including the header of the pixel data.
+    read
+        Gets the data set (the inflated one if it is deflated), the file meta information and the
+        elements in the order of the file; ends are checked.
+    wanted
+        Tags of the elements to find; more may come. Those behind the pixel data are not found.
+
+    Raises
+    ------
+    BadFileFormatError
+        If the buffer is no DICOM file or ends inside an element before the pixel data.
+
+    References
+    ----------
+    PS3.10 §7, PS3.5 §7
+    """
+    meta = read_file_meta(buffer)
+
+    def locate(data: Buffer, start: int) -> T:
+        return read(data, meta, _scan(data, start, meta.layout, wanted).hits)
+
+    if meta.is_deflated:
+        return read_inflated(buffer, meta.data_set_offset, lambda data: locate(data, 0))
+    return locate(buffer, meta.data_set_offset)
+
+
 def build_identity(summary: FileSummary) -> Identity:
     """Take the identifiers of an instance and compute its public identifiers.
 
@@ -302,7 +343,7 @@ def _scan(buffer: Buffer, start: int, layout: Layout, wanted: frozenset[int]) ->
 
 
 def _read_hits(
-    buffer: Buffer, hits: list[_Hit], layout: Layout, default_encoding: str
+    buffer: Buffer, hits: list[Hit], layout: Layout, default_encoding: str
 ) -> FileValues:
     """Turn the elements that were found into text and JSON; binary ones are left out."""
     values: dict[int, str] = {}
@@ -348,7 +389,7 @@ def _scan_explicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
     unpack, short_vrs = layout.unpack_key, layout.short_vrs
     end = len(buffer)
     last = end - 8
-    hits: list[_Hit] = []
+    hits: list[Hit] = []
     position = start
     while position <= last:
         key, vr, length = unpack(buffer, position)
@@ -376,7 +417,7 @@ def _scan_implicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
     unpack = layout.unpack_key
     end = len(buffer)
     last = end - 8
-    hits: list[_Hit] = []
+    hits: list[Hit] = []
     position = start
     while position <= last:
         key, length = unpack(buffer, position)
@@ -427,7 +468,7 @@ def _check_pixel_data(
     return position, vr or "OW"
 
 
-def _find_character_set(buffer: Buffer, hits: list[_Hit], default_encoding: str) -> CharacterSet:
+def _find_character_set(buffer: Buffer, hits: list[Hit], default_encoding: str) -> CharacterSet:
     for tag, _, value, stop in hits:
         if tag == _SPECIFIC_CHARACTER_SET:
             text = strip_padding(bytes(buffer[value:stop])).decode("ascii", "ignore")

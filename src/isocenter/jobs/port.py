@@ -1,11 +1,21 @@
 """Where jobs are kept: what a database must offer to the engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from isocenter.jobs.claims import Limits
-from isocenter.jobs.records import Apply, FailedItem, Failure, Job, JobFilter, NewJob, Step
+from isocenter.jobs.records import (
+    Apply,
+    FailedItem,
+    Failure,
+    Job,
+    JobFilter,
+    JobMark,
+    NewJob,
+    Step,
+)
 from isocenter.jobs.states import Action
 
 __all__ = ["ActionResult", "Claim", "JobCounts", "JobStore", "Recovery"]
@@ -92,6 +102,24 @@ class JobStore(Protocol):
 
     def list_ids(self, selection: JobFilter) -> list[str]:
         """List identifiers of jobs; in alphabetical order if nothing is skipped or limited."""
+        ...
+
+    def list_marks(self, completed_since: int, *, limit: int) -> list[JobMark]:
+        """List the jobs that wait or run, and those that ended since a moment.
+
+        Paused jobs are left out: they do nothing by themselves.
+
+        Parameters
+        ----------
+        completed_since
+            Microseconds since 1970, UTC.
+        limit
+            The most of each of the two to list; those that ended last go before others.
+        """
+        ...
+
+    def read(self, job_ids: Sequence[str]) -> list[Job]:
+        """Read some jobs, in any order; those that do not exist are left out."""
         ...
 
     def list_failed_items(self, job_id: str, *, limit: int) -> list[FailedItem]:

@@ -10,6 +10,10 @@ __all__ = [
     "ECHO",
     "ECHO_OF_ADDRESS",
     "EDIT",
+    "EDIT_JOB",
+    "EDIT_OF_MANY",
+    "MEDIA",
+    "MEDIA_OF_MANY",
     "MODALITY",
     "QUERY",
     "RESOURCES",
@@ -39,40 +43,54 @@ RESOURCES: Schema = {
     "properties": {"Resources": {"type": "array", "items": {"type": ["string", "object"]}}},
 }
 
-ARCHIVE: Schema = {
-    "type": "object",
-    "properties": {**_JOB_CALL, "Filename": _TEXT, "Manifest": _FLAG},
+_ARCHIVE: Schema = {**_JOB_CALL, "Filename": _TEXT, "Manifest": _FLAG, "Utf8": _FLAG}
+_MEDIA: Schema = {**_ARCHIVE, "Extended": _FLAG}
+
+
+def _build_one(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties}
+
+
+def _build_many(properties: Schema) -> Schema:
+    identifiers: Schema = {"type": "array", "items": _TEXT}
+    described: Schema = {
+        "type": "object",
+        "required": ["Resources"],
+        "properties": {**properties, "Resources": identifiers},
+    }
+    return {"anyOf": [identifiers, described]}
+
+
+ARCHIVE = _build_one(_ARCHIVE)
+ARCHIVE_OF_MANY = _build_many(_ARCHIVE)
+MEDIA = _build_one(_MEDIA)
+MEDIA_OF_MANY = _build_many(_MEDIA)
+
+_EDIT: Schema = {
+    "Replace": {"type": "object", "examples": [{"PatientName": "Anonymous"}]},
+    "Remove": _TAGS,
+    "Keep": _TAGS,
+    "Force": _FLAG,
+    "KeepSource": _FLAG,
+    "KeepLabels": _FLAG,
+    "KeepPrivateTags": _FLAG,
+    "RemovePrivateTags": _FLAG,
+    "PrivateCreator": _TEXT,
+    "DicomVersion": _TEXT,
 }
 
-ARCHIVE_OF_MANY: Schema = {
-    "anyOf": [
-        {"type": "array", "items": _TEXT},
-        {
-            "type": "object",
-            "required": ["Resources"],
-            "properties": {
-                **_JOB_CALL,
-                "Filename": _TEXT,
-                "Manifest": _FLAG,
-                "Resources": {"type": "array", "items": _TEXT},
-            },
-        },
-    ]
-}
+EDIT: Schema = {"type": "object", "properties": _EDIT}
 
-EDIT: Schema = {
+EDIT_JOB: Schema = {"type": "object", "properties": {**_JOB_CALL, **_EDIT}}
+
+EDIT_OF_MANY: Schema = {
     "type": "object",
+    "required": ["Resources"],
     "properties": {
-        "Replace": {"type": "object", "examples": [{"PatientName": "Anonymous"}]},
-        "Remove": _TAGS,
-        "Keep": _TAGS,
-        "Force": _FLAG,
-        "KeepSource": _FLAG,
-        "KeepLabels": _FLAG,
-        "KeepPrivateTags": _FLAG,
-        "RemovePrivateTags": _FLAG,
-        "PrivateCreator": _TEXT,
-        "DicomVersion": _TEXT,
+        **_JOB_CALL,
+        **_EDIT,
+        "Resources": {"type": "array", "items": _TEXT},
+        "Level": _TEXT,
     },
 }
 

@@ -9,6 +9,7 @@ from isocenter.rest import (
     deletion,
     documentation,
     element_content,
+    events,
     exports,
     find,
     finds,
@@ -27,6 +28,7 @@ from isocenter.rest import (
     reconstruction,
     resources,
     retrieves,
+    slices,
     system,
     tags,
     tools,
@@ -39,6 +41,7 @@ _PATIENTS = "/patients"
 
 ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
+    *slices.ROUTES,
     *protection.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
@@ -48,6 +51,7 @@ ROUTES: tuple[Route, ...] = (
     *attachments.ROUTES,
     *labels.ROUTES,
     *changes.ROUTES,
+    *events.ROUTES,
     *exports.ROUTES,
     *system.ROUTES,
     *documentation.ROUTES,

@@ -73,6 +73,7 @@ ROUTES = (
         "Store DICOM: a file, gzip, a ZIP archive of files, or a multipart form",
         "instances",
         permission=Permission.WRITE,
+        is_light=True,
         body="application/dicom",
         statuses=(200, 400, 404, 413, 507),
         details="Answers an object for a single file and an array for an archive or a form. "

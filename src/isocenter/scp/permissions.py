@@ -20,11 +20,21 @@ class Operation(Enum):
 
     ECHO = "allow_echo"
     STORE = "allow_store"
+    FIND = "allow_find"
+    FIND_WORKLIST = "allow_find_worklist"
+    GET = "allow_get"
+    MOVE = "allow_move"
+    COMMIT = "allow_n_action"
+    REPORT = "allow_event_report"
 
 
 _ALWAYS_ALLOW = {
     Operation.ECHO: "DicomAlwaysAllowEcho",
     Operation.STORE: "DicomAlwaysAllowStore",
+    Operation.FIND: "DicomAlwaysAllowFind",
+    Operation.FIND_WORKLIST: "DicomAlwaysAllowFindWorklist",
+    Operation.GET: "DicomAlwaysAllowGet",
+    Operation.MOVE: "DicomAlwaysAllowMove",
 }
 
 

@@ -1,7 +1,7 @@
 """The engine of a server, with all kinds of jobs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.retrieval import Retrieval
@@ -12,8 +12,11 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
-from isocenter.tasks.archiving import ArchiveKind
+from isocenter.jobs.records import Job
+from isocenter.tasks.archiving import build_archive_kinds
+from isocenter.tasks.editing import StagedEdits
 from isocenter.tasks.modality_store import ModalityStoreKind
+from isocenter.tasks.modification import ModificationKind
 from isocenter.tasks.retries import build_retry_policy
 from isocenter.tasks.retrieving import GetKind, MoveKind
 
@@ -27,6 +30,7 @@ def build_engine(
     kinds: Iterable[JobKind] = (),
     *,
     recovery: Recovery = Recovery.RESUME,
+    on_saved: Callable[[Job], None] = lambda _: None,
 ) -> Engine:
     """Put the engine together as the configuration asks.
 
@@ -36,6 +40,8 @@ def build_engine(
         More kinds of jobs than the server has by itself.
     recovery
         What becomes of unfinished jobs.
+    on_saved
+        Told of each job that goes on in this server (see `Engine`).
     """
     if not configuration.boolean("SaveJobs"):
         recovery = Recovery.FORGET
@@ -49,11 +55,20 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
+    edits = StagedEdits(
+        archive.workers,
+        archive.stager,
+        threads=_count_threads(configuration),
+        on_removals=archive.deleter.wake,
+    )
     own: list[JobKind] = [
-        ArchiveKind(archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits),
+        *build_archive_kinds(
+            archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
+        ),
+        ModificationKind(archive.modifications, edits),
         *_build_remote_kinds(configuration, archive),
     ]
-    return Engine(store, archive.workers.run, [*own, *kinds], options)
+    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=on_saved)
 
 
 def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
@@ -65,3 +80,9 @@ def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[
         MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
         GetKind(retrieval, remotes.modalities, remotes.calling, policy),
     ]
+
+
+def _count_threads(configuration: Configuration) -> int:
+    """Tell how many files of a modification are edited at once."""
+    counts = configuration.mapping("JobsEngineThreadsCount")
+    return int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1

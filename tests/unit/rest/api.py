@@ -11,13 +11,17 @@ from tests.support.jobs import CountingKind
 from tests.support.server import SyntheticFile, build_synthetic
 
 from isocenter.archive.archive import Archive, build_archive
+from isocenter.archive.event_feed import EventFeed
 from isocenter.config.configuration import Configuration
 from isocenter.http.application import build_application
+from isocenter.http.error_answers import ErrorAnswers
+from isocenter.http.event_streams import EventStreams
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import Observer
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
 from isocenter.logs import Logs
+from isocenter.rest.events import EVENT_FORMATS
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.conformance import ConformanceStatement
@@ -78,7 +82,9 @@ async def open_api(
     database = SQLiteDatabase(folder / "index", is_durable=False)
     archive = build_archive(configuration, database, storage or MemoryStorage())
     await archive.start()
-    jobs = build_engine(configuration, archive, database, [CountingKind()])
+    feed = EventFeed(archive.workers, archive.changes)
+    jobs = build_engine(configuration, archive, database, [CountingKind()], on_saved=feed.note_job)
+    feed.bind(jobs)
     await jobs.start()
     ends: list[str] = []
     logs = Logs()
@@ -86,6 +92,7 @@ async def open_api(
     services = Services(
         archive=archive,
         jobs=jobs,
+        events=EventStreams(feed, EVENT_FORMATS),
         configuration=configuration,
         logs=logs,
         metrics=metrics,
@@ -100,12 +107,13 @@ async def open_api(
         ROUTES,
         services,
         middleware=[metrics.observer],
-        has_error_bodies=configuration.boolean("HttpDescribeErrors"),
+        errors=ErrorAnswers(has_bodies=configuration.boolean("HttpDescribeErrors")),
     )
     try:
         async with ASGIConductor(application) as conductor:
             yield Api(archive, configuration, jobs, conductor, services, ends)
     finally:
+        services.events.close()
         await jobs.stop(5.0)
         await archive.stop()
         database.close()

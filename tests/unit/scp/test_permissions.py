@@ -10,7 +10,16 @@ from isocenter.scp.permissions import Operation, Permissions, build_permissions,
 
 CT = RemoteModality("CT1", "127.0.0.1", 104)
 FORM = {"AET": "CT1", "Host": "127.0.0.1", "Port": 104}
-NAMES = {Operation.ECHO: "AllowEcho", Operation.STORE: "AllowStore"}
+NAMES = {
+    Operation.ECHO: "AllowEcho",
+    Operation.STORE: "AllowStore",
+    Operation.FIND: "AllowFind",
+    Operation.FIND_WORKLIST: "AllowFindWorklist",
+    Operation.GET: "AllowGet",
+    Operation.MOVE: "AllowMove",
+    Operation.COMMIT: "AllowNAction",
+    Operation.REPORT: "AllowEventReport",
+}
 
 
 def build(*modalities: RemoteModality, **options: Any) -> Permissions:
