@@ -238,7 +238,7 @@ class Server:
                 metrics = Metrics(archive, jobs, Observer(archive.measures), self._logs)
                 services = self._build_services(archive, jobs, feed, metrics)
                 http = await stack.enter_async_context(self._serve_http(services))
-                dicom = await stack.enter_async_context(self._serve_dicom(archive, metrics))
+                dicom = await stack.enter_async_context(self._serve_dicom(archive, jobs, metrics))
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
                 await self._end
@@ -425,13 +425,13 @@ class Server:
 
     @asynccontextmanager
     async def _serve_dicom(
-        self, archive: Archive, metrics: Metrics
+        self, archive: Archive, jobs: Engine, metrics: Metrics
     ) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("DicomServerEnabled"):
             yield None
             return
-        acceptor = await build_acceptor(configuration, archive)
+        acceptor = await build_acceptor(configuration, archive, jobs)
         metrics.add_gauge(
             "orthanc_available_dicom_threads",
             "Associations that may still be opened.",

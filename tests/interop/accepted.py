@@ -17,12 +17,12 @@ __all__ = [
     "EXPORTS",
     "FIND",
     "FINDINGS",
-    "NEGOTIATION",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "OPTIONS",
     "READING",
     "RECYCLING",
+    "RETRIEVALS",
     "STORE",
     "TAGS",
     "UPLOADS",
@@ -388,16 +388,14 @@ FINDINGS = {
 }
 """Of C-FIND, by the name of the question, with the reason."""
 
-_LATER = "retrieval and storage commitment are not there yet"
-
-NEGOTIATION = {
-    "1.2.840.10008.1.20.1": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.2": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.3": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.2": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.3": _LATER,
+RETRIEVALS = {
+    "move to an unknown title": "the standard's status A801",
+    "move to a dead modality": "the standard's status A702, and how many failed",
+    "move that is refused": "the standard's status A702, and how many failed",
+    "move with warnings": "warnings are counted as such, with the status B000",
+    "get without a context": "the others are tried, too; the standard's status A702",
 }
-"""Of SOP classes, with the reason."""
+"""Of C-MOVE and C-GET, by the name of the case, with the reason."""
 
 NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.4.110": "JPEG XL",

@@ -13,6 +13,7 @@ from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
+from isocenter.archive.creation import CreationOptions, Creator
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
@@ -133,6 +134,7 @@ class Archive:
     exporter: Exporter
     job_outputs: JobOutputs
     editor: InstanceEditor
+    creator: Creator
     remotes: Remotes
     modifications: Modifications
     stager: Stager
@@ -279,9 +281,8 @@ def build_archive(
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
-        modifications=Modifications(
-            workers, _get_modification_options(configuration, core, reading.dictionary)
-        ),
+        creator=_build_creator(configuration, core, uploads, reading.dictionary),
+        modifications=_build_modifications(configuration, core, reading.dictionary),
         stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
@@ -293,6 +294,27 @@ def build_archive(
 def _build_job_outputs(configuration: Configuration, core: _Core) -> JobOutputs:
     limits = _get_output_limits(configuration)
     return JobOutputs(core.workers, core.storage, limits, core.deleter.wake)
+
+
+def _build_modifications(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> Modifications:
+    options = _get_modification_options(configuration, core, dictionary)
+    return Modifications(core.workers, options)
+
+
+def _build_creator(
+    configuration: Configuration, core: _Core, uploads: Uploads, dictionary: TagDictionary
+) -> Creator:
+    return Creator(
+        core.workers,
+        core.storage,
+        core.ingest,
+        new_content=uploads.new_content,
+        options=CreationOptions(
+            core.settings, dictionary, configuration.text("DefaultPrivateCreator")
+        ),
+    )
 
 
 def _build_remotes(

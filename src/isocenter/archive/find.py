@@ -161,9 +161,15 @@ class Finder:
 
         return await self._read(query, search, deadline)
 
-    async def find_public_ids(self, query: Query) -> list[str]:
-        """Find the public identifiers of the resources, otherwise as `find_rows`."""
-        query, deadline = self._options.limit(query), _Deadline()
+    async def find_public_ids(self, query: Query, *, is_limited: bool = True) -> list[str]:
+        """Find the public identifiers of the resources, otherwise as `find_rows`.
+
+        Parameters
+        ----------
+        is_limited
+            Whether the configured limits of searches apply.
+        """
+        query, deadline = self._options.limit(query) if is_limited else query, _Deadline()
         main_tags = await self._choose_main_tags(query)
         wanted = self._list_file_criteria(query, main_tags)
         if wanted:

@@ -127,8 +127,20 @@ _DICOM_SERVER = Group(
             default=False,
             meaning="Answer worklist queries to anyone.",
         ),
-        Option("DicomAlwaysAllowGet", BOOLEAN, default=False, meaning="Serve C-GET to anyone."),
-        Option("DicomAlwaysAllowMove", BOOLEAN, default=False, meaning="Serve C-MOVE to anyone."),
+        Option(
+            "DicomAlwaysAllowGet",
+            BOOLEAN,
+            default=False,
+            effect=_FULL,
+            meaning="Serve C-GET to anyone.",
+        ),
+        Option(
+            "DicomAlwaysAllowMove",
+            BOOLEAN,
+            default=False,
+            effect=_FULL,
+            meaning="Serve C-MOVE to anyone.",
+        ),
         Option(
             "DicomCheckModalityHost",
             BOOLEAN,
@@ -191,6 +203,7 @@ _DICOM_SERVER = Group(
             "SynchronousCMove",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Answer C-MOVE when the transfers are over; if false, at once.",
         ),
         Option(

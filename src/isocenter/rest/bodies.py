@@ -7,6 +7,7 @@ __all__ = [
     "ARCHIVE",
     "ARCHIVE_OF_MANY",
     "BOOLEAN",
+    "CREATION",
     "ECHO",
     "ECHO_OF_ADDRESS",
     "EDIT",
@@ -189,6 +190,23 @@ TRANSFER: Schema = {
         "Level": _LEVEL,
         "Resources": {"type": "array", "items": _PATTERNS},
         "TargetAet": _AE_TITLE,
+    },
+}
+
+CREATION: Schema = {
+    "type": "object",
+    "properties": {
+        "Tags": {
+            "type": "object",
+            "additionalProperties": {"type": ["string", "array"]},
+            "examples": [{"PatientID": "P1", "Modality": "OT"}],
+        },
+        "Content": {"type": ["string", "array"], "items": {"type": ["string", "object"]}},
+        "Parent": _TEXT,
+        "Force": _FLAG,
+        "PrivateCreator": _TEXT,
+        "InterpretBinaryTags": _FLAG,
+        "Encapsulate": _FLAG,
     },
 }
 

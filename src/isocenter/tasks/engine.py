@@ -19,6 +19,7 @@ from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.modification import ModificationKind
 from isocenter.tasks.retries import build_retry_policy
 from isocenter.tasks.retrieving import GetKind, MoveKind
+from isocenter.tasks.storage_commitment import StorageCommitmentKind
 
 __all__ = ["build_engine"]
 
@@ -79,6 +80,7 @@ def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[
         ModalityStoreKind(remotes.outgoing, remotes.modalities, remotes.calling, policy),
         MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
         GetKind(retrieval, remotes.modalities, remotes.calling, policy),
+        StorageCommitmentKind(archive.workers, remotes.modalities, remotes.calling, policy),
     ]
 
 
