@@ -7,6 +7,7 @@ __all__ = [
     "ARCHIVE",
     "ARCHIVE_OF_MANY",
     "BOOLEAN",
+    "COMMITMENT",
     "CREATION",
     "ECHO",
     "ECHO_OF_ADDRESS",
@@ -221,3 +222,12 @@ WORKLIST: Schema = {
 }
 
 TAGS_OF_QUERY: Schema = _PATTERNS
+
+COMMITMENT: Schema = {
+    "type": "object",
+    "properties": {
+        "Resources": {"type": "array", "items": _TEXT},
+        "DicomInstances": {"type": "array", "items": {"type": ["array", "object"]}},
+        "Timeout": _SECONDS,
+    },
+}

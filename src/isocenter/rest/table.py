@@ -30,6 +30,7 @@ from isocenter.rest import (
     resources,
     retrieves,
     slices,
+    storage_commitment,
     system,
     tags,
     tools,
@@ -72,6 +73,7 @@ ROUTES: tuple[Route, ...] = (
     *modality_calls.ROUTES,
     *queries.ROUTES,
     *finds.ROUTES,
+    *storage_commitment.ROUTES,
     *retrieves.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
