@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.interop.accepted import DICOM_USER
 from tests.interop.comparing import Difference, compare, find_unexpected, find_unmet
 from tests.support.dicom_files import build_instance
 from tests.support.orthanc import Answer, Server, run_isocenter, run_orthanc
-from tests.support.server import compute_public_id
+from tests.support.server import compute_public_id, wait_until
 
 pytestmark = pytest.mark.xdist_group("dicom-user")
 
@@ -290,4 +291,30 @@ def test_retrieve_by_move_tells_what_arrived(both: Both) -> None:
     assert sorted(detail["ReceivedInstancesIds"]) == sorted(
         both.ours.request("GET", "/instances").json()
     )
+    both.empty()
+
+
+def _is_reported(server: Server, path: str) -> bool:
+    return bool(server.request("GET", path).json()["Status"] != "Pending")
+
+
+def test_peer_reports_what_it_keeps(both: Both, peer: Server) -> None:
+    for data in _build_files():
+        both.ours.upload(data)
+    form = {"Resources": [_STUDY], "DicomInstances": [["1.2.840.10008.5.1.4.1.1.2", "7.9"]]}
+    both.ours.request("PUT", "/modalities/PEER", json.dumps([_PEER, "h", 1]).encode())
+    states = []
+    for body in (form, {"Resources": [_STUDY]}):
+        answer = both.ours.request(
+            "POST", "/modalities/peer/storage-commitment", json.dumps(body).encode()
+        )
+        assert answer.status == 200, answer.body
+        path = answer.json()["Path"]
+        wait_until(partial(_is_reported, both.ours, path), "a report")
+        states.append(both.ours.request("GET", path).json())
+    assert [state["Status"] for state in states] == ["Failure", "Success"]
+    assert states[0]["Failures"][0]["FailureReason"] == 0x0112
+    assert len(states[0]["Success"]) == len(states[1]["Success"]) == 3
+    both.ours.request("POST", f"{path}/remove", b"")
+    assert len(both.ours.request("GET", "/instances").json()) == 2
     both.empty()

@@ -11,6 +11,7 @@ from isocenter.archive.annotations import Annotations
 from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
+from isocenter.archive.commitment_reports import CommitmentReports
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.creation import CreationOptions, Creator
@@ -94,6 +95,8 @@ class Archive:
         Remote modalities, and what is sent to them.
     incoming
         What they send.
+    commitment_reports
+        What they promise to keep.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -144,6 +147,7 @@ class Archive:
     regroupings: Regroupings
     stager: Stager
     incoming: Incoming
+    commitment_reports: CommitmentReports
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -294,6 +298,7 @@ def build_archive(
         stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
+        commitment_reports=_build_commitment_reports(configuration, core, remotes),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
@@ -345,6 +350,17 @@ def _build_remotes(
         core.database,
         reading=FileReading(core.storage, reading.buffers, reading.dictionary, core.settings),
         calling_tls=calling_tls,
+    )
+
+
+def _build_commitment_reports(
+    configuration: Configuration, core: _Core, remotes: Remotes
+) -> CommitmentReports:
+    return CommitmentReports(
+        core.workers,
+        remotes.outgoing,
+        core.deleter,
+        kept=configuration.integer("StorageCommitmentReportsSize"),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from falcon.asgi import Request
 
 from isocenter.config.remote_modalities import RemoteModality
+from isocenter.dicom.uids import build_uid
 from isocenter.errors import BadFileFormatError, BadParameterError
 from isocenter.http.answers import answer_done, answer_json
 from isocenter.http.arguments import read_body
@@ -79,6 +80,9 @@ async def store(services: Services, req: Request, resp: Response, name: str) -> 
         move_originator=_parse_originator(body),
         is_permissive=call.is_permissive,
         retries=parse_retries(services, body, is_synchronous=call.is_synchronous),
+        commitment_uid=build_uid()
+        if get_flag_field(body, "StorageCommitment", default=False)
+        else "",
     )
     await submit_job(services, resp, build_store_job(plan, order, target), call)
 

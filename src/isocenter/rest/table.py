@@ -31,6 +31,7 @@ from isocenter.rest import (
     resources,
     retrieves,
     slices,
+    storage_commitment,
     system,
     tags,
     tools,
@@ -75,6 +76,7 @@ ROUTES: tuple[Route, ...] = (
     *modality_calls.ROUTES,
     *queries.ROUTES,
     *finds.ROUTES,
+    *storage_commitment.ROUTES,
     *retrieves.ROUTES,
     *worklists.ROUTES,
 )

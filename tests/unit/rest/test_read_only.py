@@ -33,7 +33,7 @@ HARMLESS_ENDS: tuple[str, ...] = ("/archive", "/create-archive", "/verify-md5")
 HARMLESS_ENDS += ("/bulk-content", "/find", "/count-resources", "/export")
 HARMLESS_ENDS += ("/media", "/create-media", "/create-media-extended")
 # Answers of remote systems are kept in the database.
-KEEPING = ("/query", "/move", "/get", "/retrieve")
+KEEPING = ("/query", "/move", "/get", "/retrieve", "/storage-commitment")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.http.openapi import build_openapi
 from isocenter.http.routes import Route
+from isocenter.index.commitment_reports import StoredCommitment, add_commitment
 from isocenter.index.port import Transaction
 from isocenter.index.remote_queries import QueryLimits, StoredQuery, add_query, delete_query
 from isocenter.rest.table import ROUTES, select_routes
@@ -39,7 +41,7 @@ READING_POSTS = {"lookup", "archive", "create-archive", "verify-md5"}
 READING_POSTS |= {"bulk-content", "find", "count-resources"}
 READING_POSTS |= {"media", "create-media", "create-media-extended"}
 # What stands for other parameters of a path.
-PARAMETERS = {"{path}": "0010-0020", "{query_id}": "known", "{index}": "0"}
+PARAMETERS = {"{path}": "0010-0020", "{query_id}": "known", "{index}": "0", "{uid}": "1.2"}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
@@ -78,6 +80,10 @@ async def prepare(api: Api, route: Route) -> str:
         await keep_query(api)
     if route.path.startswith(WORKLIST[0]):
         await api.request("PUT", WORKLIST[1], body=b'{"Tags": {}}')
+    if route.path.startswith("/storage-commitment/"):
+        stored = StoredCommitment("X", "Pending", '{"References": [], "Kept": [], "Failed": []}')
+        keep = partial(add_commitment, transaction_uid="1.2", new=stored, kept=9, now_us=1)
+        await api.archive.workers.write(keep)
     for template, name in NAMES.items():
         if template in route.path:
             folder = file.paths[route.path.split("/")[1]]
