@@ -13,6 +13,7 @@ from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.creation import CreationOptions, Creator
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.edit_trials import EditTrials
 from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.exports import ExportLog
@@ -143,6 +144,7 @@ class Archive:
     worklists: Worklists
     modifications: Modifications
     regroupings: Regroupings
+    trials: EditTrials
     stager: Stager
     incoming: Incoming
     commitment_reports: CommitmentReports
@@ -202,6 +204,7 @@ class _Core:
     deleter: Deleter
     ingest: Ingest
     warnings: WarningLog
+    staging: StagingOptions
 
 
 def _build_core(configuration: Configuration, database: Database, storage: Storage) -> _Core:
@@ -227,6 +230,12 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
         deleter=deleter,
         ingest=Ingest(workers, database, storage, options, on_removals=deleter.wake_from_thread),
         warnings=WarningLog(configuration.mapping("Warnings")),
+        staging=StagingOptions(
+            main_tags,
+            settings,
+            has_md5=options.has_md5,
+            is_compressed=options.is_compressed,
+        ),
     )
 
 
@@ -255,6 +264,7 @@ def build_archive(
     reading = _build_reading(configuration, workers, storage, core.settings)
     uploads = Uploads(workers, core.ingest, get_upload_options(configuration, storage))
     remotes = _build_remotes(configuration, core, reading, calling_tls)
+    modifications = _build_modifications(configuration, core, reading.dictionary)
     return Archive(
         acceptance=build_acceptance(configuration),
         annotations=_build_annotations(configuration, core, writes),
@@ -291,9 +301,10 @@ def build_archive(
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
         creator=_build_creator(configuration, core, uploads, reading.dictionary),
-        modifications=_build_modifications(configuration, core, reading.dictionary),
         regroupings=_build_regroupings(configuration, core, reading.dictionary),
-        stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
+        modifications=modifications,
+        trials=EditTrials(workers, storage, modifications, core.staging),
+        stager=Stager(storage, core.ingest.blobs, core.staging),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
         commitment_reports=_build_commitment_reports(configuration, core, remotes),
@@ -434,15 +445,6 @@ def _get_modification_options(
         has_patient_level=configuration.boolean("PatientLevelEnabled"),
         private_creator=configuration.text("DefaultPrivateCreator"),
         dictionary=dictionary,
-    )
-
-
-def _get_staging_options(configuration: Configuration, core: _Core) -> StagingOptions:
-    return StagingOptions(
-        main_tags=core.main_tags,
-        settings=core.settings,
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
     )
 
 
