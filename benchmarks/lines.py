@@ -14,6 +14,7 @@ from benchmarks.workloads import (
     Find,
     FindInFiles,
     FirstRead,
+    Jobs,
     Merge,
     Read,
     Split,
@@ -81,6 +82,10 @@ def _instances_tags_paths(stage: Stage) -> list[str]:
 
 def _archive_path(stage: Stage) -> str:
     return f"/studies/{stage.ct_study[0].public_study_id}/archive"
+
+
+def _media_path(stage: Stage) -> str:
+    return f"/studies/{stage.ct_study[0].public_study_id}/media"
 
 
 def _file_paths(stage: Stage) -> list[str]:
@@ -153,6 +158,14 @@ LINES: tuple[Line, ...] = (
         10.0,
         is_duration=True,
     ),
+    Line(
+        "GET /studies/{id}/media, 200 CT",
+        "ms",
+        Download(_media_path, 20_000_000),
+        6.0,
+        is_duration=True,
+    ),
+    Line("POST …/media by jobs, one MR each, submitted and finished", "1/s", Jobs(1000), None),
     Line("anonymize a study of 200 CT", "ms", Edit("anonymize", {}, 200), 4.0, is_duration=True),
     Line(
         "modify a study of 200 CT, KeepSource",

@@ -4,10 +4,14 @@ A workload prepares what it needs, measures one server once, and checks that the
 work.
 """
 
+import http.client
+import itertools
 import json
 import shutil
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +27,12 @@ from benchmarks.wrk import COUNT, Post, measure_rate
 _FIND = "/tools/find"
 
 _ANNOTATED = 100
+
+_CREATE_MEDIA = "/tools/create-media"
+_CLIENTS = 8
+_JOBS_HISTORY = 10
+_JOBS_DEADLINE_S = 300
+_JOBS_POLL_S = 0.02
 
 
 class Workload(Protocol):
@@ -197,6 +207,62 @@ class Annotate:
             duration_s=stage.duration_s,
             connections=self.connections,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Jobs per second that write the medium of one MR instance, from the first request to the end.
+
+    Attributes
+    ----------
+    count
+        Jobs to submit, by eight clients.
+    """
+
+    count: int
+    studies: int = 0
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:  # noqa: ARG002
+        """Submit all jobs, then wait until none is left."""
+        count = stage.scale(self.count)
+        instances = [key.public_id for keys in stage.mr_studies for key in keys]
+        bodies = [
+            json.dumps({"Resources": [public_id], "Asynchronous": True}).encode()
+            for public_id in itertools.islice(itertools.cycle(instances), count)
+        ]
+        stage.settle()
+        with timed() as watch:
+            with ThreadPoolExecutor(_CLIENTS) as clients:
+                shares = (bodies[number::_CLIENTS] for number in range(_CLIENTS))
+                list(clients.map(lambda share: _post_all(server, _CREATE_MEDIA, share), shares))
+            _wait_for_jobs(server)
+        return watch.build_rate(count)
+
+
+def _post_all(server: Server, path: str, bodies: Sequence[bytes]) -> None:
+    """Send requests one after the other on one connection."""
+    connection = http.client.HTTPConnection(HOST, server.http_port, timeout=_JOBS_DEADLINE_S)
+    try:
+        for body in bodies:
+            connection.request("POST", path, body)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != http.client.OK:
+                raise BenchmarkError(f"{server.name}: POST {path} answered {answer.status}")
+    finally:
+        connection.close()
+
+
+def _wait_for_jobs(server: Server) -> None:
+    """Wait until all jobs have ended; only so many stay in the history (``JobsHistorySize``)."""
+    deadline = time.monotonic() + _JOBS_DEADLINE_S
+    while len(server.get_json("/jobs")) > _JOBS_HISTORY:
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"{server.name} still has jobs after {_JOBS_DEADLINE_S} s")
+        time.sleep(_JOBS_POLL_S)
+    states = {job["State"] for job in server.get_json("/jobs?expand")}
+    if states != {"Success"}:
+        raise BenchmarkError(f"{server.name} has jobs in the states {states}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from isocenter.archive.annotations import Annotations
 from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
+from isocenter.archive.commitment_reports import CommitmentReports
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.creation import CreationOptions, Creator
@@ -45,8 +46,10 @@ from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
+from isocenter.archive.worklists import WorklistOptions, Worklists
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.configured_elements import iter_configured_elements
+from isocenter.dicom.find_request import NameRule
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.tags import TagDictionary
 from isocenter.index.job_outputs import OutputLimits
@@ -92,6 +95,8 @@ class Archive:
         Remote modalities, and what is sent to them.
     incoming
         What they send.
+    commitment_reports
+        What they promise to keep.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -137,10 +142,12 @@ class Archive:
     editor: InstanceEditor
     creator: Creator
     remotes: Remotes
+    worklists: Worklists
     modifications: Modifications
     regroupings: Regroupings
     stager: Stager
     incoming: Incoming
+    commitment_reports: CommitmentReports
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -160,6 +167,7 @@ class Archive:
             If the storage cannot be written to.
         """
         await self.remotes.start()
+        self.worklists.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -172,6 +180,7 @@ class Archive:
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.worklists.stop()
         await self.remotes.stop()
         await self.job_outputs.stop()
         await self.stability.stop()
@@ -288,6 +297,8 @@ def build_archive(
         regroupings=_build_regroupings(configuration, core, reading.dictionary),
         stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
+        worklists=_build_worklists(configuration, core, reading.dictionary),
+        commitment_reports=_build_commitment_reports(configuration, core, remotes),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
@@ -342,6 +353,17 @@ def _build_remotes(
     )
 
 
+def _build_commitment_reports(
+    configuration: Configuration, core: _Core, remotes: Remotes
+) -> CommitmentReports:
+    return CommitmentReports(
+        core.workers,
+        remotes.outgoing,
+        core.deleter,
+        kept=configuration.integer("StorageCommitmentReportsSize"),
+    )
+
+
 def _build_incoming(
     core: _Core, uploads: Uploads, remotes: Remotes, *, is_read_only: bool
 ) -> Incoming:
@@ -384,6 +406,29 @@ def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstr
 def _logs_exports(configuration: Configuration) -> bool:
     is_read_only = configuration.boolean("ReadOnly")
     return configuration.boolean("LogExportedResources") and not is_read_only
+
+
+def _build_worklists(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> Worklists:
+    options = WorklistOptions(
+        is_enabled=configuration.boolean("Worklists.Enable"),
+        folder=configuration.lookup_path("Worklists.Directory"),
+        is_for_caller_only=configuration.boolean("Worklists.FilterIssuerAet"),
+        limit=configuration.integer("Worklists.LimitAnswers"),
+        sets_study_instance_uid=configuration.boolean("Worklists.SetStudyInstanceUidIfMissing"),
+        drops_done=configuration.boolean("Worklists.DeleteWorklistsOnStableStudy"),
+        age_us=configuration.integer("Worklists.DeleteWorklistsDelay") * 3600 * 1_000_000,
+        interval_s=configuration.integer("Worklists.HousekeepingInterval"),
+        logs_matches=configuration.boolean("Worklists.LogMatchedWorklistIds"),
+    )
+    return Worklists(
+        core.workers,
+        options,
+        settings=core.settings,
+        dictionary=dictionary,
+        rule=NameRule(in_names=configuration.boolean("CaseSensitivePN")),
+    )
 
 
 def _get_rules(configuration: Configuration) -> Rules:

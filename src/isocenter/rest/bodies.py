@@ -7,6 +7,7 @@ __all__ = [
     "ARCHIVE",
     "ARCHIVE_OF_MANY",
     "BOOLEAN",
+    "COMMITMENT",
     "CREATION",
     "ECHO",
     "ECHO_OF_ADDRESS",
@@ -245,5 +246,14 @@ MERGE: Schema = {
         "Resources": {"type": "array", "items": _TEXT},
         "KeepSource": _FLAG,
         "KeepLabels": _FLAG,
+    },
+}
+
+COMMITMENT: Schema = {
+    "type": "object",
+    "properties": {
+        "Resources": {"type": "array", "items": _TEXT},
+        "DicomInstances": {"type": "array", "items": {"type": ["array", "object"]}},
+        "Timeout": _SECONDS,
     },
 }
