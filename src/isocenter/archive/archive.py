@@ -336,15 +336,9 @@ def _build_regroupings(
 def _build_creator(
     configuration: Configuration, core: _Core, uploads: Uploads, dictionary: TagDictionary
 ) -> Creator:
-    return Creator(
-        core.workers,
-        core.storage,
-        core.ingest,
-        new_content=uploads.new_content,
-        options=CreationOptions(
-            core.settings, dictionary, configuration.text("DefaultPrivateCreator")
-        ),
-    )
+    private_creator = configuration.text("DefaultPrivateCreator")
+    options = CreationOptions(core.settings, dictionary, private_creator)
+    return Creator(core.workers, core.storage, core.ingest, uploads.new_content, options)
 
 
 def _build_remotes(
