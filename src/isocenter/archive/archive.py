@@ -36,6 +36,7 @@ from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.remotes import FileReading, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
+from isocenter.archive.routing import Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
@@ -94,6 +95,8 @@ class Archive:
         What they send.
     commitment_reports
         What they promise to keep.
+    routing
+        Rules by which they are sent what arrives.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -143,6 +146,7 @@ class Archive:
     stager: Stager
     incoming: Incoming
     commitment_reports: CommitmentReports
+    routing: Routing
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -162,6 +166,7 @@ class Archive:
             If the storage cannot be written to.
         """
         await self.remotes.start()
+        await self.routing.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -174,6 +179,7 @@ class Archive:
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.routing.stop()
         await self.remotes.stop()
         await self.job_outputs.stop()
         await self.stability.stop()
@@ -244,7 +250,6 @@ def build_archive(
     core = _build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
     writes = GroupWrites(workers, database, core.rules)
-    is_checked = configuration.boolean("CheckRevisions")
     is_read_only = configuration.boolean("ReadOnly")
     warnings = WarningLog(configuration.mapping("Warnings"))
     reading = _build_reading(configuration, workers, storage, core.settings)
@@ -252,8 +257,8 @@ def build_archive(
     remotes = _build_remotes(configuration, core, reading, calling_tls)
     return Archive(
         acceptance=build_acceptance(configuration),
-        annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
-        attachments=_build_attachments(core, writes, is_checked=is_checked),
+        annotations=Annotations(workers, writes, has_checked_revisions=_is_checked(configuration)),
+        attachments=_build_attachments(configuration, core, writes),
         browse=_build_browse(configuration, core, warnings),
         changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
         content=reading.content,
@@ -290,6 +295,7 @@ def build_archive(
         stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
         commitment_reports=_build_commitment_reports(configuration, core, remotes),
+        routing=_build_routing(configuration, core, remotes, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
@@ -348,13 +354,28 @@ def _build_commitment_reports(
     )
 
 
+def _build_routing(
+    configuration: Configuration, core: _Core, remotes: Remotes, dictionary: TagDictionary
+) -> Routing:
+    return Routing(
+        core.workers,
+        remotes.modalities,
+        configuration.routing_rules,
+        dictionary=dictionary,
+        main_tags=core.main_tags,
+        is_shared=not core.database.is_exclusive,
+    )
+
+
 def _build_incoming(
     core: _Core, uploads: Uploads, remotes: Remotes, *, is_read_only: bool
 ) -> Incoming:
     return Incoming(core.ingest, uploads, core.workers, remotes.arrivals, is_read_only=is_read_only)
 
 
-def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) -> Attachments:
+def _build_attachments(
+    configuration: Configuration, core: _Core, writes: GroupWrites
+) -> Attachments:
     return Attachments(
         core.workers,
         core.database,
@@ -363,7 +384,7 @@ def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) ->
         writes=writes,
         content_types=core.registry.content_types,
         on_removal=core.deleter.wake,
-        has_checked_revisions=is_checked,
+        has_checked_revisions=_is_checked(configuration),
     )
 
 
@@ -376,6 +397,10 @@ def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstr
         options=_get_reconstruction_options(configuration, core),
         on_removal=core.deleter.wake,
     )
+
+
+def _is_checked(configuration: Configuration) -> bool:
+    return configuration.boolean("CheckRevisions")
 
 
 def _logs_exports(configuration: Configuration) -> bool:

@@ -29,6 +29,7 @@ from isocenter.rest import (
     reconstruction,
     resources,
     retrieves,
+    routing,
     slices,
     storage_commitment,
     system,
@@ -74,6 +75,7 @@ ROUTES: tuple[Route, ...] = (
     *queries.ROUTES,
     *finds.ROUTES,
     *storage_commitment.ROUTES,
+    *routing.ROUTES,
     *retrieves.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
