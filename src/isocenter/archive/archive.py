@@ -46,6 +46,7 @@ from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.regrouping import Regroupings
 from isocenter.archive.remotes import FileReading, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
+from isocenter.archive.routing import Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
@@ -96,6 +97,8 @@ class Archive:
         What they send.
     commitment_reports
         What they promise to keep.
+    routing
+        Rules by which they are sent what arrives.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -148,6 +151,7 @@ class Archive:
     stager: Stager
     incoming: Incoming
     commitment_reports: CommitmentReports
+    routing: Routing
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -168,6 +172,7 @@ class Archive:
         """
         await self.remotes.start()
         self.worklists.start()
+        await self.routing.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -181,6 +186,7 @@ class Archive:
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
         await self.worklists.stop()
+        await self.routing.stop()
         await self.remotes.stop()
         await self.job_outputs.stop()
         await self.stability.stop()
@@ -308,6 +314,7 @@ def build_archive(
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
         commitment_reports=_build_commitment_reports(configuration, core, remotes),
+        routing=_build_routing(configuration, core, remotes, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
@@ -364,6 +371,19 @@ def _build_commitment_reports(
         remotes.outgoing,
         core.deleter,
         kept=configuration.integer("StorageCommitmentReportsSize"),
+    )
+
+
+def _build_routing(
+    configuration: Configuration, core: _Core, remotes: Remotes, dictionary: TagDictionary
+) -> Routing:
+    return Routing(
+        core.workers,
+        remotes.modalities,
+        configuration.routing_rules,
+        dictionary=dictionary,
+        main_tags=core.main_tags,
+        is_shared=not core.database.is_exclusive,
     )
 
 

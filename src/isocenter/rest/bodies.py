@@ -21,6 +21,8 @@ __all__ = [
     "QUERY",
     "RESOURCES",
     "RETRIEVE",
+    "ROUTING_RULE",
+    "ROUTING_TEST",
     "SPLIT",
     "STORE",
     "TAGS_OF_QUERY",
@@ -267,4 +269,33 @@ COMMITMENT: Schema = {
         "DicomInstances": {"type": "array", "items": {"type": ["array", "object"]}},
         "Timeout": _SECONDS,
     },
+}
+
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+
+ROUTING_RULE: Schema = {
+    "type": "object",
+    "required": ["Destination"],
+    "properties": {
+        "Destination": {
+            "type": "object",
+            "properties": {"Modality": _TEXT},
+            "examples": [{"Modality": "pacs"}],
+        },
+        "Trigger": {"type": "string", "enum": ["StableStudy", "StableSeries", "NewInstance"]},
+        "Modality": _TEXTS,
+        "OriginAet": _TEXTS,
+        "Tags": _PATTERNS,
+        "Delay": _SECONDS,
+        "QuietHours": {"type": "array", "items": _TEXTS, "examples": [[["07:00", "19:00"]]]},
+        "Retries": {"type": "integer", "minimum": 0},
+        "Priority": {"type": "integer"},
+        "Permissive": _FLAG,
+        "Enabled": _FLAG,
+    },
+}
+
+ROUTING_TEST: Schema = {
+    "type": "object",
+    "properties": {"Study": _TEXT, "Series": _TEXT, "Rule": ROUTING_RULE},
 }
