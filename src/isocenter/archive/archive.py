@@ -117,6 +117,7 @@ class Archive:
     server_identifier: str
     settings: Settings
     workers: Workers
+    writes: GroupWrites
     stability: Stability
     storage: Storage
     warnings: WarningLog
@@ -154,6 +155,7 @@ class Archive:
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
+        self.writes.close()
         self.ingest.close()
 
 
@@ -208,7 +210,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     core = _build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
     main_tags, deleter = core.main_tags, core.deleter
-    writes = GroupWrites(workers, database, core.rules)
+    writes = GroupWrites(database, core.rules)
     is_checked = configuration.boolean("CheckRevisions")
     warnings = WarningLog(configuration.mapping("Warnings"))
     rebuilt = _get_reconstruction_options(configuration, core)
@@ -248,6 +250,7 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         server_identifier=_get_server_identifier(configuration),
         settings=core.settings,
         workers=workers,
+        writes=writes,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=warnings,
