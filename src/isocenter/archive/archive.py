@@ -123,6 +123,7 @@ class Archive:
     settings: Settings
     slices: SliceReader
     workers: Workers
+    writes: GroupWrites
     stability: Stability
     storage: Storage
     warnings: WarningLog
@@ -175,6 +176,7 @@ class Archive:
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
+        self.writes.close()
         self.ingest.close()
 
 
@@ -198,7 +200,7 @@ def build_archive(
     """
     core = build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
-    writes = GroupWrites(workers, database, core.rules)
+    writes = GroupWrites(database, core.rules)
     is_read_only = configuration.boolean("ReadOnly")
     reading = build_reading(configuration, workers, storage, core.settings)
     uploads = Uploads(workers, core.ingest, get_upload_options(configuration, storage))
@@ -232,6 +234,7 @@ def build_archive(
         settings=core.settings,
         slices=SliceReader(workers),
         workers=workers,
+        writes=writes,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=core.warnings,
