@@ -22,14 +22,17 @@ from isocenter.http.access import AccessControl
 from isocenter.http.answers import format_json
 from isocenter.http.application import build_application
 from isocenter.http.compression import CompressedApplication
-from isocenter.http.direct import DirectAnswers, ImmediateRoutes
+from isocenter.http.direct import DirectAnswers
+from isocenter.http.error_answers import ErrorAnswers
 from isocenter.http.event_streams import EventStreams
+from isocenter.http.immediate_routes import ImmediateRoutes
 from isocenter.http.job_times import JobTimes
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import ObservedApplication, Observer
 from isocenter.http.openapi import build_openapi
 from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.server import HTTPServer, HTTPServerOptions
+from isocenter.http.short_writes import ShortWrites
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
@@ -41,13 +44,14 @@ from isocenter.rest.events import EVENT_FORMATS
 from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import select_routes
+from isocenter.rest.unserved import UNSERVED
 from isocenter.scp.conformance import ConformanceStatement
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.port import Storage
 from isocenter.tasks.engine import build_engine
-from isocenter.tls import build_dicom_tls, build_http_tls
+from isocenter.tls import build_calling_tls, build_dicom_tls, build_http_tls
 from isocenter.version import __version__, read_library_versions
 
 __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
@@ -244,7 +248,7 @@ class Server:
                 metrics = Metrics(archive, jobs, observer, self._logs, job_times=times)
                 services = self._build_services(archive, jobs, feed, metrics)
                 http = await stack.enter_async_context(self._serve_http(services))
-                dicom = await stack.enter_async_context(self._serve_dicom(archive, metrics))
+                dicom = await stack.enter_async_context(self._serve_dicom(archive, jobs, metrics))
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
                 await self._end
@@ -301,7 +305,12 @@ class Server:
             open_folder = _open_read_only_storage if is_read_only else open_storage
             storage = open_folder(self._configuration, database)
             stack.callback(storage.close)
-            archive = build_archive(self._configuration, database, storage)
+            archive = build_archive(
+                self._configuration,
+                database,
+                storage,
+                calling_tls=build_calling_tls(self._configuration),
+            )
             try:
                 with _naming_storage(self._configuration):
                     await archive.start()
@@ -375,14 +384,23 @@ class Server:
             users=configuration.mapping("RegisteredUsers") if has_users else None,
         )
         middleware = [services.metrics.observer, access]
+        errors = ErrorAnswers(has_bodies=configuration.boolean("HttpDescribeErrors"))
         application = build_application(
             self._routes,
             services,
             middleware=middleware,
-            has_error_bodies=configuration.boolean("HttpDescribeErrors"),
+            errors=errors,
+            unserved=UNSERVED,
         )
-        repeated = RepeatedAnswers(archive.workers.get_generation)
+        repeated = RepeatedAnswers(archive.get_generation)
         direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
+        writes = ShortWrites(
+            self._routes,
+            services,
+            middleware=middleware,
+            errors=errors,
+            observer=services.metrics.observer,
+        )
         is_compressed = configuration.boolean("HttpCompressionEnabled")
         has_keep_alive = configuration.boolean("KeepAlive")
         options = HTTPServerOptions(
@@ -392,6 +410,7 @@ class Server:
             shutdown_timeout_s=int(_STOP_DEADLINE_S),
             direct_answers=direct if archive.workers.reads_inline and not is_compressed else None,
             count_listeners=lambda: services.events.count,
+            short_writes=writes,
         )
         outermost: Any = ObservedApplication(application, services.metrics.observer)
         if is_compressed:
@@ -420,13 +439,13 @@ class Server:
 
     @asynccontextmanager
     async def _serve_dicom(
-        self, archive: Archive, metrics: Metrics
+        self, archive: Archive, jobs: Engine, metrics: Metrics
     ) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("DicomServerEnabled"):
             yield None
             return
-        acceptor = await build_acceptor(configuration, archive)
+        acceptor = await build_acceptor(configuration, archive, jobs)
         metrics.add_gauge(
             "orthanc_available_dicom_threads",
             "Associations that may still be opened.",

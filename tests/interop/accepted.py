@@ -15,12 +15,14 @@ __all__ = [
     "CHANGES",
     "EXPORTS",
     "FIND",
+    "FINDINGS",
     "NEGOTIATION",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "OPTIONS",
     "READING",
     "RECYCLING",
+    "RETRIEVALS",
     "STORE",
     "TAGS",
     "UPLOADS",
@@ -369,16 +371,34 @@ STORE = {
 }
 """Of C-STORE, by the name of the case."""
 
-_LATER = "query, retrieve and storage commitment are not there yet"
+FINDINGS = {
+    "a study by the modality of its series": "a lower level is searched (quirk 45)",
+    "counters of other levels": "what can be counted above is; RetrieveAETitle is given (quirk 50)",
+    "availability": "what is stored is online",
+    "a name beyond the default character set": "the answer is in UTF-8 then (quirk 27)",
+    "a name in Cyrillic": "answered in the character set of the question (quirk 27)",
+    "all names in UTF-8": "answered in the character set of the question (quirk 27)",
+    "all names in Japanese": "answered in the character set of the question (quirk 27)",
+    "a name without its accent": "accents do not count (quirk 28)",
+    "a time zone": "newer: TimezoneOffsetFromUTC is not matched",
+    "a sequence": "newer: sequences are answered; one that the file lacks is empty",
+    "an item of a sequence": "items are matched, as PS3.4 C.2.2.2.6 says",
+    "items that nothing has": "items are matched, as PS3.4 C.2.2.2.6 says",
+    "a private tag without its creator": "the value representation of the question is repeated",
+}
+"""Of C-FIND, by the name of the question, with the reason."""
+
+RETRIEVALS = {
+    "move to an unknown title": "the standard's status A801",
+    "move to a dead modality": "the standard's status A702, and how many failed",
+    "move that is refused": "the standard's status A702, and how many failed",
+    "move with warnings": "warnings are counted as such, with the status B000",
+    "get without a context": "the others are tried, too; the standard's status A702",
+}
+"""Of C-MOVE and C-GET, by the name of the case, with the reason."""
 
 NEGOTIATION = {
-    "1.2.840.10008.1.20.1": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.1": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.2": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.3": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.1": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.2": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.3": _LATER,
+    "1.2.840.10008.1.20.1": "storage commitment is not there yet",
 }
 """Of SOP classes, with the reason."""
 

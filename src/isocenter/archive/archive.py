@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
+from isocenter.archive.creation import CreationOptions, Creator
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
@@ -20,18 +22,23 @@ from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.file_export import FileExporter
 from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
+from isocenter.archive.incoming import Incoming
 from isocenter.archive.ingest import Ingest, IngestOptions
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.models import ModelReader
+from isocenter.archive.modifications import ModificationOptions, Modifications
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
+from isocenter.archive.remotes import FileReading, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.settings import Settings
+from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
+from isocenter.archive.staging import Stager, StagingOptions
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import UploadOptions, Uploads
@@ -80,8 +87,10 @@ class Archive:
         Names and value representations of tags, with those of the configuration.
     buffers
         Its statistics are those of the storage cache.
-    settings
-        What a client may change while the server runs.
+    remotes
+        Remote modalities, and what is sent to them.
+    incoming
+        What they send.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -116,6 +125,7 @@ class Archive:
     registry: Registry
     server_identifier: str
     settings: Settings
+    slices: SliceReader
     workers: Workers
     stability: Stability
     storage: Storage
@@ -124,7 +134,16 @@ class Archive:
     exporter: Exporter
     job_outputs: JobOutputs
     editor: InstanceEditor
+    creator: Creator
+    remotes: Remotes
+    modifications: Modifications
+    stager: Stager
+    incoming: Incoming
     is_read_only: bool
+
+    def get_generation(self) -> int:
+        """Tell a number that has grown when the same question may have another answer."""
+        return self.workers.get_generation() + self.settings.generation
 
     def redo(self) -> int:
         """Complete what an earlier server has acknowledged, see `redo_rows`. Blocks."""
@@ -138,6 +157,7 @@ class Archive:
         StorageUnavailableError
             If the storage cannot be written to.
         """
+        await self.remotes.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -150,6 +170,7 @@ class Archive:
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
+        await self.remotes.stop()
         await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
@@ -198,8 +219,19 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
     )
 
 
-def build_archive(configuration: Configuration, database: Database, storage: Storage) -> Archive:
+def build_archive(
+    configuration: Configuration,
+    database: Database,
+    storage: Storage,
+    *,
+    calling_tls: ssl.SSLContext | None = None,
+) -> Archive:
     """Put the use cases together as the configuration asks.
+
+    Parameters
+    ----------
+    calling_tls
+        For calls of remote modalities over TLS.
 
     References
     ----------
@@ -207,12 +239,13 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
     """
     core = _build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
-    main_tags, deleter = core.main_tags, core.deleter
     writes = GroupWrites(workers, database, core.rules)
     is_checked = configuration.boolean("CheckRevisions")
+    is_read_only = configuration.boolean("ReadOnly")
     warnings = WarningLog(configuration.mapping("Warnings"))
-    rebuilt = _get_reconstruction_options(configuration, core)
     reading = _build_reading(configuration, workers, storage, core.settings)
+    uploads = Uploads(workers, core.ingest, _get_upload_options(configuration, storage))
+    remotes = _build_remotes(configuration, core, reading, calling_tls)
     return Archive(
         acceptance=build_acceptance(configuration),
         annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
@@ -227,26 +260,20 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         file_exporter=reading.file_exporter,
         buffers=reading.buffers,
         dictionary=reading.dictionary,
-        deleter=deleter,
-        exports=ExportLog(workers, is_enabled=configuration.boolean("LogExportedResources")),
+        deleter=core.deleter,
+        exports=ExportLog(workers, is_enabled=_logs_exports(configuration)),
         protection=Protection(workers),
         finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
         ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
-        uploads=Uploads(workers, core.ingest, _get_upload_options(configuration, storage)),
-        main_tags=main_tags,
-        reconstruction=Reconstruction(
-            workers,
-            database,
-            storage,
-            blobs=core.ingest.blobs,
-            options=rebuilt,
-            on_removal=deleter.wake,
-        ),
+        uploads=uploads,
+        main_tags=core.main_tags,
+        reconstruction=_build_reconstruction(configuration, core),
         measures=core.measures,
         registry=core.registry,
         server_identifier=_get_server_identifier(configuration),
         settings=core.settings,
+        slices=SliceReader(workers),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
@@ -254,9 +281,61 @@ def build_archive(configuration: Configuration, database: Database, storage: Sto
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
-        job_outputs=JobOutputs(workers, storage, _get_output_limits(configuration), deleter.wake),
-        is_read_only=configuration.boolean("ReadOnly"),
+        creator=_build_creator(configuration, core, uploads, reading.dictionary),
+        modifications=_build_modifications(configuration, core, reading.dictionary),
+        stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
+        remotes=remotes,
+        incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
+        job_outputs=_build_job_outputs(configuration, core),
+        is_read_only=is_read_only,
     )
+
+
+def _build_job_outputs(configuration: Configuration, core: _Core) -> JobOutputs:
+    limits = _get_output_limits(configuration)
+    return JobOutputs(core.workers, core.storage, limits, core.deleter.wake)
+
+
+def _build_modifications(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> Modifications:
+    options = _get_modification_options(configuration, core, dictionary)
+    return Modifications(core.workers, options)
+
+
+def _build_creator(
+    configuration: Configuration, core: _Core, uploads: Uploads, dictionary: TagDictionary
+) -> Creator:
+    return Creator(
+        core.workers,
+        core.storage,
+        core.ingest,
+        new_content=uploads.new_content,
+        options=CreationOptions(
+            core.settings, dictionary, configuration.text("DefaultPrivateCreator")
+        ),
+    )
+
+
+def _build_remotes(
+    configuration: Configuration,
+    core: _Core,
+    reading: "_Reading",
+    calling_tls: ssl.SSLContext | None,
+) -> Remotes:
+    return build_remotes(
+        configuration,
+        core.workers,
+        core.database,
+        reading=FileReading(core.storage, reading.buffers, reading.dictionary, core.settings),
+        calling_tls=calling_tls,
+    )
+
+
+def _build_incoming(
+    core: _Core, uploads: Uploads, remotes: Remotes, *, is_read_only: bool
+) -> Incoming:
+    return Incoming(core.ingest, uploads, core.workers, remotes.arrivals, is_read_only=is_read_only)
 
 
 def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) -> Attachments:
@@ -270,6 +349,22 @@ def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) ->
         on_removal=core.deleter.wake,
         has_checked_revisions=is_checked,
     )
+
+
+def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstruction:
+    return Reconstruction(
+        core.workers,
+        core.database,
+        core.storage,
+        blobs=core.ingest.blobs,
+        options=_get_reconstruction_options(configuration, core),
+        on_removal=core.deleter.wake,
+    )
+
+
+def _logs_exports(configuration: Configuration) -> bool:
+    is_read_only = configuration.boolean("ReadOnly")
+    return configuration.boolean("LogExportedResources") and not is_read_only
 
 
 def _get_rules(configuration: Configuration) -> Rules:
@@ -301,6 +396,28 @@ def _get_ingest_options(
         rules=rules,
         keeps_files=configuration.boolean("StoreDicom"),
         is_read_only=configuration.boolean("ReadOnly"),
+    )
+
+
+def _get_modification_options(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> ModificationOptions:
+    return ModificationOptions(
+        main_tags=core.main_tags,
+        rules=core.rules,
+        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        has_patient_level=configuration.boolean("PatientLevelEnabled"),
+        private_creator=configuration.text("DefaultPrivateCreator"),
+        dictionary=dictionary,
+    )
+
+
+def _get_staging_options(configuration: Configuration, core: _Core) -> StagingOptions:
+    return StagingOptions(
+        main_tags=core.main_tags,
+        settings=core.settings,
+        has_md5=configuration.boolean("StoreMD5ForAttachments"),
+        is_compressed=configuration.boolean("StorageCompression"),
     )
 
 

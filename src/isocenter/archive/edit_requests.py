@@ -73,6 +73,11 @@ class EditRequest:
     keep_labels: bool
 
     @property
+    def regenerated(self) -> tuple[TagPath, ...]:
+        """The UIDs that are renewed unless they are replaced or kept."""
+        return _REGENERATED[self.level]
+
+    @property
     def is_customized(self) -> bool:
         """True if more or less is done than the profile says."""
         return bool(self.replace or self.remove or self.keep) or not self.is_private_removed
@@ -112,8 +117,10 @@ def parse_modification(
             "a modification can keep StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID only"
         )
     common.check_force()
+    level = _deduce_level(common.replace) if level is None else level
+    _check_parents(common.replace, level)
     return EditRequest(
-        level=_deduce_level(common.replace) if level is None else level,
+        level=level,
         replace=common.replace,
         remove=common.remove,
         keep=common.keep,
@@ -218,6 +225,17 @@ def _deduce_level(replaced: Mapping[TagPath, Any]) -> Level:
     return Level.INSTANCE
 
 
+def _check_parents(replaced: Mapping[TagPath, Any], level: Level) -> None:
+    """Refuse to change where a resource belongs, but for the patient of a study."""
+    for path, owner in _IDENTIFIERS.items():
+        is_patient_of_study = owner is Level.PATIENT and level is Level.STUDY
+        if path in replaced and owner < level and not is_patient_of_study:
+            raise BadRequestError(
+                f"when {level.title} is the level of a modification, it cannot replace the"
+                f" identifier of its {owner.title}"
+            )
+
+
 def build_anonymous_values(request: EditRequest, number: int) -> dict[TagPath, str]:
     """Give the values that an anonymization writes by itself (behaviour manual §19.2).
 
@@ -260,9 +278,7 @@ def build_edit(
     named = values.keys() | request.keep | request.remove
     values |= {path: new for path, new in (defaults or {}).items() if path not in named}
     regenerated = [
-        path.tag
-        for path in _REGENERATED[request.level]
-        if path not in values and path not in request.keep
+        path.tag for path in request.regenerated if path not in values and path not in request.keep
     ]
     edit = Edit(
         pseudonyms,

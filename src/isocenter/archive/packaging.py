@@ -13,7 +13,13 @@ from isocenter.clock import format_timestamp
 from isocenter.index.packaging import Package, PackagedInstance
 from isocenter.index.records import Attachment, MetadataCode
 
-__all__ = ["MediaPlace", "PackagedFile", "list_archive_files", "list_media_files"]
+__all__ = [
+    "MediaPlace",
+    "PackagedFile",
+    "list_archive_files",
+    "list_media_files",
+    "list_sorted_instances",
+]
 
 _INSTANCE_NUMBER = "InstanceNumber"
 _DATE = re.compile(r"\d{8}", re.ASCII)
@@ -116,6 +122,16 @@ def list_media_files(package: Package) -> list[PackagedFile]:
                 )
             )
     return files
+
+
+def list_sorted_instances(package: Package) -> list[PackagedInstance]:
+    """List the instances series by series, in the order of their instance numbers.
+
+    References
+    ----------
+    Orthanc REST: order of sending (behaviour manual §23.2)
+    """
+    return [instance for _, _, instances in _Tree(package).walk_media() for instance in instances]
 
 
 def _build_file_id(number: int) -> str:

@@ -230,6 +230,7 @@ _INDEX = Group(
             "CaseSensitivePN",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Whether case matters for the names of persons in C-FIND.",
         ),
         Option(
@@ -369,6 +370,7 @@ _JOBS = Group(
             "QueryRetrieveSize",
             COUNT,
             default=100,
+            effect=_FULL,
             meaning="Queries to remote modalities whose answers are remembered.",
         ),
         Option(
@@ -458,11 +460,18 @@ _EXTENSIONS = Group(
             effect=_FULL,
             meaning="Collect metrics and serve them for Prometheus.",
         ),
-        Option("DeidentifyLogs", BOOLEAN, default=True, meaning="Hide personal data in logs."),
+        Option(
+            "DeidentifyLogs",
+            BOOLEAN,
+            default=True,
+            effect=_FULL,
+            meaning="Hide personal data in logs.",
+        ),
         Option(
             "DeidentifyLogsDicomVersion",
             ChoiceKind(("2008", "2017c", "2021b", "2023b")),
             default="2023b",
+            effect=_FULL,
             meaning=(
                 "Edition of the standard whose de-identification profile says what is personal."
             ),

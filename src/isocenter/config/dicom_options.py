@@ -116,6 +116,7 @@ _DICOM_SERVER = Group(
             "DicomAlwaysAllowFind",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning=(
                 "Answer C-FIND to anyone. Shows personal data to every host that reaches the port."
             ),
@@ -126,8 +127,20 @@ _DICOM_SERVER = Group(
             default=False,
             meaning="Answer worklist queries to anyone.",
         ),
-        Option("DicomAlwaysAllowGet", BOOLEAN, default=False, meaning="Serve C-GET to anyone."),
-        Option("DicomAlwaysAllowMove", BOOLEAN, default=False, meaning="Serve C-MOVE to anyone."),
+        Option(
+            "DicomAlwaysAllowGet",
+            BOOLEAN,
+            default=False,
+            effect=_FULL,
+            meaning="Serve C-GET to anyone.",
+        ),
+        Option(
+            "DicomAlwaysAllowMove",
+            BOOLEAN,
+            default=False,
+            effect=_FULL,
+            meaning="Serve C-MOVE to anyone.",
+        ),
         Option(
             "DicomCheckModalityHost",
             BOOLEAN,
@@ -190,6 +203,7 @@ _DICOM_SERVER = Group(
             "SynchronousCMove",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Answer C-MOVE when the transfers are over; if false, at once.",
         ),
         Option(
@@ -267,6 +281,7 @@ _DICOM_CLIENT = Group(
             "DicomModalitiesInDatabase",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Keep the modalities in the database, where clients may change them for "
             "good, instead of in this file.",
         ),
@@ -274,12 +289,14 @@ _DICOM_CLIENT = Group(
             "DicomEchoChecksFind",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Testing a modality also tries a C-FIND.",
         ),
         Option(
             "DicomDefaultRetrieveMethod",
             ChoiceKind(RETRIEVE_METHODS),
             default="C-MOVE",
+            effect=_FULL,
             meaning="How this server fetches from modalities that set no `RetrieveMethod`.",
         ),
         Option(
@@ -287,6 +304,7 @@ _DICOM_CLIENT = Group(
             COUNT,
             default=10,
             unit="s",
+            effect=_FULL,
             meaning="Longest silence of a called modality; 0 means no limit.",
         ),
         Option(

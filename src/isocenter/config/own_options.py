@@ -95,6 +95,40 @@ OWN_GROUPS = (
                 meaning="Most jobs that send to the same modality or peer at once; 0 for no limit.",
             ),
             Option(
+                "Isocenter.TransferRetries",
+                COUNT,
+                default=12,
+                effect=Effect.FULL,
+                meaning="How often a job that sends in the background tries again while its "
+                "destination cannot be reached, since the last instance that arrived. A call that "
+                "waits for its job fails at once, unless it says `Retries`.",
+            ),
+            Option(
+                "Isocenter.TransferRetryDelay",
+                IntegerKind(1, 2**31),
+                default=5,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="How long such a job waits before the first new attempt; then twice as "
+                "long each time.",
+            ),
+            Option(
+                "Isocenter.TransferRetryLongestDelay",
+                IntegerKind(1, 2**31),
+                default=600,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="The longest such wait.",
+            ),
+            Option(
+                "Isocenter.QueryRetrieveAge",
+                IntegerKind(1, 2**31),
+                default=7 * 86400,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="How long the answers to queries to remote modalities are kept.",
+            ),
+            Option(
                 "Isocenter.JobOutputsSizeMB",
                 IntegerKind(1, 2**31),
                 default=51200,

@@ -16,8 +16,9 @@ from isocenter.dicom.character_sets import CharacterSet, build_character_set
 from isocenter.dicom.confidentiality import Profile, ProfileAction
 from isocenter.dicom.deflate import deflate_data_set, inflate_data_set
 from isocenter.dicom.elements import Buffer, Layout
-from isocenter.dicom.encoding import Encoder, TextCodec
+from isocenter.dicom.encoding import Encoder, TextCodec, iter_texts
 from isocenter.dicom.file_meta import build_file_meta, read_file_meta
+from isocenter.dicom.portable import LOCALIZED_VRS
 from isocenter.dicom.pseudonyms import Pseudonyms
 from isocenter.dicom.reader import read_summary
 from isocenter.dicom.rewriting import (
@@ -44,7 +45,6 @@ _SOP_CLASS_UID = 0x00080016
 _NOTED = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
 _FIRST_PRIVATE_BLOCK = 0x10
 _LAST_PRIVATE_BLOCK = 0xFF
-_LOCALIZED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _UTF8 = "ISO_IR 192"
 
 IDENTIFIERS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID})
@@ -245,7 +245,7 @@ class _EditRules:
     def _empty(self, element: Element) -> Decision:
         if element.vr == "SQ":
             return Action.REMOVE if element.path else NewItems(())
-        is_text = element.vr in _LOCALIZED_VRS or element.vr in {"AS", "CS", "DA", "DT", "TM", "IS"}
+        is_text = element.vr in LOCALIZED_VRS or element.vr in {"AS", "CS", "DA", "DT", "TM", "IS"}
         if element.path and not is_text and element.vr not in {"AE", "DS", "UI", "UR"}:
             return Action.REMOVE
         return NewElement(element.vr, b"")
@@ -265,7 +265,7 @@ class _EditRules:
         """Let an element pass, but for references and text that must change everywhere."""
         if self._edit.references and element.vr == "UI":
             return self._replace_references(element)
-        if self._is_recoded and element.vr in _LOCALIZED_VRS:
+        if self._is_recoded and element.vr in LOCALIZED_VRS:
             is_name = element.vr == "PN"
             text = self._facts.character_set.decode(
                 element.value.rstrip(b" \0"), is_person_name=is_name
@@ -295,22 +295,9 @@ def _choose_codec(edit: Edit, facts: FileFacts) -> tuple[TextCodec, bool]:
     if isinstance(wanted, str):
         return TextCodec(wanted), wanted.strip() != facts.specific_character_set.strip()
     codec = TextCodec(facts.specific_character_set)
-    if all(map(codec.can_encode, _iter_texts(list(edit.replace.values())))):
+    if all(map(codec.can_encode, iter_texts(list(edit.replace.values())))):
         return codec, False
     return TextCodec(_UTF8), True
-
-
-def _iter_texts(value: Any) -> Iterable[str]:
-    """Iterate over all text in a value of JSON."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, Mapping):
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
 
 
 def _get_creator_tag(tag: int) -> int | None:

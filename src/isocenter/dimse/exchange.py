@@ -11,7 +11,7 @@ PS3.7 §6, §7.5, Annex D.3.3.3 (window); PS3.8 §7.2 to §7.4 (release, abort)
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from types import MappingProxyType
@@ -181,6 +181,12 @@ class DimseAssociation:
             If the association has ended.
         """
         await self._sender.send(context_id, command, data)
+
+    async def send_responses(
+        self, context_id: int, command: Command, data_sets: Iterable[bytes]
+    ) -> None:
+        """Send pending responses that differ by their data sets only, otherwise as one response."""
+        await self._sender.send_alike(context_id, command, data_sets)
 
     async def send_request(
         self, context_id: int, command: Command, data: DataSource | None = None

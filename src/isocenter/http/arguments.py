@@ -1,14 +1,12 @@
 """Query arguments and small bodies, read as Orthanc reads them."""
 
-import falcon.asgi
-
 from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
     BodyTooLargeError,
     ParameterTypeError,
 )
-from isocenter.http.exchange import Request
+from isocenter.http.exchange import Request, WritingRequest
 
 __all__ = ["get_flag", "get_natural", "read_body", "read_boolean", "read_text"]
 
@@ -65,7 +63,7 @@ def get_natural(req: Request, name: str) -> int | None:
     return int(digits)
 
 
-async def read_body(req: falcon.asgi.Request, *, limit: int = _SMALL_BODY) -> bytes:
+async def read_body(req: WritingRequest, *, limit: int = _SMALL_BODY) -> bytes:
     """Read a small body whole.
 
     Raises
@@ -85,7 +83,7 @@ async def read_body(req: falcon.asgi.Request, *, limit: int = _SMALL_BODY) -> by
     return b"".join(chunks)
 
 
-async def read_text(req: falcon.asgi.Request, *, limit: int = _SHORT_TEXT) -> str:
+async def read_text(req: WritingRequest, *, limit: int = _SHORT_TEXT) -> str:
     """Read a short body of plain text.
 
     Raises
@@ -103,7 +101,7 @@ async def read_text(req: falcon.asgi.Request, *, limit: int = _SHORT_TEXT) -> st
         raise BadParameterError(message) from error
 
 
-async def read_boolean(req: falcon.asgi.Request) -> bool:
+async def read_boolean(req: WritingRequest) -> bool:
     """Read a body that is 1, true, 0 or false.
 
     Raises

@@ -7,24 +7,25 @@ and Falcon answer the request as if it had never been tried.
 """
 
 import asyncio
-import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from isocenter.archive.workers import WouldWaitError
 from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
+from isocenter.http.immediate_routes import ImmediateRoute, ImmediateRoutes, collect, finish
 from isocenter.http.limits import ConnectionLimit, LimitedProtocol
 from isocenter.http.repeated import LARGEST_REQUEST_BYTES, Repeatable, RepeatedAnswers
-from isocenter.http.routes import Route, list_directories
 from isocenter.http.sending import send_file
+from isocenter.http.short_writes import BodyReceiver, ShortRequest, ShortWrites
 
-__all__ = ["DirectAnswers", "DirectProtocol", "ImmediateRoutes", "build_protocol"]
+__all__ = ["DirectAnswers", "DirectProtocol", "build_protocol"]
 
-Step = Callable[..., Coroutine[Any, Any, None]]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,114 +44,23 @@ class Answer:
     resp: DirectResponse | None = None
 
 
-_NAMED = re.compile(r"/(?P<first>[^{}/]+)/{(?P<outer>\w+)}(?:/(?P<last>[^{}]+))?")
-_NESTED = re.compile(
-    r"/(?P<first>[^{}/]+)/{(?P<outer>\w+)}"
-    r"/(?P<middle>[^{}/]+)/{(?P<inner>\w+)}(?:/(?P<last>[^{}]+))?"
-)
 _END_OF_HEAD = b"\r\n\r\n"
 _METHOD_ARGUMENT = "_method"
 # Headers that ask for more than a plain answer.
 _SPECIAL_HEADERS = frozenset(
     {
-        b"content-length",
         b"expect",
-        b"if-none-match",
-        b"if-range",
-        b"range",
         b"transfer-encoding",
         b"x-http-method-override",
     }
 )
+# And what a GET request must not have either.
+_SPECIAL_TO_READS = frozenset({b"content-length", b"if-none-match", b"if-range", b"range"})
 # A body up to this size is copied behind its head, which costs less than a second buffer.
 _SHORT_BODY = 16 * 1024
 # So many requests of one piece of input are answered at once: a long pipeline must not keep the
 # event loop from other connections.
 _MOST_AT_ONCE = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Immediate:
-    """What of a route is needed to answer at once."""
-
-    responder: Step
-    path: str
-    is_lasting: bool
-
-
-class ImmediateRoutes:
-    """Finds the responder of a path with a look-up or two.
-
-    Parameters
-    ----------
-    routes
-        All routes; those that are not immediate tell which paths are taken.
-    services
-        First argument of every responder.
-
-    Raises
-    ------
-    ValueError
-        If an immediate route is neither ``/a/b`` nor ``/a/{b}`` nor ``/a/{b}/c``, nor
-        ``/a/{b}/c/{d}`` nor ``/a/{b}/c/{d}/e``.
-    """
-
-    def __init__(self, routes: Sequence[Route], services: Any) -> None:
-        # A path with fewer parameters goes before one with more, even if it is not immediate.
-        self._exact: dict[str, _Immediate | None] = {}
-        self._named: dict[tuple[str, str | None], tuple[_Immediate, str] | None] = {}
-        self._nested: dict[tuple[str, str, str | None], tuple[_Immediate, str, str]] = {}
-        for path in (*list_directories(routes), *(route.path for route in routes)):
-            self._take(path)
-        for route in routes:
-            if route.is_immediate:
-                self._add(route, services)
-
-    def _take(self, path: str) -> None:
-        if "{" not in path:
-            self._exact[path] = None
-        elif match := _NAMED.fullmatch(path):
-            self._named[match["first"], match["last"]] = None
-
-    def _add(self, route: Route, services: Any) -> None:
-        immediate = _Immediate(
-            cast(Step, partial(route.responder, services)), route.path, is_lasting=route.is_lasting
-        )
-        if "{" not in route.path:
-            self._exact[route.path] = immediate
-        elif match := _NAMED.fullmatch(route.path):
-            self._named[match["first"], match["last"]] = (immediate, match["outer"])
-        elif match := _NESTED.fullmatch(route.path):
-            key = (match["first"], match["middle"], match["last"])
-            self._nested[key] = (immediate, match["outer"], match["inner"])
-        else:
-            raise ValueError(f"the route {route.path} cannot be immediate")
-
-    def lookup(self, path: str) -> "tuple[_Immediate, dict[str, str]] | None":
-        """Find an immediate route and its path parameters, or ``None``."""
-        if path in self._exact:
-            immediate = self._exact[path]
-            return None if immediate is None else (immediate, {})
-        segments = path.split("/", 3)
-        if len(segments) < 3 or not segments[2]:
-            return None
-        key = (segments[1], segments[3] if len(segments) > 3 else None)
-        if key in self._named:
-            named = self._named[key]
-            return None if named is None else (named[0], {named[1]: segments[2]})
-        return self._lookup_nested(*segments[1:]) if len(segments) > 3 else None
-
-    def _lookup_nested(
-        self, first: str, outer: str, rest: str
-    ) -> "tuple[_Immediate, dict[str, str]] | None":
-        segments = rest.split("/", 2)
-        if len(segments) < 2 or not segments[1]:
-            return None
-        key = (first, segments[0], segments[2] if len(segments) > 2 else None)
-        nested = self._nested.get(key)
-        if nested is None:
-            return None
-        return nested[0], {nested[1]: outer, nested[2]: segments[1]}
 
 
 class DirectAnswers:
@@ -170,8 +80,8 @@ class DirectAnswers:
     ) -> None:
         self._routes = routes
         self.repeated = repeated
-        self._before = _collect(middleware, "process_request")
-        self._after = _collect(reversed(middleware), "process_response")
+        self._before = collect(middleware, "process_request")
+        self._after = collect(reversed(middleware), "process_response")
 
     def build(
         self, target: bytes, headers: Mapping[bytes, bytes], remote_addr: str
@@ -215,44 +125,26 @@ class DirectAnswers:
             return None
         try:
             for process_request in self._before:
-                _finish(process_request(known.req, known.resp))
+                finish(process_request(known.req, known.resp))
             for process_response in self._after:
-                _finish(process_response(known.req, known.resp, None, True))  # noqa: FBT003
+                finish(process_response(known.req, known.resp, None, True))  # noqa: FBT003
         except Exception:  # noqa: BLE001 - the normal way meets it again and answers it
             return None
         return known
 
-    def _run(self, req: DirectRequest, immediate: _Immediate, parameters: dict[str, str]) -> Answer:
+    def _run(
+        self, req: DirectRequest, immediate: ImmediateRoute, parameters: dict[str, str]
+    ) -> Answer:
         resp = DirectResponse()
         for process_request in self._before:
-            _finish(process_request(req, resp))
-        _finish(immediate.responder(req, resp, **parameters))
+            finish(process_request(req, resp))
+        finish(immediate.responder(req, resp, **parameters))
         head = resp.format_head()
         for process_response in self._after:
-            _finish(process_response(req, resp, None, True))  # noqa: FBT003 - Falcon's order
+            finish(process_response(req, resp, None, True))  # noqa: FBT003 - Falcon's order
         body = cast(bytes, resp.data) if resp.file is None else resp.file
         resp.data = resp.file = None
         return Answer(head, body, req, resp) if immediate.is_lasting else Answer(head, body)
-
-
-def _collect(middleware: Iterable[Any], name: str) -> tuple[Step, ...]:
-    return tuple(getattr(part, name) for part in middleware if hasattr(part, name))
-
-
-def _finish(step: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that has nothing to wait for.
-
-    Raises
-    ------
-    WouldWaitError
-        If it has; it is closed then.
-    """
-    try:
-        step.send(None)
-    except StopIteration:
-        return
-    step.close()
-    raise WouldWaitError
 
 
 class _AnsweredCycle:
@@ -272,9 +164,12 @@ _ANSWERED = cast(RequestResponseCycle, _AnsweredCycle())
 
 
 class DirectProtocol(LimitedProtocol):
-    """uvicorn's protocol, which asks `DirectAnswers` before it starts a task."""
+    """uvicorn's protocol, which asks `DirectAnswers` and `ShortWrites` before it starts a task."""
 
     answers: ClassVar[DirectAnswers]
+    writes: ClassVar[ShortWrites | None] = None
+    # The request whose body is arriving.
+    _short: ShortRequest | None = None
     _left = _MOST_AT_ONCE
     # The bytes that are being parsed, if they may be one whole request.
     _request: bytes | None = None
@@ -295,6 +190,16 @@ class DirectProtocol(LimitedProtocol):
         if is_short and self._repeat(data):
             return
         super().data_received(data)
+        short = self._short
+        if short is not None and self.transport.get_extra_info("ssl_object") is None:
+            self._set_protocol(BodyReceiver(self, short, self._note_arrival))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; called by the transport."""
+        if self._short is not None and self.writes is not None:
+            self.writes.drop(self._short)
+            self._short = None
+        super().connection_lost(exc)
 
     def _repeat(self, request: bytes) -> bool:
         if self.client is None or not self._can_write() or not self.cycle.response_complete:
@@ -317,15 +222,77 @@ class DirectProtocol(LimitedProtocol):
         self._generation = self.answers.repeated.begin()
 
     def on_headers_complete(self) -> None:
-        """Answer a request now, or have uvicorn do it; called by the parser."""
-        answer = self._build_answer() if self._is_plain() else None
-        if answer is None:
-            super().on_headers_complete()
-            return
+        """Answer a request now, or take its body, or have uvicorn do it; called by the parser."""
+        headers = self._get_plain_headers()
+        if headers is not None and self.client is not None:
+            method = self.parser.get_method()
+            if method == b"GET":
+                answer = self._build_answer(headers, self.client[0])
+                if answer is not None:
+                    self._answer(answer)
+                    return
+            elif self.writes is not None:
+                short = self.writes.begin(method.decode(), self.url, headers, self.client[0])
+                if short is not None:
+                    self._is_in_head = False
+                    self._short = self.cycle = cast(Any, short)
+                    return
+        super().on_headers_complete()
+
+    def _answer(self, answer: Answer) -> None:
         self._is_in_head = False
         self._left -= 1
         self.cycle = _ANSWERED
         self._write(answer)
+        self.on_response_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body; called by the parser."""
+        if self._short is None:
+            super().on_body(body)
+        else:
+            self._has_progress = True
+            self._short.append(body)
+
+    def on_message_complete(self) -> None:
+        """Run the responder of a request whose body is whole; called by the parser."""
+        short, self._short = self._short, None
+        super().on_message_complete()
+        if short is not None:
+            task = self.loop.create_task(self._respond(short))
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
+
+    def _note_arrival(self, short: ShortRequest) -> None:
+        """Note that a part of the body came round the parser."""
+        self._last_arrival = self.loop.time()
+        if short.is_whole:
+            self._set_protocol(self)
+            # The old one still waits for the body.
+            self.parser = httptools.HttpRequestParser(self)
+            self.on_message_complete()
+
+    def _set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        # The way to read is chosen when reading begins.
+        self.transport.pause_reading()
+        self.transport.set_protocol(protocol)
+        self.transport.resume_reading()
+
+    async def _respond(self, short: ShortRequest) -> None:
+        assert self.writes is not None, "it made the request"  # noqa: S101
+        try:
+            answer = await self.writes.finish(short)
+        except BaseException as error:
+            # The stop of the server, or a bug in what answers errors.
+            if not isinstance(error, asyncio.CancelledError):
+                _log.exception("a request cannot be answered")
+            self.transport.abort()
+            raise
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+        short.response_complete = True
+        if not short.keep_alive:
+            self.transport.close()
         self.on_response_complete()
 
     def _write(self, answer: Answer) -> None:
@@ -349,34 +316,36 @@ class DirectProtocol(LimitedProtocol):
             repeatable = Repeatable(answer.req, answer.resp, data, file)
             self.answers.repeated.add(client[0], request, repeatable, generation=self._generation)
 
-    def _is_plain(self) -> bool:
-        """Tell whether nothing is under way and the client wants nothing but an answer."""
+    def _get_plain_headers(self) -> dict[bytes, bytes] | None:
+        """Give the headers if nothing is under way and the client wants nothing but an answer."""
         parser = self.parser
-        return (
-            parser.get_method() == b"GET"
-            and self._left > 0
+        if (
+            self._left > 0
             # Otherwise the answers of pipelined requests would come in the wrong order.
             and self.cycle.response_complete
             and self._can_write()
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not parser.should_upgrade()
-        )
+        ):
+            headers = dict(self.headers)
+            if len(headers) == len(self.headers) and headers.keys().isdisjoint(_SPECIAL_HEADERS):
+                return headers
+        return None
 
     def _can_write(self) -> bool:
         # A client that does not read gets nothing more; the normal way waits for it.
         return not (self.flow.write_paused or self.transport.is_closing())
 
-    def _build_answer(self) -> Answer | None:
-        headers = dict(self.headers)
-        is_repeated = len(headers) != len(self.headers)
-        if is_repeated or not headers.keys().isdisjoint(_SPECIAL_HEADERS) or self.client is None:
+    def _build_answer(self, headers: dict[bytes, bytes], remote_addr: str) -> Answer | None:
+        if not headers.keys().isdisjoint(_SPECIAL_TO_READS):
             return None
-        return self.answers.build(self.url, headers, self.client[0])
+        return self.answers.build(self.url, headers, remote_addr)
 
 
 def build_protocol(
     answers: DirectAnswers | None,
+    writes: ShortWrites | None,
     *,
     request_timeout_s: int,
     connection_limit: ConnectionLimit | None = None,
@@ -387,6 +356,8 @@ def build_protocol(
     ----------
     answers
         ``None`` to have uvicorn answer everything.
+    writes
+        ``None`` to have it answer everything that brings a body.
     request_timeout_s
         Longest silence in the middle of a request.
     connection_limit
@@ -398,4 +369,5 @@ def build_protocol(
     }
     if answers is None:
         return type("BoundLimitedProtocol", (LimitedProtocol,), values)
-    return type("BoundDirectProtocol", (DirectProtocol,), {**values, "answers": answers})
+    values |= {"answers": answers, "writes": writes}
+    return type("BoundDirectProtocol", (DirectProtocol,), values)

@@ -39,6 +39,17 @@ class ErrorAnswers:
     def __init__(self, *, has_bodies: bool) -> None:
         self._has_bodies = has_bodies
 
+    async def answer(self, req: Any, resp: Any, error: Exception) -> None:
+        """Answer any error, as Falcon would by the class for which each handler is registered."""
+        handler: Any = self.answer_bug
+        if isinstance(error, ServerError):
+            handler = self.answer_server_error
+        elif isinstance(error, NotFound):
+            handler = self.answer_not_found
+        elif isinstance(error, falcon.HTTPError):
+            handler = self.answer_http_error
+        await handler(req, resp, error, {})
+
     async def answer_server_error(
         self, req: Request, resp: Response, error: ServerError, _: dict[str, Any]
     ) -> None:

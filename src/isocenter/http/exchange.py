@@ -6,7 +6,7 @@ are light enough to be made and thrown away for each hot read (Decision 0009).
 
 import mmap
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -15,7 +15,16 @@ from typing import Any, Protocol
 
 from falcon.uri import parse_query_string
 
-__all__ = ["DirectRequest", "DirectResponse", "FileRange", "OpenFile", "Request", "Response"]
+__all__ = [
+    "BodyRequest",
+    "DirectRequest",
+    "DirectResponse",
+    "FileRange",
+    "OpenFile",
+    "Request",
+    "Response",
+    "WritingRequest",
+]
 
 _DEFAULT_MEDIA_TYPE = "text/plain"
 _FORBIDDEN_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -55,6 +64,25 @@ class Request(Protocol):
 
     def get_param(self, name: str, *, default: str | None = ...) -> str | None:
         """Find a query argument; the last one if it is repeated."""
+        ...
+
+
+class WritingRequest(Request, Protocol):
+    """What responders that take a body may ask of a request."""
+
+    @property
+    def content_type(self) -> str | None:
+        """The header ``Content-Type``."""
+        ...
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length of the body."""
+        ...
+
+    @property
+    def stream(self) -> AsyncIterable[bytes]:
+        """The body as it arrives."""
         ...
 
 
@@ -128,6 +156,48 @@ class DirectRequest:
         return value[-1] if isinstance(value, list) else value
 
 
+class BodyRequest(DirectRequest):
+    """A request with a body that was read from a connection.
+
+    Attributes
+    ----------
+    body
+        All of it, once it is there.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query_string: str,
+        *,
+        headers: Mapping[bytes, bytes],
+        remote_addr: str,
+    ) -> None:
+        super().__init__(path, query_string, headers=headers, remote_addr=remote_addr)
+        self.method = method
+        self.body = b""
+
+    @property
+    def content_type(self) -> str | None:
+        """The header ``Content-Type``."""
+        return self.get_header("content-type")
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length of the body."""
+        length = self.get_header("content-length")
+        return None if length is None else int(length)
+
+    @property
+    def stream(self) -> AsyncIterable[bytes]:
+        """The body, in one piece."""
+        return self._iter_body()
+
+    async def _iter_body(self) -> AsyncIterator[bytes]:
+        yield self.body
+
+
 class OpenFile(Protocol):
     """A file that is closed when nobody refers to it any more.
 
@@ -168,7 +238,17 @@ class DirectResponse:
         Sent in place of ``data``, without a copy in memory.
     """
 
-    __slots__ = ("_headers", "content_length", "content_type", "data", "file", "status", "stream")
+    __slots__ = (
+        "_headers",
+        "content_length",
+        "content_type",
+        "data",
+        "file",
+        "media",
+        "status",
+        "stream",
+        "text",
+    )
 
     def __init__(self) -> None:
         self.status: str | int | HTTPStatus = 200
@@ -195,6 +275,33 @@ class DirectResponse:
         if _FORBIDDEN_IN_HEADERS.search(value):
             raise ValueError(f"the value of the header {name} holds a control character")
         self._headers[name.lower()] = value
+
+    def delete_header(self, name: str) -> None:
+        """Take back a header."""
+        self._headers.pop(name.lower(), None)
+
+    def format_answer(self, *, keep_alive: bool) -> bytes:
+        """Write an answer of any status whose body is at hand.
+
+        Raises
+        ------
+        ValueError
+            If it has a stream or a file.
+        """
+        if self.stream is not None or self.file is not None:
+            message = "only bodies at hand are written directly"
+            raise ValueError(message)
+        status, body = HTTPStatus(self.status_code), self.data or b""
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            f"content-type: {self.content_type or _DEFAULT_MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\n"
+        )
+        for name, value in self._headers.items():
+            head += f"{name}: {value}\r\n"
+        if not keep_alive:
+            head += "connection: close\r\n"
+        return f"{head}\r\n".encode("latin-1") + body
 
     def format_head(self) -> bytes:
         """Write the status line and headers of a plain success.

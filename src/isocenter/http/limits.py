@@ -5,12 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from isocenter.http.upgrades import format_without_upgrade
 
 __all__ = ["LARGEST_HEAD_BYTES", "ConnectionLimit", "LimitedProtocol"]
 
 LARGEST_HEAD_BYTES = 64 * 1024
 """Longest request line with all headers."""
+
+# What follows is not HTTP; it is refused by its method.
+_CONNECT = b"CONNECT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,12 @@ class ConnectionLimit:
 class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with a limit on the head of a request and on silence in the middle of it.
 
+    Offers to go on in another protocol are ignored; the parser alone would lose the body that
+    comes with one.
+
     References
     ----------
-    Orthanc configuration: ``HttpRequestTimeout``; RFC 6585 §5, RFC 9110 §15.5.9
+    Orthanc configuration: ``HttpRequestTimeout``; RFC 6585 §5, RFC 9110 §7.8, §15.5.9
     """
 
     request_timeout_s: ClassVar[int] = 30
@@ -45,6 +54,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _has_progress = False
     _is_in_head = False
     _is_receiving = False
+    _has_offer = False
     _silence: asyncio.TimerHandle | None = None
     _last_arrival = 0.0
 
@@ -70,12 +80,39 @@ class LimitedProtocol(HttpToolsProtocol):
         """Parse what arrived; called by the transport."""
         self._last_arrival = self.loop.time()
         self._has_progress = False
-        super().data_received(data)
+        self._parse(data)
         # The parser keeps an unfinished header or trailer to itself, so the bytes are counted here:
         # those of the pieces that neither begin a request nor hold a part of a body.
         self._idle_bytes = 0 if self._has_progress else self._idle_bytes + len(data)
         if self._idle_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
+
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._take_back_offer(data[upgrade.args[0] :])
+            except httptools.HttpParserError:
+                message = "Invalid HTTP request received."
+                self.logger.warning(message)
+                self.send_400_response(message)
+                return
+            else:
+                return
+
+    def _take_back_offer(self, rest: bytes) -> bytes:
+        """Begin a request anew as if it did not offer another protocol; give what to parse then."""
+        if not self._has_offer:
+            return b""
+        self._has_offer = False
+        head = format_without_upgrade(
+            self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+        )
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return head + rest
 
     def on_message_begin(self) -> None:
         """Begin to expect a head; called by the parser."""
@@ -98,10 +135,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         if self.connection_limit is not None:
             self.limit_concurrency = self.connection_limit.get()
-        super().on_headers_complete()
+        self._has_offer = self.parser.should_upgrade() and self.parser.get_method() != _CONNECT
+        if not self._has_offer:
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Note the end of the request; called by the parser."""
+        if self._has_offer:
+            return
         self._is_receiving = False
         self._has_progress = True
         super().on_message_complete()

@@ -13,6 +13,7 @@ import uvicorn
 
 from isocenter.http.direct import DirectAnswers, build_protocol
 from isocenter.http.limits import ConnectionLimit
+from isocenter.http.short_writes import ShortWrites
 
 __all__ = ["HTTPServer", "HTTPServerOptions"]
 
@@ -35,6 +36,8 @@ class HTTPServerOptions:
         Answers hot reads without the application; ``None`` to have it answer everything.
     count_listeners
         Tells how many clients only listen; they are not counted as connections.
+    short_writes
+        Answers short requests with a body without the application, where there are direct answers.
     """
 
     tls: ssl.SSLContext | None = None
@@ -43,6 +46,7 @@ class HTTPServerOptions:
     shutdown_timeout_s: int = 8
     direct_answers: DirectAnswers | None = None
     count_listeners: Callable[[], int] = lambda: 0
+    short_writes: ShortWrites | None = None
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
@@ -63,6 +67,7 @@ class HTTPServer(uvicorn.Server):
             application,
             http=build_protocol(
                 options.direct_answers,
+                options.short_writes,
                 request_timeout_s=options.request_timeout_s,
                 connection_limit=self._limit,
             ),

@@ -5,6 +5,7 @@ References
 Orthanc REST: jobs engine (behaviour manual §16); `isocenter.jobs.port`
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,7 @@ from isocenter.jobs.records import (
 )
 from isocenter.jobs.states import FINISHED, TRANSITIONS, Action, JobState
 
-__all__ = ["DatabaseJobs"]
+__all__ = ["DatabaseJobs", "set_arguments"]
 
 _LAST = 2**63 - 1
 # A server that has not shown itself for that long is taken for dead.
@@ -142,6 +143,8 @@ class DatabaseJobs:
             runtime=current.runtime + runtime,
         )
         if step.is_last:
+            # A failed job keeps its locks, as it may be resubmitted.
+            tx.run("delete_locks", {"job_id": job.job_id})
             return self._finish(tx, replace(saved, state=JobState.SUCCESS, progress=100))
         if step.retry_after_s is not None:
             due_at = now_us() + int(step.retry_after_s * 1_000_000)
@@ -276,7 +279,7 @@ def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
         state=JobState.PENDING,
         priority=new.priority,
         created_at=now_us(),
-        arguments=new.arguments,
+        arguments={**new.arguments, **new.drawn},
         content=new.content,
         destination=new.destination,
         user_data=new.user_data,
@@ -289,17 +292,26 @@ def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
             "priority": new.priority,
             "destination": new.destination,
             "created_at": job.created_at,
-            "arguments": _format(new.arguments),
+            "arguments": _format(job.arguments),
             "content": _format(new.content),
             "user_data": _format_optional(new.user_data),
             "idempotency_key": new.idempotency_key or None,
         },
     )
+    if new.locks:
+        names = [{"job_id": job_id, "name": name} for name in sorted(new.locks)]
+        tx.run_many("insert_lock", names)
     return job
 
 
+def set_arguments(tx: Transaction, job_id: str, arguments: Mapping[str, Any]) -> None:
+    """Replace the arguments of a job, in the transaction of one of its steps."""
+    tx.run("set_arguments", {"job_id": job_id, "arguments": _format(arguments)})
+
+
 def _check_same(job: Job, new: NewJob) -> Job:
-    if job.kind != new.kind or _format(job.arguments) != _format(new.arguments):
+    compared = {name: value for name, value in job.arguments.items() if name not in new.drawn}
+    if job.kind != new.kind or _format(compared) != _format(new.arguments):
         message = "the idempotency key belongs to another job"
         raise DuplicateResourceError(message)
     return job
@@ -309,18 +321,35 @@ def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     now = now_us()
     tx.run("wake_due_jobs", {"now": now})
     is_limited = bool(limits.by_kind) or limits.per_destination > 0
-    most = {"limit": _MOST_CANDIDATES if is_limited else count}
-    candidates = [Candidate(*row) for row in tx.rows("list_due_jobs", most)]
     running = [
         (str(kind), str(destination), int(number))
         for kind, destination, number in (tx.rows("count_running_jobs") if is_limited else ())
     ]
-    chosen = choose(candidates, running, count, limits)
+    chosen: list[str] = []
+    # As a rule the first ones may run; only if not, those far behind them are looked at.
+    for most in (2 * count, _MOST_CANDIDATES):
+        candidates, held = _list_candidates(tx, most)
+        chosen = choose(candidates, running, count, limits, held=held)
+        if len(chosen) == count or len(candidates) < most:
+            break
     if chosen:
         tx.run("claim_jobs", {"owner": owner, "now": now, "job_ids": chosen})
     due = tx.row("next_due_job")
     found = {job.job_id: job for job in _read(tx, chosen)}
     return Claim([found[job_id] for job_id in chosen], None if due is None else due[0])
+
+
+def _list_candidates(tx: Transaction, most: int) -> tuple[list[Candidate], set[str]]:
+    """List the jobs that are due in their order, and those of their locks that are held."""
+    due = tx.rows("list_due_jobs", {"limit": most})
+    locks: defaultdict[str, set[str]] = defaultdict(set)
+    held: set[str] = set()
+    if due:
+        for job_id, name, is_held in tx.rows("list_locks", {"job_ids": [row[0] for row in due]}):
+            locks[job_id].add(name)
+            if is_held:
+                held.add(name)
+    return [Candidate(row[0], row[1], row[2], frozenset(locks[row[0]])) for row in due], held
 
 
 def _forget(tx: Transaction, job_ids: Sequence[str]) -> None:

@@ -74,6 +74,12 @@ class NewJob:
         Whatever the client wants to keep with the job; JSON, ``None`` if nothing.
     idempotency_key
         A second submission with the same key gives the first job; empty if there is none.
+    drawn
+        More arguments, drawn for this submission only: keys, numbers. Two submissions are the same
+        even if these differ.
+    locks
+        Names of what nobody else may work on meanwhile: of two jobs that have one in common, the
+        second in the queue is not begun while the first one runs or has to wait.
     """
 
     kind: str
@@ -83,6 +89,8 @@ class NewJob:
     destination: str = ""
     user_data: Any = None
     idempotency_key: str = ""
+    drawn: Mapping[str, Any] = field(default_factory=dict)
+    locks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

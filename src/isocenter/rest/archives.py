@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
 from falcon.asgi import Request, Response
 
 from isocenter.archive.exporting import ExportPlan, ExportRequest
@@ -25,6 +24,7 @@ from isocenter.errors import (
 from isocenter.http.answers import answer_nothing
 from isocenter.http.arguments import get_flag, read_body
 from isocenter.http.files import answer_file, format_disposition
+from isocenter.http.json_bodies import parse_json
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.http.streaming import Stream
 from isocenter.rest.bodies import ARCHIVE, ARCHIVE_OF_MANY, MEDIA, MEDIA_OF_MANY
@@ -150,10 +150,7 @@ async def _read_body(req: Request) -> Any:
     data = await read_body(req)
     if not data.strip():
         return {}
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadFileFormatError("the body must be JSON") from error
+    value = parse_json(data)
     if not isinstance(value, dict | list):
         raise BadFileFormatError("the body must be a JSON object or an array of identifiers")
     return value

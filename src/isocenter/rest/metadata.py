@@ -2,8 +2,6 @@
 
 from functools import partial
 
-import falcon.asgi
-
 from isocenter.archive.records import Address
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadParameterError
@@ -11,7 +9,7 @@ from isocenter.http.answers import JSON, answer_json, answer_nothing, answer_tex
 from isocenter.http.arguments import get_flag, read_body
 from isocenter.http.entity_tags import get_expected_tag, is_unchanged, set_entity_tag
 from isocenter.http.error_answers import NotFound
-from isocenter.http.exchange import Request, Response
+from isocenter.http.exchange import Request, Response, WritingRequest
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.rest.arguments import EXPAND
 from isocenter.rest.services import Services
@@ -61,7 +59,7 @@ async def get_metadata(
 
 async def put_metadata(
     services: Services,
-    req: falcon.asgi.Request,
+    req: WritingRequest,
     resp: Response,
     public_id: str,
     name: str,
@@ -127,6 +125,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             f"Set a metadata of the {one}",
             many,
             permission=Permission.WRITE,
+            is_light=True,
             body="text/plain",
             answer="text/plain",
             statuses=(200, 400, 404, 409, 413),
@@ -141,6 +140,7 @@ def _build_level_routes(level: Level) -> list[Route]:
             f"Remove a metadata of the {one}",
             many,
             permission=Permission.WRITE,
+            is_light=True,
             answer="text/plain",
             statuses=(200, 400, 404, 409),
         ),

@@ -35,6 +35,7 @@ def build_read_only_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
             statuses=(403,),
             details="",
             is_immediate=False,
+            is_light=False,
         )
         for route in routes
         if route.changes_archive and route.path in paths

@@ -6,6 +6,7 @@ from isocenter.rest import (
     attachments,
     bulk,
     changes,
+    creation,
     deletion,
     documentation,
     element_content,
@@ -18,11 +19,14 @@ from isocenter.rest import (
     logs,
     metadata,
     metrics,
+    modalities,
+    modality_calls,
     modification,
     options,
     protection,
     reconstruction,
     resources,
+    slices,
     system,
     tags,
     tools,
@@ -35,6 +39,7 @@ _PATIENTS = "/patients"
 
 ROUTES: tuple[Route, ...] = (
     *resources.ROUTES,
+    *slices.ROUTES,
     *protection.ROUTES,
     *uploads.ROUTES,
     *instances.ROUTES,
@@ -59,6 +64,9 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *archives.ROUTES,
     *modification.ROUTES,
+    *creation.ROUTES,
+    *modalities.ROUTES,
+    *modality_calls.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -20,7 +20,7 @@ from isocenter.dimse.user_information import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
 )
-from isocenter.scp.supported import VERIFICATION, VERIFICATION_SYNTAXES
+from isocenter.scp.supported import PLAIN_SYNTAXES, VERIFICATION
 from isocenter.version import __version__
 
 __all__ = ["ConformanceStatement"]
@@ -102,7 +102,7 @@ class ConformanceStatement:
         yield from _format_title("Verification service as SCP (C-ECHO)")
         yield from _format_table([("Verification SOP Class", VERIFICATION)])
         yield "Transfer syntaxes:"
-        yield from _format_table(map(_name_transfer_syntax, VERIFICATION_SYNTAXES))
+        yield from _format_table(map(_name_transfer_syntax, PLAIN_SYNTAXES))
 
     def _format_storage(self) -> Iterable[str]:
         yield from _format_title("Storage service as SCP (C-STORE)")

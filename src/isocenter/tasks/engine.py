@@ -13,6 +13,10 @@ from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import Job
 from isocenter.tasks.archiving import build_archive_kinds
+from isocenter.tasks.editing import StagedEdits
+from isocenter.tasks.modality_store import ModalityStoreKind
+from isocenter.tasks.modification import ModificationKind
+from isocenter.tasks.retries import build_retry_policy
 
 __all__ = ["build_engine"]
 
@@ -49,7 +53,28 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    own = build_archive_kinds(
-        archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
+    edits = StagedEdits(
+        archive.workers,
+        archive.stager,
+        threads=_count_threads(configuration),
+        on_removals=archive.deleter.wake,
     )
+    own: list[JobKind] = [
+        *build_archive_kinds(
+            archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
+        ),
+        ModificationKind(archive.modifications, edits),
+        ModalityStoreKind(
+            archive.remotes.outgoing,
+            archive.remotes.modalities,
+            archive.remotes.calling,
+            build_retry_policy(configuration),
+        ),
+    ]
     return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=on_saved)
+
+
+def _count_threads(configuration: Configuration) -> int:
+    """Tell how many files of a modification are edited at once."""
+    counts = configuration.mapping("JobsEngineThreadsCount")
+    return int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1

@@ -9,6 +9,7 @@ from falcon.testing import ASGIConductor, Result
 
 from isocenter.http.answers import answer_text
 from isocenter.http.application import build_application
+from isocenter.http.error_answers import ErrorAnswers
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Route
 
@@ -33,7 +34,7 @@ async def ask(
     method: str, path: str, query: str = "", *, middleware: Sequence[Any] = (), **headers: str
 ) -> Result:
     application = build_application(
-        ROUTES, "services", middleware=middleware, has_error_bodies=True
+        ROUTES, "services", middleware=middleware, errors=ErrorAnswers(has_bodies=True)
     )
     async with ASGIConductor(application) as conductor:
         result = await conductor.simulate_request(method, path, query_string=query, headers=headers)

@@ -12,8 +12,9 @@ from tests.support.scripted_peer import DEADLINE_S
 from isocenter.archive.workers import Workers
 from isocenter.errors import BadRequestError
 from isocenter.http.access import AccessControl, hash_password
-from isocenter.http.direct import DirectAnswers, ImmediateRoutes
+from isocenter.http.direct import DirectAnswers
 from isocenter.http.exchange import DirectRequest, Request, Response
+from isocenter.http.immediate_routes import ImmediateRoutes
 from isocenter.http.repeated import Repeatable, RepeatedAnswers
 from isocenter.http.routes import Route
 from isocenter.http.server import HTTPServer, HTTPServerOptions

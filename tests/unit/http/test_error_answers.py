@@ -18,7 +18,7 @@ from isocenter.errors import (
     leaves,
 )
 from isocenter.http.application import build_application
-from isocenter.http.error_answers import NotFound
+from isocenter.http.error_answers import ErrorAnswers, NotFound
 from isocenter.http.routes import Route
 
 EMPTY = {401, 403}
@@ -31,7 +31,9 @@ async def fail(error: Exception, has_bodies: bool = True, method: str = "GET") -
         raise error
 
     route = Route(method, "/a/{name}", respond, "Fail", "tests")
-    application = build_application([route], None, middleware=[], has_error_bodies=has_bodies)
+    application = build_application(
+        [route], None, middleware=[], errors=ErrorAnswers(has_bodies=has_bodies)
+    )
     async with ASGIConductor(application) as conductor:
         result = await conductor.simulate_request(method, "/a/b", query_string="secret=1")
     assert isinstance(result, Result)

@@ -11,6 +11,7 @@ from falcon.testing import ASGIConductor, Result
 from isocenter.archive.content import StoredFile
 from isocenter.errors import BadRangeError
 from isocenter.http.application import build_application
+from isocenter.http.error_answers import ErrorAnswers
 from isocenter.http.files import answer_file, parse_range
 from isocenter.http.routes import Route
 
@@ -52,7 +53,9 @@ async def get(
         await answer_file(req, resp, file, file_name="default.dcm")
 
     route = Route("GET", "/file", respond, "Read", "tests")
-    application = build_application([route], None, middleware=[], has_error_bodies=True)
+    application = build_application(
+        [route], None, middleware=[], errors=ErrorAnswers(has_bodies=True)
+    )
     named: Mapping[str, str] = {name.replace("_", "-"): v for name, v in headers.items()}
     async with ASGIConductor(application) as conductor:
         result = await conductor.simulate_request(

@@ -14,6 +14,7 @@ from isocenter.archive.archive import Archive, build_archive
 from isocenter.archive.event_feed import EventFeed
 from isocenter.config.configuration import Configuration
 from isocenter.http.application import build_application
+from isocenter.http.error_answers import ErrorAnswers
 from isocenter.http.event_streams import EventStreams
 from isocenter.http.job_times import JobTimes
 from isocenter.http.metrics import Metrics
@@ -113,7 +114,7 @@ async def open_api(
         ROUTES,
         services,
         middleware=[metrics.observer],
-        has_error_bodies=configuration.boolean("HttpDescribeErrors"),
+        errors=ErrorAnswers(has_bodies=configuration.boolean("HttpDescribeErrors")),
     )
     try:
         async with ASGIConductor(application) as conductor:

@@ -6,7 +6,8 @@ import pytest
 from tests.unit.rest.api import Api
 from tests.unit.rest.test_table import prepare
 
-from isocenter.http.direct import DirectAnswers, ImmediateRoutes
+from isocenter.http.direct import DirectAnswers
+from isocenter.http.immediate_routes import ImmediateRoutes
 from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.routes import Route
 from isocenter.rest.table import ROUTES

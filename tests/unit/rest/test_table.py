@@ -32,7 +32,7 @@ NEEDED = {
     "/tools/create-media-extended": "?resources=",
 }
 # Last parts of the addresses of questions that are asked with POST.
-READING_POSTS = {"lookup", "archive", "create-archive", "modify", "anonymize", "verify-md5"}
+READING_POSTS = {"lookup", "archive", "create-archive", "verify-md5"}
 READING_POSTS |= {"bulk-content", "find", "count-resources"}
 READING_POSTS |= {"media", "create-media", "create-media-extended"}
 # What stands for other parameters of a path.
@@ -41,6 +41,8 @@ METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
 NAMES["/labels/{label}"] = "/labels/label"
+# Remote modalities have names, too.
+MODALITY = ("/modalities/{name}", "/modalities/known")
 
 DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
     0x00420012, "LO", b"application/pdf "
@@ -58,7 +60,7 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
 
 
 def fill_names(path: str) -> str:
-    for template, name in (NAMES | PARAMETERS).items():
+    for template, name in (NAMES | PARAMETERS | dict([MODALITY])).items():
         path = path.replace(template, name)
     return path
 
@@ -66,6 +68,8 @@ def fill_names(path: str) -> str:
 async def prepare(api: Api, route: Route) -> str:
     """Store what a route needs to have something to answer; give its target."""
     file = await api.store(build_synthetic(tail=DOCUMENT if route.path.endswith("/pdf") else b""))
+    if route.path.startswith(MODALITY[0]):
+        await api.request("PUT", MODALITY[1], body=b'["TITLE", "localhost", 104]')
     for template, name in NAMES.items():
         if template in route.path:
             folder = file.paths[route.path.split("/")[1]]
@@ -215,6 +219,11 @@ async def test_route_is_described_with_summary_parameters_and_statuses(route: Ro
 @EVERY_ROUTE
 async def test_route_that_changes_something_needs_a_permission(route: Route) -> None:
     is_reading = route.method == "GET" or route.path.split("/")[-1] in READING_POSTS
+    # Copies of instances are not stored.
+    is_reading |= route.path in {
+        "/instances/{public_id}/modify",
+        "/instances/{public_id}/anonymize",
+    }
     assert (route.permission.value == "read") == is_reading
 
 

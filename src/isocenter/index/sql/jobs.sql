@@ -53,6 +53,19 @@ SELECT MIN(resume_at) FROM jobs WHERE state IN (1, 5) AND state = 5;
 SELECT kind, destination, COUNT(*) FROM jobs WHERE state IN (1, 5) AND state = 1
 GROUP BY kind, destination;
 
+-- name: insert_lock
+INSERT INTO job_locks (job_id, name) VALUES (:job_id, :name);
+
+-- The running jobs are few, and the key of the table leads to each of their locks.
+-- name: list_locks
+SELECT l.job_id, l.name,
+       EXISTS (SELECT 1 FROM jobs j JOIN job_locks h ON h.job_id = j.job_id AND h.name = l.name
+               WHERE j.state IN (1, 5) AND j.state = 1)
+FROM job_locks l WHERE l.job_id IN :job_ids[text];
+
+-- name: delete_locks
+DELETE FROM job_locks WHERE job_id = :job_id;
+
 -- name: claim_jobs
 UPDATE jobs SET state = 1, owner = :owner, started_at = COALESCE(started_at, :now)
 WHERE job_id IN :job_ids[text];
@@ -62,6 +75,9 @@ UPDATE jobs SET state = :state, requested = :requested, owner = :owner, progress
     content = :content, checkpoint = :checkpoint, failure = :failure, runtime = :runtime,
     started_at = :started_at, completed_at = :completed_at, resume_at = :resume_at
 WHERE job_id = :job_id;
+
+-- name: set_arguments
+UPDATE jobs SET arguments = :arguments WHERE job_id = :job_id;
 
 -- name: lock_job
 SELECT state, owner FROM jobs WHERE job_id = :job_id $for_update;
@@ -110,7 +126,10 @@ SELECT state, COUNT(*) FROM jobs GROUP BY state;
 
 -- name: insert_removals_of_jobs
 INSERT INTO removals (attachment_uuid)
-SELECT attachment_uuid FROM job_parts WHERE job_id IN :job_ids[text];
+SELECT attachment_uuid FROM job_parts WHERE job_id IN :job_ids[text]
+UNION ALL
+SELECT attachment_uuid FROM staged WHERE job_id IN :job_ids[text]
+ON CONFLICT DO NOTHING;
 
 -- name: insert_output
 INSERT INTO job_outputs (job_id, name, file_name, media_type, size, created_at)
@@ -135,7 +154,8 @@ ORDER BY number;
 
 -- name: insert_removals_of_parts
 INSERT INTO removals (attachment_uuid)
-SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name;
+SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name
+ON CONFLICT DO NOTHING;
 
 -- name: delete_parts
 DELETE FROM job_parts WHERE job_id = :job_id AND name = :name;
