@@ -349,6 +349,41 @@ class Delete:
         return watch.build_duration_ms()
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Milliseconds to store an edited copy of a CT study.
+
+    Attributes
+    ----------
+    action
+        ``modify`` or ``anonymize``.
+    body
+        Of the request.
+    count
+        Instances of the study.
+    """
+
+    action: str
+    body: dict[str, Any]
+    count: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study, measure until the copy is stored, and delete both."""
+        keys = study_keys(studies[0], 2, self.count // 2)
+        before = server.count_instances()
+        upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        path = f"/studies/{keys[0].public_study_id}"
+        body = json.dumps(self.body).encode()
+        with timed() as watch:
+            answer = json.loads(server.request("POST", f"{path}/{self.action}", body))
+        _check_count(server, before + 2 * len(keys))
+        for study in (path, answer["Path"]):
+            server.request("DELETE", study)
+        return watch.build_duration_ms()
+
+
 def _check_found(server: Server, body: str, expected: int) -> None:
     """Make sure that a search finds as many resources as it should."""
     found = json.loads(server.request("POST", _FIND, body.encode()))
@@ -361,6 +396,65 @@ def _check_count(server: Server, expected: int) -> None:
     count = server.count_instances()
     if count != expected:
         raise BenchmarkError(f"{server.name} holds {count} instances instead of {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Milliseconds to move half a CT study into a study of its own.
+
+    Attributes
+    ----------
+    count
+        Instances that are moved.
+    """
+
+    count: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study of two series, measure until one is moved, and delete both studies."""
+        keys = study_keys(studies[0], 2, self.count)
+        before = server.count_instances()
+        upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        path = f"/studies/{keys[0].public_study_id}"
+        series = server.get_json(path)["Series"]
+        body = json.dumps({"Series": series[:1]}).encode()
+        with timed() as watch:
+            answer = json.loads(server.request("POST", f"{path}/split", body))
+        _check_count(server, before + len(keys))
+        for study in (path, f"/studies/{answer['TargetStudy']}"):
+            server.request("DELETE", study)
+        return watch.build_duration_ms()
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Milliseconds to bring a CT study into another one.
+
+    Attributes
+    ----------
+    count
+        Instances that are moved.
+    """
+
+    count: int
+    studies: int = 2
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload two studies, measure until one is a part of the other, and delete that."""
+        source, target = study_keys(studies[0], 2, self.count // 2), study_keys(studies[1], 1, 1)
+        before = server.count_instances()
+        for keys in (source, target):
+            upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        path = f"/studies/{target[0].public_study_id}"
+        body = json.dumps({"Resources": [source[0].public_study_id]}).encode()
+        with timed() as watch:
+            server.request("POST", f"{path}/merge", body)
+        _check_count(server, before + len(source) + 1)
+        server.request("DELETE", path)
+        return watch.build_duration_ms()
 
 
 @dataclass(frozen=True, slots=True)

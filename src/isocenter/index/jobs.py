@@ -321,17 +321,12 @@ def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     now = now_us()
     tx.run("wake_due_jobs", {"now": now})
     is_limited = bool(limits.by_kind) or limits.per_destination > 0
+    candidates, held = _list_candidates(tx, _MOST_CANDIDATES if is_limited else count)
     running = [
         (str(kind), str(destination), int(number))
         for kind, destination, number in (tx.rows("count_running_jobs") if is_limited else ())
     ]
-    chosen: list[str] = []
-    # As a rule the first ones may run; only if not, those far behind them are looked at.
-    for most in (2 * count, _MOST_CANDIDATES):
-        candidates, held = _list_candidates(tx, most)
-        chosen = choose(candidates, running, count, limits, held=held)
-        if len(chosen) == count or len(candidates) < most:
-            break
+    chosen = choose(candidates, running, count, limits, held=held)
     if chosen:
         tx.run("claim_jobs", {"owner": owner, "now": now, "job_ids": chosen})
     due = tx.row("next_due_job")
@@ -339,9 +334,17 @@ def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     return Claim([found[job_id] for job_id in chosen], None if due is None else due[0])
 
 
-def _list_candidates(tx: Transaction, most: int) -> tuple[list[Candidate], set[str]]:
+def _list_candidates(tx: Transaction, limit: int) -> tuple[list[Candidate], set[str]]:
     """List the jobs that are due in their order, and those of their locks that are held."""
-    due = tx.rows("list_due_jobs", {"limit": most})
+    candidates, held = _read_candidates(tx, limit)
+    if limit < _MOST_CANDIDATES and any(candidate.locks for candidate in candidates):
+        # Those that must wait let others pass.
+        return _read_candidates(tx, _MOST_CANDIDATES)
+    return candidates, held
+
+
+def _read_candidates(tx: Transaction, limit: int) -> tuple[list[Candidate], set[str]]:
+    due = tx.rows("list_due_jobs", {"limit": limit})
     locks: defaultdict[str, set[str]] = defaultdict(set)
     held: set[str] = set()
     if due:

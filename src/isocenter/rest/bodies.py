@@ -7,6 +7,7 @@ __all__ = [
     "ARCHIVE",
     "ARCHIVE_OF_MANY",
     "BOOLEAN",
+    "COMMITMENT",
     "CREATION",
     "ECHO",
     "ECHO_OF_ADDRESS",
@@ -15,10 +16,12 @@ __all__ = [
     "EDIT_OF_MANY",
     "MEDIA",
     "MEDIA_OF_MANY",
+    "MERGE",
     "MODALITY",
     "QUERY",
     "RESOURCES",
     "RETRIEVE",
+    "SPLIT",
     "STORE",
     "TAGS_OF_QUERY",
     "TRANSFER",
@@ -221,3 +224,36 @@ WORKLIST: Schema = {
 }
 
 TAGS_OF_QUERY: Schema = _PATTERNS
+
+SPLIT: Schema = {
+    "type": "object",
+    "properties": {
+        **_JOB_CALL,
+        "Series": {"type": "array", "items": _TEXT},
+        "Instances": {"type": "array", "items": _TEXT},
+        "Replace": {"type": "object", "examples": [{"StudyDescription": "Second part"}]},
+        "Remove": _TAGS,
+        "KeepSource": _FLAG,
+        "KeepLabels": _FLAG,
+    },
+}
+
+MERGE: Schema = {
+    "type": "object",
+    "required": ["Resources"],
+    "properties": {
+        **_JOB_CALL,
+        "Resources": {"type": "array", "items": _TEXT},
+        "KeepSource": _FLAG,
+        "KeepLabels": _FLAG,
+    },
+}
+
+COMMITMENT: Schema = {
+    "type": "object",
+    "properties": {
+        "Resources": {"type": "array", "items": _TEXT},
+        "DicomInstances": {"type": "array", "items": {"type": ["array", "object"]}},
+        "Timeout": _SECONDS,
+    },
+}

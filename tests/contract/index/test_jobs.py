@@ -345,6 +345,63 @@ def test_two_servers_never_claim_the_same_job(index: Any) -> None:
     assert len(claimed) == len(set(claimed)) == 10
 
 
+def test_job_waits_for_an_older_one_with_a_lock_in_common(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "1", locks=frozenset({"a", "b"}))
+    _insert(jobs, "2", locks=frozenset({"b", "c"}))
+    _insert(jobs, "3", locks=frozenset({"c"}))
+    _insert(jobs, "4")
+
+    first = _claim(jobs)
+
+    assert [job.job_id for job in first] == ["1", "4"]
+    assert _claim(jobs) == []
+    jobs.save(first[0], Step(is_last=True), runtime=1)
+    assert [job.job_id for job in _claim(jobs)] == ["2"]
+
+
+@pytest.mark.parametrize("action", [Action.PAUSE, None])
+def test_job_that_does_not_run_holds_no_lock(jobs: DatabaseJobs, action: Action | None) -> None:
+    _insert(jobs, "1", locks=frozenset({"a"}))
+    job = _claim_one(jobs)
+    _insert(jobs, "2", locks=frozenset({"a"}))
+    assert _claim(jobs) == []
+    if action is None:
+        jobs.fail(job, _FAILURE, None)
+    else:
+        jobs.act("1", action, None)
+        jobs.release(job)
+
+    assert _claim_one(jobs).job_id == "2"
+
+
+def test_resubmitted_job_wants_its_locks_again(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "1", locks=frozenset({"a"}))
+    jobs.fail(_claim_one(jobs), _FAILURE, None)
+    _insert(jobs, "2", locks=frozenset({"a"}))
+    assert _claim_one(jobs).job_id == "2"
+
+    jobs.act("1", Action.RESUBMIT, None)
+
+    assert _claim(jobs) == []
+
+
+def test_locks_do_not_change_the_order_of_others(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "1", locks=frozenset({"a"}))
+    _insert(jobs, "2", priority=5, locks=frozenset({"a"}))
+    _insert(jobs, "3")
+    _insert(jobs, "4", priority=9)
+
+    assert [job.job_id for job in _claim(jobs)] == ["4", "2", "3"]
+
+
+def test_drawn_arguments_do_not_tell_submissions_apart(jobs: DatabaseJobs) -> None:
+    first = jobs.insert("j", _new(idempotency_key="k", drawn={"Key": "x"}))
+    again = jobs.insert("other", _new(idempotency_key="k", drawn={"Key": "y"}))
+
+    assert again == first
+    assert first.arguments == {"a": [1, "é"], "Key": "x"}
+
+
 def _list_marks(jobs: DatabaseJobs, since: int = 0, limit: int = 100) -> dict[str, JobMark]:
     marks = jobs.list_marks(since, limit=limit)
     found = {mark.job_id: mark for mark in marks}
@@ -423,60 +480,3 @@ def test_long_history_grows_by_a_hundredth_at_most(database: Database) -> None:
     assert min(counts[200:]) >= 200
     assert "0000" not in jobs.list_ids(JobFilter())
     assert "0249" in jobs.list_ids(JobFilter())
-
-
-def test_job_waits_for_an_older_one_with_a_lock_in_common(jobs: DatabaseJobs) -> None:
-    _insert(jobs, "1", locks=frozenset({"a", "b"}))
-    _insert(jobs, "2", locks=frozenset({"b", "c"}))
-    _insert(jobs, "3", locks=frozenset({"c"}))
-    _insert(jobs, "4")
-
-    first = _claim(jobs)
-
-    assert [job.job_id for job in first] == ["1", "4"]
-    assert _claim(jobs) == []
-    jobs.save(first[0], Step(is_last=True), runtime=1)
-    assert [job.job_id for job in _claim(jobs)] == ["2"]
-
-
-@pytest.mark.parametrize("action", [Action.PAUSE, None])
-def test_job_that_does_not_run_holds_no_lock(jobs: DatabaseJobs, action: Action | None) -> None:
-    _insert(jobs, "1", locks=frozenset({"a"}))
-    job = _claim_one(jobs)
-    _insert(jobs, "2", locks=frozenset({"a"}))
-    assert _claim(jobs) == []
-    if action is None:
-        jobs.fail(job, _FAILURE, None)
-    else:
-        jobs.act("1", action, None)
-        jobs.release(job)
-
-    assert _claim_one(jobs).job_id == "2"
-
-
-def test_resubmitted_job_wants_its_locks_again(jobs: DatabaseJobs) -> None:
-    _insert(jobs, "1", locks=frozenset({"a"}))
-    jobs.fail(_claim_one(jobs), _FAILURE, None)
-    _insert(jobs, "2", locks=frozenset({"a"}))
-    assert _claim_one(jobs).job_id == "2"
-
-    jobs.act("1", Action.RESUBMIT, None)
-
-    assert _claim(jobs) == []
-
-
-def test_locks_do_not_change_the_order_of_others(jobs: DatabaseJobs) -> None:
-    _insert(jobs, "1", locks=frozenset({"a"}))
-    _insert(jobs, "2", priority=5, locks=frozenset({"a"}))
-    _insert(jobs, "3")
-    _insert(jobs, "4", priority=9)
-
-    assert [job.job_id for job in _claim(jobs)] == ["4", "2", "3"]
-
-
-def test_drawn_arguments_do_not_tell_submissions_apart(jobs: DatabaseJobs) -> None:
-    first = jobs.insert("j", _new(idempotency_key="k", drawn={"Key": "x"}))
-    again = jobs.insert("other", _new(idempotency_key="k", drawn={"Key": "y"}))
-
-    assert again == first
-    assert first.arguments == {"a": [1, "é"], "Key": "x"}
