@@ -1,10 +1,7 @@
 """All use cases together, as doors see them."""
 
-import hashlib
-import socket
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 
 from isocenter.archive.acceptance import Acceptance, build_acceptance
 from isocenter.archive.annotations import Annotations
@@ -24,12 +21,23 @@ from isocenter.archive.file_export import FileExporter
 from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.incoming import Incoming
-from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.ingest import Ingest
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.models import ModelReader
 from isocenter.archive.modifications import ModificationOptions, Modifications
+from isocenter.archive.options import (
+    get_ingest_options,
+    get_output_limits,
+    get_overwrite,
+    get_rules,
+    get_server_identifier,
+    get_spool_folder,
+    get_upload_options,
+    has_export_log,
+    list_own_folders,
+)
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
@@ -43,7 +51,7 @@ from isocenter.archive.stability import Stability
 from isocenter.archive.staging import Stager, StagingOptions
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
-from isocenter.archive.uploads import UploadOptions, Uploads
+from isocenter.archive.uploads import Uploads
 from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.archive.worklists import WorklistOptions, Worklists
@@ -52,27 +60,17 @@ from isocenter.dicom.configured_elements import iter_configured_elements
 from isocenter.dicom.find_request import NameRule
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.tags import TagDictionary
-from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.read_only import ReadOnlyDatabase
-from isocenter.index.records import Overwrite, Quota, Rules
+from isocenter.index.records import Rules
 from isocenter.measures import Measures
 from isocenter.storage.measured import MeasuredStorage
 from isocenter.storage.port import Storage
 
 __all__ = ["Archive", "build_archive"]
 
-_KIB = 1024
 _MIB = 1024 * 1024
 _TEMPORARY_AGE_S = 24 * 3600.0
-# A value of the option MaximumStorageMode.
-_RECYCLE = "Recycle"
-# Values of the option OverwriteInstances.
-_OVERWRITE = {
-    "Never": Overwrite.NEVER,
-    "Always": Overwrite.ALWAYS,
-    "IfChanged": Overwrite.IF_CHANGED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +210,10 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
     measures = Measures(is_enabled=configuration.boolean("MetricsEnabled"))
     storage = MeasuredStorage(storage, measures)
     settings = Settings(configuration.text("DefaultEncoding"))
-    rules = _get_rules(configuration)
+    rules = get_rules(configuration)
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_configured_main_tags(configuration)
-    options = _get_ingest_options(configuration, main_tags, rules, settings, measures)
+    options = get_ingest_options(configuration, main_tags, rules, settings, measures)
     deleter = Deleter(workers, database, storage, rules)
     return _Core(
         workers=workers,
@@ -255,7 +253,7 @@ def build_archive(
     writes = GroupWrites(workers, database, core.rules)
     is_read_only = configuration.boolean("ReadOnly")
     reading = _build_reading(configuration, workers, storage, core.settings)
-    uploads = Uploads(workers, core.ingest, _get_upload_options(configuration, storage))
+    uploads = Uploads(workers, core.ingest, get_upload_options(configuration, storage))
     remotes = _build_remotes(configuration, core, reading, calling_tls)
     return Archive(
         acceptance=build_acceptance(configuration),
@@ -272,7 +270,7 @@ def build_archive(
         buffers=reading.buffers,
         dictionary=reading.dictionary,
         deleter=core.deleter,
-        exports=ExportLog(workers, is_enabled=_logs_exports(configuration)),
+        exports=ExportLog(workers, is_enabled=has_export_log(configuration)),
         protection=Protection(workers),
         finder=Finder(workers, storage, _get_find_options(configuration, core), core.warnings),
         ingest=core.ingest,
@@ -282,7 +280,7 @@ def build_archive(
         reconstruction=_build_reconstruction(configuration, core),
         measures=core.measures,
         registry=core.registry,
-        server_identifier=_get_server_identifier(configuration),
+        server_identifier=get_server_identifier(configuration),
         settings=core.settings,
         slices=SliceReader(workers),
         workers=workers,
@@ -306,7 +304,7 @@ def build_archive(
 
 
 def _build_job_outputs(configuration: Configuration, core: _Core) -> JobOutputs:
-    limits = _get_output_limits(configuration)
+    limits = get_output_limits(configuration)
     return JobOutputs(core.workers, core.storage, limits, core.deleter.wake)
 
 
@@ -403,11 +401,6 @@ def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstr
     )
 
 
-def _logs_exports(configuration: Configuration) -> bool:
-    is_read_only = configuration.boolean("ReadOnly")
-    return configuration.boolean("LogExportedResources") and not is_read_only
-
-
 def _build_worklists(
     configuration: Configuration, core: _Core, dictionary: TagDictionary
 ) -> Worklists:
@@ -431,45 +424,13 @@ def _build_worklists(
     )
 
 
-def _get_rules(configuration: Configuration) -> Rules:
-    return Rules(
-        quota=Quota(
-            maximum_disk_size=configuration.integer("MaximumStorageSize") * _MIB,
-            maximum_patients=configuration.integer("MaximumPatientCount"),
-            is_recycling=configuration.text("MaximumStorageMode") == _RECYCLE,
-        ),
-        logs_deletions=configuration.boolean("Isocenter.LogDeletions"),
-        keeps_replaced=configuration.boolean("Isocenter.OverwriteInPlace"),
-    )
-
-
-def _get_ingest_options(
-    configuration: Configuration,
-    main_tags: MainTags,
-    rules: Rules,
-    settings: Settings,
-    measures: Measures,
-) -> IngestOptions:
-    return IngestOptions(
-        main_tags=main_tags,
-        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
-        settings=settings,
-        measures=measures,
-        rules=rules,
-        keeps_files=configuration.boolean("StoreDicom"),
-        is_read_only=configuration.boolean("ReadOnly"),
-    )
-
-
 def _get_modification_options(
     configuration: Configuration, core: _Core, dictionary: TagDictionary
 ) -> ModificationOptions:
     return ModificationOptions(
         main_tags=core.main_tags,
         rules=core.rules,
-        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        overwrite=get_overwrite(configuration),
         has_patient_level=configuration.boolean("PatientLevelEnabled"),
         private_creator=configuration.text("DefaultPrivateCreator"),
         dictionary=dictionary,
@@ -485,14 +446,6 @@ def _get_staging_options(configuration: Configuration, core: _Core) -> StagingOp
     )
 
 
-def _get_output_limits(configuration: Configuration) -> OutputLimits:
-    return OutputLimits(
-        count=configuration.integer("MediaArchiveSize"),
-        size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
-        age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
-    )
-
-
 def _get_find_options(configuration: Configuration, core: _Core) -> FindOptions:
     return FindOptions(
         main_tags=core.main_tags,
@@ -501,10 +454,6 @@ def _get_find_options(configuration: Configuration, core: _Core) -> FindOptions:
         most_results=configuration.integer("LimitFindResults"),
         most_instances=configuration.integer("LimitFindInstances"),
     )
-
-
-def _get_spool_folder(configuration: Configuration, storage: Storage) -> Path:
-    return storage.spool_folder or configuration.path("TemporaryDirectory")
 
 
 def _build_browse(configuration: Configuration, core: _Core, warnings: WarningLog) -> Browse:
@@ -522,7 +471,7 @@ def _get_reconstruction_options(configuration: Configuration, core: _Core) -> Re
         main_tags=core.main_tags,
         settings=core.settings,
         is_compressed=configuration.boolean("StorageCompression"),
-        folder=_get_spool_folder(configuration, core.storage),
+        folder=get_spool_folder(configuration, core.storage),
     )
 
 
@@ -550,7 +499,7 @@ def _build_reading(
     buffers = FileBuffers(
         storage,
         cache_bytes=configuration.integer("MaximumStorageCacheSize") * _MIB,
-        temporary_folder=_get_spool_folder(configuration, storage),
+        temporary_folder=get_spool_folder(configuration, storage),
     )
     content = ContentReader(workers, storage, buffers)
     tags = TagsReader(
@@ -561,7 +510,7 @@ def _build_reading(
         dictionary=dictionary,
         cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
     )
-    own_folders = _list_own_folders(configuration)
+    own_folders = list_own_folders(configuration)
     return _Reading(
         dictionary=dictionary,
         buffers=buffers,
@@ -572,31 +521,3 @@ def _build_reading(
         models=ModelReader(workers, buffers, settings=settings, dictionary=dictionary),
         file_exporter=FileExporter(workers, content, own_folders=own_folders),
     )
-
-
-def _list_own_folders(configuration: Configuration) -> list[Path]:
-    names = ("StorageDirectory", "IndexDirectory", "TemporaryDirectory")
-    return [configuration.path(name) for name in names]
-
-
-def _get_upload_options(configuration: Configuration, storage: Storage) -> UploadOptions:
-    return UploadOptions(
-        spool_folder=_get_spool_folder(configuration, storage),
-        spool_threshold=configuration.integer("Isocenter.SpoolThresholdKB") * _KIB,
-        largest_body=configuration.integer("MaximumRequestBodySizeMB") * _MIB,
-        largest_entry=configuration.integer("MaximumFileSizeInArchiveMB") * _MIB,
-    )
-
-
-def _get_server_identifier(configuration: Configuration) -> str:
-    """Name this server, in a form that stays the same over restarts."""
-    configured = configuration.text("DatabaseServerIdentifier")
-    if configured:
-        return configured
-    parts = [
-        socket.gethostname(),
-        configuration.text("DicomAet"),
-        str(configuration.integer("DicomPort")),
-        str(configuration.integer("HttpPort")),
-    ]
-    return hashlib.sha1("|".join(parts).encode(), usedforsecurity=False).hexdigest()
