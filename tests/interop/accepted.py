@@ -13,6 +13,7 @@ __all__ = [
     "ANNOTATIONS",
     "BULK",
     "CHANGES",
+    "DICOM_USER",
     "EXPORTS",
     "FIND",
     "FINDINGS",
@@ -464,3 +465,35 @@ ADOPTION = (
     Accepted(f"GET {_RESOURCE}/attachments/", "etag", _NO_REVISIONS),
 )
 """Of an archive that was adopted."""
+
+_CONTENT = "newer: the content of the job is answered"
+
+DICOM_USER = (
+    Accepted("GET /modalities", r"body(/\w+)?/RetrieveMethod", "newer: C-GET", theirs=ABSENT),
+    Accepted("GET /modalities/peer ", "body", "newer: get is among the operations"),
+    Accepted("PUT /modalities/z", "body/OrthancStatus", "a wrong form is a bad format", ours=15),
+    Accepted("POST /modalities/.*/store ", "body/Resources", "newer", theirs=ABSENT),
+    Accepted("POST /modalities/.*/store ", "body/ParentResources/[01]", "in the given order"),
+    Accepted("POST /modalities/peer/store", "body/ParentResources", "given if empty, too", ours=[]),
+    Accepted("POST .*/store .*, ", "body/InstancesCount", "nothing is sent twice", 3),
+    Accepted("POST .*/store .*Permissive", "body/OrthancStatus", "as in all calls of jobs", 8),
+    Accepted("POST /modalities/dead/store", "body/FailedInstancesCount", "all failed", 3),
+    Accepted("GET /exports", "body/First", "newer: First is given", theirs=ABSENT),
+    Accepted("GET /queries/{q}/answers/0 ", r"body/\d", "quirk 34; the comparison sorts theirs"),
+    Accepted(
+        "GET /queries/{q}/answers",
+        "body/.*(0002,0003|MediaStorageSOPInstanceUID)",
+        "file meta information is no part of an answer",
+        ours=ABSENT,
+    ),
+    Accepted("POST /queries/.*/query-", "status", "no error of ours", 400),
+    Accepted("POST .*/retrieve", "body/TargetAet", "newer", theirs=ABSENT),
+    Accepted("POST .*/retrieve", "body/ErrorPayload", "newer", theirs=ABSENT),
+    Accepted("POST /modalities/peer/move", "type", _CONTENT),
+    Accepted(
+        "POST /modalities/peer/move",
+        "body/(Description|LocalAet|Query|RemoteAet|TargetAet)",
+        _CONTENT,
+        theirs=ABSENT,
+    ),
+)

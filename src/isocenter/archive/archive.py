@@ -1,20 +1,19 @@
 """All use cases together, as doors see them."""
 
-import hashlib
-import socket
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 
 from isocenter.archive.acceptance import Acceptance, build_acceptance
 from isocenter.archive.annotations import Annotations
 from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
+from isocenter.archive.commitment_reports import CommitmentReports
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.creation import CreationOptions, Creator
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.edit_trials import EditTrials
 from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.exports import ExportLog
@@ -23,25 +22,38 @@ from isocenter.archive.file_export import FileExporter
 from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.incoming import Incoming
-from isocenter.archive.ingest import Ingest, IngestOptions
+from isocenter.archive.ingest import Ingest
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.models import ModelReader
 from isocenter.archive.modifications import ModificationOptions, Modifications
+from isocenter.archive.options import (
+    get_ingest_options,
+    get_output_limits,
+    get_overwrite,
+    get_rules,
+    get_server_identifier,
+    get_spool_folder,
+    get_upload_options,
+    has_export_log,
+    list_own_folders,
+)
 from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
+from isocenter.archive.regrouping import Regroupings
 from isocenter.archive.remotes import FileReading, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
+from isocenter.archive.routing import Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
 from isocenter.archive.staging import Stager, StagingOptions
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
-from isocenter.archive.uploads import UploadOptions, Uploads
+from isocenter.archive.uploads import Uploads
 from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.archive.worklists import WorklistOptions, Worklists
@@ -50,27 +62,17 @@ from isocenter.dicom.configured_elements import iter_configured_elements
 from isocenter.dicom.find_request import NameRule
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.tags import TagDictionary
-from isocenter.index.job_outputs import OutputLimits
 from isocenter.index.port import Database
 from isocenter.index.read_only import ReadOnlyDatabase
-from isocenter.index.records import Overwrite, Quota, Rules
+from isocenter.index.records import Rules
 from isocenter.measures import Measures
 from isocenter.storage.measured import MeasuredStorage
 from isocenter.storage.port import Storage
 
 __all__ = ["Archive", "build_archive"]
 
-_KIB = 1024
 _MIB = 1024 * 1024
 _TEMPORARY_AGE_S = 24 * 3600.0
-# A value of the option MaximumStorageMode.
-_RECYCLE = "Recycle"
-# Values of the option OverwriteInstances.
-_OVERWRITE = {
-    "Never": Overwrite.NEVER,
-    "Always": Overwrite.ALWAYS,
-    "IfChanged": Overwrite.IF_CHANGED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,10 @@ class Archive:
         Remote modalities, and what is sent to them.
     incoming
         What they send.
+    commitment_reports
+        What they promise to keep.
+    routing
+        Rules by which they are sent what arrives.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -140,8 +146,12 @@ class Archive:
     remotes: Remotes
     worklists: Worklists
     modifications: Modifications
+    regroupings: Regroupings
+    trials: EditTrials
     stager: Stager
     incoming: Incoming
+    commitment_reports: CommitmentReports
+    routing: Routing
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -162,6 +172,7 @@ class Archive:
         """
         await self.remotes.start()
         self.worklists.start()
+        await self.routing.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -175,6 +186,7 @@ class Archive:
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
         await self.worklists.stop()
+        await self.routing.stop()
         await self.remotes.stop()
         await self.job_outputs.stop()
         await self.stability.stop()
@@ -197,6 +209,8 @@ class _Core:
     registry: Registry
     deleter: Deleter
     ingest: Ingest
+    warnings: WarningLog
+    staging: StagingOptions
 
 
 def _build_core(configuration: Configuration, database: Database, storage: Storage) -> _Core:
@@ -205,10 +219,10 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
     measures = Measures(is_enabled=configuration.boolean("MetricsEnabled"))
     storage = MeasuredStorage(storage, measures)
     settings = Settings(configuration.text("DefaultEncoding"))
-    rules = _get_rules(configuration)
+    rules = get_rules(configuration)
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_configured_main_tags(configuration)
-    options = _get_ingest_options(configuration, main_tags, rules, settings, measures)
+    options = get_ingest_options(configuration, main_tags, rules, settings, measures)
     deleter = Deleter(workers, database, storage, rules)
     return _Core(
         workers=workers,
@@ -221,6 +235,13 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
         registry=build_registry(configuration),
         deleter=deleter,
         ingest=Ingest(workers, database, storage, options, on_removals=deleter.wake_from_thread),
+        warnings=WarningLog(configuration.mapping("Warnings")),
+        staging=StagingOptions(
+            main_tags,
+            settings,
+            has_md5=options.has_md5,
+            is_compressed=options.is_compressed,
+        ),
     )
 
 
@@ -245,17 +266,16 @@ def build_archive(
     core = _build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
     writes = GroupWrites(workers, database, core.rules)
-    is_checked = configuration.boolean("CheckRevisions")
     is_read_only = configuration.boolean("ReadOnly")
-    warnings = WarningLog(configuration.mapping("Warnings"))
     reading = _build_reading(configuration, workers, storage, core.settings)
-    uploads = Uploads(workers, core.ingest, _get_upload_options(configuration, storage))
+    uploads = Uploads(workers, core.ingest, get_upload_options(configuration, storage))
     remotes = _build_remotes(configuration, core, reading, calling_tls)
+    modifications = _build_modifications(configuration, core, reading.dictionary)
     return Archive(
         acceptance=build_acceptance(configuration),
-        annotations=Annotations(workers, writes, has_checked_revisions=is_checked),
-        attachments=_build_attachments(core, writes, is_checked=is_checked),
-        browse=_build_browse(configuration, core, warnings),
+        annotations=_build_annotations(configuration, core, writes),
+        attachments=_build_attachments(configuration, core, writes),
+        browse=_build_browse(configuration, core, core.warnings),
         changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
         content=reading.content,
         tags=reading.tags,
@@ -266,9 +286,9 @@ def build_archive(
         buffers=reading.buffers,
         dictionary=reading.dictionary,
         deleter=core.deleter,
-        exports=ExportLog(workers, is_enabled=_logs_exports(configuration)),
+        exports=ExportLog(workers, is_enabled=has_export_log(configuration)),
         protection=Protection(workers),
-        finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
+        finder=Finder(workers, storage, _get_find_options(configuration, core), core.warnings),
         ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
         uploads=uploads,
@@ -276,21 +296,25 @@ def build_archive(
         reconstruction=_build_reconstruction(configuration, core),
         measures=core.measures,
         registry=core.registry,
-        server_identifier=_get_server_identifier(configuration),
+        server_identifier=get_server_identifier(configuration),
         settings=core.settings,
         slices=SliceReader(workers),
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
-        warnings=warnings,
+        warnings=core.warnings,
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
         creator=_build_creator(configuration, core, uploads, reading.dictionary),
-        modifications=_build_modifications(configuration, core, reading.dictionary),
-        stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
+        regroupings=_build_regroupings(configuration, core, reading.dictionary),
+        modifications=modifications,
+        trials=EditTrials(workers, storage, modifications, core.staging),
+        stager=Stager(storage, core.ingest.blobs, core.staging),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
+        commitment_reports=_build_commitment_reports(configuration, core, remotes),
+        routing=_build_routing(configuration, core, remotes, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
@@ -298,7 +322,7 @@ def build_archive(
 
 
 def _build_job_outputs(configuration: Configuration, core: _Core) -> JobOutputs:
-    limits = _get_output_limits(configuration)
+    limits = get_output_limits(configuration)
     return JobOutputs(core.workers, core.storage, limits, core.deleter.wake)
 
 
@@ -309,18 +333,19 @@ def _build_modifications(
     return Modifications(core.workers, options)
 
 
+def _build_regroupings(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> Regroupings:
+    options = _get_modification_options(configuration, core, dictionary)
+    return Regroupings(core.workers, core.storage, core.settings, options)
+
+
 def _build_creator(
     configuration: Configuration, core: _Core, uploads: Uploads, dictionary: TagDictionary
 ) -> Creator:
-    return Creator(
-        core.workers,
-        core.storage,
-        core.ingest,
-        new_content=uploads.new_content,
-        options=CreationOptions(
-            core.settings, dictionary, configuration.text("DefaultPrivateCreator")
-        ),
-    )
+    private_creator = configuration.text("DefaultPrivateCreator")
+    options = CreationOptions(core.settings, dictionary, private_creator)
+    return Creator(core.workers, core.storage, core.ingest, uploads.new_content, options)
 
 
 def _build_remotes(
@@ -338,13 +363,46 @@ def _build_remotes(
     )
 
 
+def _build_commitment_reports(
+    configuration: Configuration, core: _Core, remotes: Remotes
+) -> CommitmentReports:
+    return CommitmentReports(
+        core.workers,
+        remotes.outgoing,
+        core.deleter,
+        kept=configuration.integer("StorageCommitmentReportsSize"),
+    )
+
+
+def _build_routing(
+    configuration: Configuration, core: _Core, remotes: Remotes, dictionary: TagDictionary
+) -> Routing:
+    return Routing(
+        core.workers,
+        remotes.modalities,
+        configuration.routing_rules,
+        dictionary=dictionary,
+        main_tags=core.main_tags,
+        is_shared=not core.database.is_exclusive,
+    )
+
+
 def _build_incoming(
     core: _Core, uploads: Uploads, remotes: Remotes, *, is_read_only: bool
 ) -> Incoming:
     return Incoming(core.ingest, uploads, core.workers, remotes.arrivals, is_read_only=is_read_only)
 
 
-def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) -> Attachments:
+def _build_annotations(
+    configuration: Configuration, core: _Core, writes: GroupWrites
+) -> Annotations:
+    is_checked = configuration.boolean("CheckRevisions")
+    return Annotations(core.workers, writes, has_checked_revisions=is_checked)
+
+
+def _build_attachments(
+    configuration: Configuration, core: _Core, writes: GroupWrites
+) -> Attachments:
     return Attachments(
         core.workers,
         core.database,
@@ -353,7 +411,7 @@ def _build_attachments(core: _Core, writes: GroupWrites, *, is_checked: bool) ->
         writes=writes,
         content_types=core.registry.content_types,
         on_removal=core.deleter.wake,
-        has_checked_revisions=is_checked,
+        has_checked_revisions=configuration.boolean("CheckRevisions"),
     )
 
 
@@ -366,11 +424,6 @@ def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstr
         options=_get_reconstruction_options(configuration, core),
         on_removal=core.deleter.wake,
     )
-
-
-def _logs_exports(configuration: Configuration) -> bool:
-    is_read_only = configuration.boolean("ReadOnly")
-    return configuration.boolean("LogExportedResources") and not is_read_only
 
 
 def _build_worklists(
@@ -396,65 +449,16 @@ def _build_worklists(
     )
 
 
-def _get_rules(configuration: Configuration) -> Rules:
-    return Rules(
-        quota=Quota(
-            maximum_disk_size=configuration.integer("MaximumStorageSize") * _MIB,
-            maximum_patients=configuration.integer("MaximumPatientCount"),
-            is_recycling=configuration.text("MaximumStorageMode") == _RECYCLE,
-        ),
-        logs_deletions=configuration.boolean("Isocenter.LogDeletions"),
-        keeps_replaced=configuration.boolean("Isocenter.OverwriteInPlace"),
-    )
-
-
-def _get_ingest_options(
-    configuration: Configuration,
-    main_tags: MainTags,
-    rules: Rules,
-    settings: Settings,
-    measures: Measures,
-) -> IngestOptions:
-    return IngestOptions(
-        main_tags=main_tags,
-        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
-        settings=settings,
-        measures=measures,
-        rules=rules,
-        keeps_files=configuration.boolean("StoreDicom"),
-        is_read_only=configuration.boolean("ReadOnly"),
-    )
-
-
 def _get_modification_options(
     configuration: Configuration, core: _Core, dictionary: TagDictionary
 ) -> ModificationOptions:
     return ModificationOptions(
         main_tags=core.main_tags,
         rules=core.rules,
-        overwrite=_OVERWRITE[configuration.text("OverwriteInstances")],
+        overwrite=get_overwrite(configuration),
         has_patient_level=configuration.boolean("PatientLevelEnabled"),
         private_creator=configuration.text("DefaultPrivateCreator"),
         dictionary=dictionary,
-    )
-
-
-def _get_staging_options(configuration: Configuration, core: _Core) -> StagingOptions:
-    return StagingOptions(
-        main_tags=core.main_tags,
-        settings=core.settings,
-        has_md5=configuration.boolean("StoreMD5ForAttachments"),
-        is_compressed=configuration.boolean("StorageCompression"),
-    )
-
-
-def _get_output_limits(configuration: Configuration) -> OutputLimits:
-    return OutputLimits(
-        count=configuration.integer("MediaArchiveSize"),
-        size_bytes=configuration.integer("Isocenter.JobOutputsSizeMB") * _MIB,
-        age_us=configuration.integer("Isocenter.JobOutputsAge") * 1_000_000,
     )
 
 
@@ -466,10 +470,6 @@ def _get_find_options(configuration: Configuration, core: _Core) -> FindOptions:
         most_results=configuration.integer("LimitFindResults"),
         most_instances=configuration.integer("LimitFindInstances"),
     )
-
-
-def _get_spool_folder(configuration: Configuration, storage: Storage) -> Path:
-    return storage.spool_folder or configuration.path("TemporaryDirectory")
 
 
 def _build_browse(configuration: Configuration, core: _Core, warnings: WarningLog) -> Browse:
@@ -487,7 +487,7 @@ def _get_reconstruction_options(configuration: Configuration, core: _Core) -> Re
         main_tags=core.main_tags,
         settings=core.settings,
         is_compressed=configuration.boolean("StorageCompression"),
-        folder=_get_spool_folder(configuration, core.storage),
+        folder=get_spool_folder(configuration, core.storage),
     )
 
 
@@ -515,7 +515,7 @@ def _build_reading(
     buffers = FileBuffers(
         storage,
         cache_bytes=configuration.integer("MaximumStorageCacheSize") * _MIB,
-        temporary_folder=_get_spool_folder(configuration, storage),
+        temporary_folder=get_spool_folder(configuration, storage),
     )
     content = ContentReader(workers, storage, buffers)
     tags = TagsReader(
@@ -526,7 +526,7 @@ def _build_reading(
         dictionary=dictionary,
         cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
     )
-    own_folders = _list_own_folders(configuration)
+    own_folders = list_own_folders(configuration)
     return _Reading(
         dictionary=dictionary,
         buffers=buffers,
@@ -537,31 +537,3 @@ def _build_reading(
         models=ModelReader(workers, buffers, settings=settings, dictionary=dictionary),
         file_exporter=FileExporter(workers, content, own_folders=own_folders),
     )
-
-
-def _list_own_folders(configuration: Configuration) -> list[Path]:
-    names = ("StorageDirectory", "IndexDirectory", "TemporaryDirectory")
-    return [configuration.path(name) for name in names]
-
-
-def _get_upload_options(configuration: Configuration, storage: Storage) -> UploadOptions:
-    return UploadOptions(
-        spool_folder=_get_spool_folder(configuration, storage),
-        spool_threshold=configuration.integer("Isocenter.SpoolThresholdKB") * _KIB,
-        largest_body=configuration.integer("MaximumRequestBodySizeMB") * _MIB,
-        largest_entry=configuration.integer("MaximumFileSizeInArchiveMB") * _MIB,
-    )
-
-
-def _get_server_identifier(configuration: Configuration) -> str:
-    """Name this server, in a form that stays the same over restarts."""
-    configured = configuration.text("DatabaseServerIdentifier")
-    if configured:
-        return configured
-    parts = [
-        socket.gethostname(),
-        configuration.text("DicomAet"),
-        str(configuration.integer("DicomPort")),
-        str(configuration.integer("HttpPort")),
-    ]
-    return hashlib.sha1("|".join(parts).encode(), usedforsecurity=False).hexdigest()

@@ -13,6 +13,7 @@ from isocenter.dimse.transport import Timeouts
 from isocenter.jobs.engine import Engine
 from isocenter.scp.commitment import CommitmentSCP
 from isocenter.scp.dispatcher import Dispatcher, LocalTitle, Service, Services
+from isocenter.scp.event_report import EventReportSCU
 from isocenter.scp.find import FindOptions, FindSCP, Searching
 from isocenter.scp.get import GetSCP
 from isocenter.scp.move import Destinations, MoveSCP
@@ -85,6 +86,9 @@ class _Builder:
         commitment = CommitmentSCP(
             self.jobs, destinations.get, self.archive.settings, self.archive.workers
         )
+        reporting = EventReportSCU(
+            self.archive.commitment_reports, self.archive.settings, self.archive.workers
+        )
         verification = Service(Operation.ECHO, handle_echo)
         storing = Service(Operation.STORE, storage.handle, storage.open_sink)
         return self._build_worklists(log) | {
@@ -93,6 +97,9 @@ class _Builder:
             (ServiceKind.FIND, CommandField.C_FIND_RQ): Service(Operation.FIND, find.handle),
             (ServiceKind.MOVE, CommandField.C_MOVE_RQ): Service(Operation.MOVE, move.handle),
             (ServiceKind.GET, CommandField.C_GET_RQ): Service(Operation.GET, get.handle),
+            (ServiceKind.COMMITMENT, CommandField.N_EVENT_REPORT_RQ): Service(
+                Operation.REPORT, reporting.handle
+            ),
             (ServiceKind.COMMITMENT, CommandField.N_ACTION_RQ): Service(
                 Operation.COMMIT, commitment.handle
             ),
