@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from benchmarks.queries import FindSCU, GetSCU, Keys, Query
 from benchmarks.stage import Stage
 from benchmarks.workloads import (
     Annotate,
@@ -120,6 +121,30 @@ def _find_instances(stage: Stage) -> list[dict[str, Any]]:
 _LABELS = (("PUT", "labels/benchmark", ""), ("DELETE", "labels/benchmark", ""))
 
 
+def _query_studies(_stage: Stage) -> list[Keys]:
+    return [_build_study_keys("")]
+
+
+def _query_anew(_stage: Stage) -> list[Keys]:
+    # More questions than are asked in a round, with the same answers.
+    return [_build_study_keys(f"{year:04}0101-29991231") for year in range(1900)] * 2
+
+
+def _build_study_keys(date: str) -> Keys:
+    return [
+        (0x00080020, "DA", date),
+        (0x00080030, "TM", ""),
+        (0x00080050, "SH", ""),
+        (0x00080052, "CS", "STUDY"),
+        (0x00080061, "CS", ""),
+        (0x00100010, "PN", ""),
+        (0x00100020, "LO", ""),
+        (0x0020000D, "UI", ""),
+        (0x00201206, "IS", ""),
+        (0x00201208, "IS", ""),
+    ]
+
+
 def _read(name: str, paths: list[str], target: float) -> Line:
     """A line that asks for fixed paths."""
     return Line(name, "1/s", Read(lambda _stage: paths), target)
@@ -156,6 +181,9 @@ LINES: tuple[Line, ...] = (
         Find(_find_instances, 20, is_anew=True),
         None,
     ),
+    Line("C-FIND, 25 studies, 1 association", "1/s", Query(_query_studies, 25), 5.0),
+    Line("C-FIND, 25 studies, asked anew", "1/s", Query(_query_anew, 25), None),
+    Line("findscu, 25 studies", "ms", FindSCU(20), 2.0, is_duration=True),
     _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
     _read("GET /statistics", ["/statistics"], 2.0),
     Line(
@@ -225,6 +253,8 @@ LINES: tuple[Line, ...] = (
     ),
     Line("C-STORE, MR, 3 associations", "1/s", CStore("MR", 300, studies=3), 3.0),
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
+    Line("C-GET, CT, getscu", "1/s", GetSCU("CT", 200), None),
+    Line("C-GET, MR, getscu", "1/s", GetSCU("MR", 1000), None),
     Line(
         "POST /tools/find, 1000 instances by a tag that is not indexed",
         "ms",
