@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import tempfile
 import zipfile
 import zlib
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import httptools
 from tests.support.dicom_files import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
@@ -23,6 +25,7 @@ from tests.support.dicom_files import (
     encode_sequence,
     identifiers,
 )
+from tests.support.images import build_data_uri, build_jpeg, build_pam, build_png
 from tests.support.scripted_peer import (
     EXPLICIT_VR,
     IMPLICIT_VR,
@@ -31,6 +34,8 @@ from tests.support.scripted_peer import (
     encode_message,
 )
 
+from isocenter.archive.created_files import FileBuilder, Inherited
+from isocenter.archive.creation_requests import parse_creation
 from isocenter.archive.unpacking import iter_gzip, iter_zip
 from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
@@ -45,7 +50,9 @@ from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
 from isocenter.dicom.main_tags import build_main_tags
 from isocenter.dicom.matching import build_element_matcher
+from isocenter.dicom.portable import read_elements
 from isocenter.dicom.reader import build_identity, read_summary
+from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.dimse.association import AssociationMachine, Role
 from isocenter.dimse.commands import CommandField, decode_command, encode_command
 from isocenter.dimse.indications import AssociationRequested
@@ -70,6 +77,8 @@ from isocenter.errors import (
     MissingTagError,
     RequestError,
 )
+from isocenter.http.plain_reads import parse_plain_read
+from isocenter.pixels.images import Image, decode_jpeg, decode_pam, decode_png, read_jpeg_header
 from isocenter.storage.compression import compress, iter_decompressed
 from isocenter.storage.spool import SpooledContent
 
@@ -263,6 +272,96 @@ def _run_configuration(data: bytes) -> None:
         return
 
 
+def _run_image(data: bytes) -> None:
+    """Decode an image; its samples must be as many as its header tells."""
+    if len(data) > _LIMIT:
+        return
+    for decode in (decode_png, decode_jpeg, decode_pam):
+        try:
+            image = decode(data)
+        except BadFileFormatError:
+            continue
+        assert isinstance(image, Image)
+        size = image.rows * image.columns * image.samples * image.bits_allocated // 8
+        assert sum(map(len, image.pieces)) == size
+    try:
+        read_jpeg_header(data)
+    except BadFileFormatError:
+        return
+
+
+def _run_creation(data: bytes) -> None:
+    """Create files of a request; whatever comes out can be read."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(body, dict):
+        return
+    try:
+        request = parse_creation(body, private_creator="", dictionary=DEFAULT_DICTIONARY)
+        builder = FileBuilder(
+            request,
+            None,
+            dictionary=DEFAULT_DICTIONARY,
+            default_encoding="Latin1",
+            created_at=0,
+        )
+        for pieces in builder.iter_files():
+            read_summary(b"".join(pieces), wanted=_WANTED)
+    except RequestError:
+        return
+
+
+def _run_portable(data: bytes) -> None:
+    """Read elements of a file to write them into another one."""
+    tags = frozenset({0x00100010, 0x00280010, 0x00400275})
+    try:
+        elements = read_elements(data, tags, default_encoding="Latin1")
+    except BadFileFormatError:
+        return
+    request = parse_creation({"Tags": {}}, private_creator="", dictionary=DEFAULT_DICTIONARY)
+    builder = FileBuilder(
+        request,
+        Inherited(elements, tags, "ISO_IR 192"),
+        dictionary=DEFAULT_DICTIONARY,
+        default_encoding="Latin1",
+        created_at=0,
+    )
+    try:
+        [pieces] = builder.iter_files()
+    except RequestError:
+        return
+    read_summary(b"".join(pieces), wanted=_WANTED)
+
+
+def _build_images() -> list[bytes]:
+    return [
+        build_png((2, 2), 8, 2, bytes(6), bytes(6)),
+        build_png((2, 1), 8, 3, b"\0\1", PLTE=bytes(6), tRNS=b"\0"),
+        build_png((1, 1), 16, 6, bytes(8)),
+        build_jpeg((1, 2, 3)),
+        build_jpeg((7,)),
+        build_pam((2, 2), 3, 4095, bytes(24)),
+    ]
+
+
+def _build_requests() -> list[bytes]:
+    png = build_data_uri("image/png", _build_images()[0])
+    jpeg = build_data_uri("image/jpeg", _build_images()[3])
+    bodies: list[object] = [
+        {"PatientName": "M\u00fcller", "PixelData": png},
+        {"Tags": {"Rows": "5", "0009,1001": "x"}, "PrivateCreator": "A", "Content": [png, png]},
+        {"Tags": {"SpecificCharacterSet": "ISO_IR 144"}, "Content": jpeg, "Encapsulate": True},
+        {
+            "Tags": {"ReferencedStudySequence": [{"0008,1155": "1.2", "0008,0100": "d"}]},
+            "Content": [{"Content": png, "Tags": {"ImageComments": "x"}}],
+            "Force": True,
+        },
+    ]
+    return [json.dumps(body).encode() for body in bodies]
+
+
 def _build_files() -> list[bytes]:
     pixels = encode_element(0x7FE00010, "OW", bytes(16))
     item = encode_element(0x00080100, "SH", "code")
@@ -342,6 +441,39 @@ def _build_zips() -> list[bytes]:
     return archives
 
 
+class _Heard:
+    """What the parser of HTTP tells."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.requests = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value.strip(b" \t")
+
+    def on_message_complete(self) -> None:
+        self.requests += 1
+
+
+def _run_plain_read(data: bytes) -> None:
+    """What is read without the parser is what the parser reads."""
+    plain = parse_plain_read(data)
+    if plain is None or plain[1].keys() & {b"content-length", b"transfer-encoding", b"upgrade"}:
+        return
+    heard = _Heard()
+    httptools.HttpRequestParser(heard).feed_data(data)
+    assert (heard.requests, heard.url, heard.headers) == (1, *plain)
+
+
+def _build_plain_reads() -> list[bytes]:
+    lines = b"Host: h\r\nAccept: */*\r\nX:\t\xe9 \r\nConnection: keep-alive\r\n"
+    return [b"GET /a?b=c HTTP/1.1\r\n" + lines + b"\r\n", b"GET / HTTP/1.1\r\n\r\n"]
+
+
 def _build_gzips() -> list[bytes]:
     packed = gzip.compress(b"content" * 100, mtime=0)
     return [packed, packed + bytes(5) + packed, gzip.compress(bytes(3 * _LIMIT), mtime=0)]
@@ -386,6 +518,10 @@ TARGETS = {
     "zip": Target(_run_zip, _build_zips),
     "gzip": Target(_run_gzip, _build_gzips),
     "compression": Target(_run_compression, _build_blobs),
+    "image": Target(_run_image, _build_images),
+    "creation": Target(_run_creation, _build_requests),
+    "portable": Target(_run_portable, _build_files),
+    "plain_read": Target(_run_plain_read, _build_plain_reads),
     "configuration": Target(_run_configuration, _build_configurations),
 }
 """All targets, by name."""

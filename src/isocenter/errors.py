@@ -5,7 +5,9 @@
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
     │                        BadRange · MisplacedParent · NotAcceptable · NotSupported · UnknownTag
-    │                        UnsupportedMediaType · UnwritableFile
+    │                        UnorderedSlices · UnsupportedMediaType · UnwritableFile
+    │                        (creation:) NotText · OverriddenTag · MisplacedPixels · NoContent
+    │                        NoDataURI · UnknownParent · InstanceAsParent · ParentEncoding
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
@@ -52,16 +54,23 @@ __all__ = [
     "DuplicateResourceError",
     "ForbiddenError",
     "FullStorageError",
+    "InstanceAsParentError",
     "InternalError",
     "LimitError",
     "MisplacedParentError",
+    "MisplacedPixelsError",
     "MissingError",
     "MissingFileError",
     "MissingTagError",
+    "NoContentError",
+    "NoDataURIError",
     "NoPresentationContextError",
     "NotAcceptableError",
     "NotSupportedError",
+    "NotTextError",
+    "OverriddenTagError",
     "ParameterTypeError",
+    "ParentEncodingError",
     "ReadOnlyError",
     "RemoteError",
     "RequestError",
@@ -74,6 +83,7 @@ __all__ = [
     "TooManyRequestsError",
     "UnauthorizedError",
     "UnknownItemError",
+    "UnknownParentError",
     "UnknownResourceError",
     "UnknownTagError",
     "UnorderedSlicesError",
@@ -188,6 +198,54 @@ class NotSupportedError(RequestError):
     """A part of Orthanc's interface that this version does not have."""
 
     code, http_status, message = 2, 501, "Not implemented yet"
+
+
+class NotTextError(RequestError):
+    """A value of the old form of a creation is no text."""
+
+    code, message = 2019, "Only text can be given as the value of a tag"
+
+
+class OverriddenTagError(RequestError):
+    """A tag that comes from the parent, or an identifier, was given another value."""
+
+    code, message = 2020, "A value that comes from the parent cannot be changed without 'Force'"
+
+
+class MisplacedPixelsError(RequestError):
+    """Pixels were given as a tag."""
+
+    code, message = 2021, "Pixels must be given as 'Content'"
+
+
+class NoContentError(RequestError):
+    """An item of a series that is to be created has no content."""
+
+    code, message = 2022, "There is no content for an instance"
+
+
+class NoDataURIError(RequestError):
+    """The content of an instance that is to be created is no data URI."""
+
+    code, message = 2023, "The content must be a data URI"
+
+
+class UnknownParentError(RequestError):
+    """The parent of an instance that is to be created does not exist."""
+
+    code, message = 2024, "There is no such parent"
+
+
+class InstanceAsParentError(RequestError):
+    """An instance was named as the parent of a new one."""
+
+    code, message = 2025, "The parent must be a patient, a study or a series"
+
+
+class ParentEncodingError(RequestError):
+    """The text of the parent is in a character set that is not known (500 in Orthanc)."""
+
+    code, message = 2026, "The character set of the parent is not known"
 
 
 class AccessError(ServerError):

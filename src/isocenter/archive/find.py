@@ -161,9 +161,15 @@ class Finder:
 
         return await self._read(query, search, deadline)
 
-    async def find_public_ids(self, query: Query) -> list[str]:
-        """Find the public identifiers of the resources, otherwise as `find_rows`."""
-        query, deadline = self._options.limit(query), _Deadline()
+    async def find_public_ids(self, query: Query, *, is_limited: bool = True) -> list[str]:
+        """Find the public identifiers of the resources, otherwise as `find_rows`.
+
+        Parameters
+        ----------
+        is_limited
+            Whether the configured limits of searches apply.
+        """
+        query, deadline = self._options.limit(query) if is_limited else query, _Deadline()
         main_tags = await self._choose_main_tags(query)
         wanted = self._list_file_criteria(query, main_tags)
         if wanted:
@@ -271,7 +277,9 @@ class Finder:
         )
         reader = _FileTester(self._storage, wanted, self._options.settings.default_encoding)
         found: list[int] = []
-        for page in _iter_pages(rows):
+        # Only a limit makes it likely that the first few are enough.
+        first = _LARGEST_PAGE if query.limit is None else _FIRST_PAGE
+        for page in _iter_pages(rows, first):
             deadline.check()
             found += await self._test_page(query.level, page, reader)
             if query.limit is not None and len(found) >= query.limit:
@@ -364,8 +372,8 @@ class _FileTester:
         return all(matches(elements.get(tag)) for tag, matches in self._sequences)
 
 
-def _iter_pages(rows: Sequence[int]) -> Iterator[Sequence[int]]:
-    start, size = 0, _FIRST_PAGE
+def _iter_pages(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    start = 0
     while start < len(rows):
         yield rows[start : start + size]
         start += size

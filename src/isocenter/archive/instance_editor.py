@@ -10,7 +10,7 @@ from isocenter.archive.edit_requests import (
     build_edit,
 )
 from isocenter.archive.settings import Settings
-from isocenter.archive.whole_files import iter_portions, open_whole_file
+from isocenter.archive.whole_files import iter_portions, open_whole_file, release
 from isocenter.archive.workers import Workers
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.pseudonyms import Pseudonyms
@@ -47,8 +47,15 @@ class InstanceEditor:
         number = await self._workers.write(lambda tx: advance_counter(tx, _COUNTER))
         return build_anonymous_values(request, number)
 
-    async def edit(self, public_id: str, request: EditRequest) -> AsyncIterator[bytes] | None:
+    async def edit(
+        self, public_id: str, request: EditRequest, key: bytes | None = None
+    ) -> AsyncIterator[bytes] | None:
         """Edit a file without storing the result.
+
+        Parameters
+        ----------
+        key
+            New identifiers follow from it; ``None`` for new ones each time.
 
         Returns
         -------
@@ -64,7 +71,8 @@ class InstanceEditor:
         if found is None:
             return None
         defaults = await self.number_anonymization(request)
-        edit = build_edit(request, Pseudonyms(secrets.token_bytes(_KEY_BYTES)), defaults=defaults)
+        pseudonyms = Pseudonyms(key or secrets.token_bytes(_KEY_BYTES))
+        edit = build_edit(request, pseudonyms, defaults=defaults)
         pieces = self._iter_edited(found.attachment, edit)
         # What does not fit shows with the first piece, when the answer can still be an error.
         first = await self._workers.run(next, pieces, b"")
@@ -78,4 +86,7 @@ class InstanceEditor:
     def _iter_edited(self, attachment: Attachment, edit: Edit) -> Iterator[bytes]:
         with open_whole_file(self._storage, attachment) as buffer:
             pieces = edit_file(buffer, edit, default_encoding=self._settings.default_encoding)
-            yield from iter_portions(pieces)
+            try:
+                yield from iter_portions(pieces)
+            finally:
+                release(pieces)

@@ -59,6 +59,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _has_offer = False
     _silence: asyncio.TimerHandle | None = None
     _last_arrival = 0.0
+    _answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, with the time limit running for the first request; called by the transport."""
@@ -76,7 +77,40 @@ class LimitedProtocol(HttpToolsProtocol):
         """End; called by the transport."""
         if self._silence is not None:
             self._silence.cancel()
+        super()._unset_keepalive_if_required()
         super().connection_lost(exc)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leave the timer alone: setting it anew for each request costs more than looking once."""
+
+    def on_response_complete(self) -> None:
+        """Begin to count the idle time, or go on with the next request; called with each answer."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._set_keepalive(self.timeout_keep_alive)
+
+    def _set_keepalive(self, delay_s: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            delay_s, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it is idle for too long; called by the timer."""
+        self.timeout_keep_alive_task = None
+        if self._is_receiving or not self.cycle.response_complete:
+            # The next answer sets the timer again.
+            return
+        rest_s = max(self._answered_at, self._last_arrival) + self.timeout_keep_alive
+        rest_s -= self.loop.time()
+        if rest_s > 0:
+            self._set_keepalive(rest_s)
+        else:
+            super().timeout_keep_alive_handler()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; called by the transport."""

@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 # User names are taken note of, tickets and assertions are not (PS3.7 §D.3.3.7).
 _CONFIRMED_IDENTITIES = {1, 2}
+# Services of which we may be the user on an association that somebody else has opened.
+_USED_KINDS = {ServiceKind.STORAGE, ServiceKind.COMMITMENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +104,14 @@ class Dispatcher:
     def _grant_roles(self, asked: Iterable[RoleSelection]) -> tuple[RoleSelection, ...]:
         """Grant the role of the provider where we may become the user.
 
-        That is of storage during a C-GET; all other services are ours (PS3.4 §C.5.3.1).
+        That is of storage during a C-GET, and of storage commitment where we have asked for it; all
+        other services are ours (PS3.4 §C.5.3.1, §J.3.3).
         """
         return tuple(
             RoleSelection(
                 role.sop_class_uid,
                 is_scu=role.is_scu,
-                is_scp=self._syntaxes.lookup_kind(role.sop_class_uid) is ServiceKind.STORAGE,
+                is_scp=self._syntaxes.lookup_kind(role.sop_class_uid) in _USED_KINDS,
             )
             for role in asked
         )

@@ -42,7 +42,7 @@ def negotiate(
     kinds = frozenset({ServiceKind.VERIFICATION, ServiceKind.FIND})
     dispatcher = Dispatcher(
         LocalTitle("ARCHIVE", is_checked=configuration.boolean("DicomCheckCalledAet")),
-        build_permissions(configuration),
+        build_permissions(configuration, configuration.remote_modalities.values()),
         SupportedSyntaxes(build_acceptance(configuration), kinds),
         {},
     )
