@@ -13,10 +13,10 @@ __all__ = [
     "ANNOTATIONS",
     "BULK",
     "CHANGES",
+    "DICOM_USER",
     "EXPORTS",
     "FIND",
     "FINDINGS",
-    "NEGOTIATION",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "OPTIONS",
@@ -26,6 +26,7 @@ __all__ = [
     "STORE",
     "TAGS",
     "UPLOADS",
+    "WORKLISTS",
 ]
 
 NO_ANSWER = "no answer"
@@ -388,6 +389,13 @@ FINDINGS = {
 }
 """Of C-FIND, by the name of the question, with the reason."""
 
+WORKLISTS = {
+    "keys that entries lack": "answered empty, as PS3.4 K.6.1.2.2 asks of type 2",
+    "a level": "QueryRetrieveLevel is not matched: worklists have none",
+    "in UTF-8": "answered in the character set of the question (quirk 27)",
+}
+"""Of C-FIND of worklists, by the name of the question, with the reason."""
+
 RETRIEVALS = {
     "move to an unknown title": "the standard's status A801",
     "move to a dead modality": "the standard's status A702, and how many failed",
@@ -396,11 +404,6 @@ RETRIEVALS = {
     "get without a context": "the others are tried, too; the standard's status A702",
 }
 """Of C-MOVE and C-GET, by the name of the case, with the reason."""
-
-NEGOTIATION = {
-    "1.2.840.10008.1.20.1": "storage commitment is not there yet",
-}
-"""Of SOP classes, with the reason."""
 
 NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.4.110": "JPEG XL",
@@ -462,3 +465,35 @@ ADOPTION = (
     Accepted(f"GET {_RESOURCE}/attachments/", "etag", _NO_REVISIONS),
 )
 """Of an archive that was adopted."""
+
+_CONTENT = "newer: the content of the job is answered"
+
+DICOM_USER = (
+    Accepted("GET /modalities", r"body(/\w+)?/RetrieveMethod", "newer: C-GET", theirs=ABSENT),
+    Accepted("GET /modalities/peer ", "body", "newer: get is among the operations"),
+    Accepted("PUT /modalities/z", "body/OrthancStatus", "a wrong form is a bad format", ours=15),
+    Accepted("POST /modalities/.*/store ", "body/Resources", "newer", theirs=ABSENT),
+    Accepted("POST /modalities/.*/store ", "body/ParentResources/[01]", "in the given order"),
+    Accepted("POST /modalities/peer/store", "body/ParentResources", "given if empty, too", ours=[]),
+    Accepted("POST .*/store .*, ", "body/InstancesCount", "nothing is sent twice", 3),
+    Accepted("POST .*/store .*Permissive", "body/OrthancStatus", "as in all calls of jobs", 8),
+    Accepted("POST /modalities/dead/store", "body/FailedInstancesCount", "all failed", 3),
+    Accepted("GET /exports", "body/First", "newer: First is given", theirs=ABSENT),
+    Accepted("GET /queries/{q}/answers/0 ", r"body/\d", "quirk 34; the comparison sorts theirs"),
+    Accepted(
+        "GET /queries/{q}/answers",
+        "body/.*(0002,0003|MediaStorageSOPInstanceUID)",
+        "file meta information is no part of an answer",
+        ours=ABSENT,
+    ),
+    Accepted("POST /queries/.*/query-", "status", "no error of ours", 400),
+    Accepted("POST .*/retrieve", "body/TargetAet", "newer", theirs=ABSENT),
+    Accepted("POST .*/retrieve", "body/ErrorPayload", "newer", theirs=ABSENT),
+    Accepted("POST /modalities/peer/move", "type", _CONTENT),
+    Accepted(
+        "POST /modalities/peer/move",
+        "body/(Description|LocalAet|Query|RemoteAet|TargetAet)",
+        _CONTENT,
+        theirs=ABSENT,
+    ),
+)

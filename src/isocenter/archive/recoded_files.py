@@ -21,7 +21,7 @@ from isocenter.dicom.transfer_syntaxes import (
 )
 from isocenter.scu.store import InstanceToStore
 
-__all__ = ["PLAIN_TRANSFER_SYNTAXES", "RecodedFiles", "can_recode"]
+__all__ = ["PLAIN_TRANSFER_SYNTAXES", "RecodedFiles", "can_recode", "list_alternatives"]
 
 PLAIN_TRANSFER_SYNTAXES = (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -36,6 +36,12 @@ _SMALL = 4 * 1024 * 1024
 def can_recode(source: str, target: str) -> bool:
     """Tell whether a file in one transfer syntax can be sent in another."""
     return source in PLAIN_TRANSFER_SYNTAXES and target in PLAIN_TRANSFER_SYNTAXES
+
+
+def list_alternatives(source: str, preferred: str) -> list[str]:
+    """List the transfer syntaxes in which a file could be sent instead, the preferred one first."""
+    possible = [uid for uid in PLAIN_TRANSFER_SYNTAXES if uid != source and can_recode(source, uid)]
+    return sorted(possible, key=lambda uid: uid != preferred)
 
 
 class RecodedFiles:

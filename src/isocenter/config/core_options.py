@@ -379,6 +379,7 @@ _JOBS = Group(
             "StorageCommitmentReportsSize",
             COUNT,
             default=100,
+            effect=_FULL,
             meaning="Reports of storage commitment that are remembered.",
         ),
     ),

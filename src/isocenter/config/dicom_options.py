@@ -125,6 +125,7 @@ _DICOM_SERVER = Group(
             "DicomAlwaysAllowFindWorklist",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Answer worklist queries to anyone.",
         ),
         Option(
@@ -311,6 +312,7 @@ _DICOM_CLIENT = Group(
             "DicomScuPreferredTransferSyntax",
             UID,
             default="1.2.840.10008.1.2.1",
+            effect=_FULL,
             meaning="Transfer syntax proposed first when sending.",
         ),
     ),
@@ -323,6 +325,7 @@ _TRANSCODING = Group(
             "TranscodeDicomProtocol",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Convert an instance when the modality refuses its transfer syntax.",
         ),
         Option(

@@ -46,7 +46,7 @@ __all__ = [
     "read_file_elements",
 ]
 
-MAXIMUM_ELEMENTS = 20_000
+MAXIMUM_ELEMENTS = 200_000
 """A data set with more elements, those in its items included, is refused."""
 
 _SPECIFIC_CHARACTER_SET = 0x00080005

@@ -23,6 +23,7 @@ __all__ = [
     "ACCESSION_NUMBER",
     "PATIENT_ID",
     "QUERY_RETRIEVE_LEVEL",
+    "SOP_CLASSES_IN_STUDY",
     "UNIQUE_KEYS",
     "Values",
     "adapt_to_manufacturer",
@@ -30,12 +31,14 @@ __all__ = [
     "encode_identifier",
     "format_level",
     "normalize_query",
+    "parse_level_value",
 ]
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 SOP_INSTANCE_UID = 0x00080018
 ACCESSION_NUMBER = 0x00080050
 QUERY_RETRIEVE_LEVEL = 0x00080052
+SOP_CLASSES_IN_STUDY = 0x00080062
 PATIENT_ID = 0x00100020
 STUDY_INSTANCE_UID = 0x0020000D
 SERIES_INSTANCE_UID = 0x0020000E
@@ -74,6 +77,11 @@ _UTF8 = DEFAULT_ENCODINGS["Utf8"]
 def format_level(level: Level) -> str:
     """Write a level as (0008,0052) wants it (PS3.4 §C.6.2.1)."""
     return _LEVELS[level]
+
+
+def parse_level_value(text: str) -> Level | None:
+    """Read the value of (0008,0052), ``None`` if it is no level."""
+    return next((level for level, name in _LEVELS.items() if name == text.strip()), None)
 
 
 def normalize_query(level: Level, values: Values) -> dict[int, Any]:

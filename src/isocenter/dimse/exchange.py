@@ -241,6 +241,10 @@ class DimseAssociation:
         self._last_message_id = self._last_message_id % 0xFFFF + 1
         return self._last_message_id
 
+    def touch(self) -> None:
+        """Let the time that counts as silence start again, because the peer works elsewhere."""
+        self._transport.touch()
+
     @asynccontextmanager
     async def _expect_responses(self, command: Command) -> AsyncIterator[ResponseQueue]:
         message_id = command.message_id

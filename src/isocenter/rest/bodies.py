@@ -7,6 +7,7 @@ __all__ = [
     "ARCHIVE",
     "ARCHIVE_OF_MANY",
     "BOOLEAN",
+    "COMMITMENT",
     "CREATION",
     "ECHO",
     "ECHO_OF_ADDRESS",
@@ -15,10 +16,14 @@ __all__ = [
     "EDIT_OF_MANY",
     "MEDIA",
     "MEDIA_OF_MANY",
+    "MERGE",
     "MODALITY",
     "QUERY",
     "RESOURCES",
     "RETRIEVE",
+    "ROUTING_RULE",
+    "ROUTING_TEST",
+    "SPLIT",
     "STORE",
     "TAGS_OF_QUERY",
     "TRANSFER",
@@ -232,3 +237,65 @@ WORKLIST: Schema = {
 }
 
 TAGS_OF_QUERY: Schema = _PATTERNS
+
+SPLIT: Schema = {
+    "type": "object",
+    "properties": {
+        **_JOB_CALL,
+        "Series": {"type": "array", "items": _TEXT},
+        "Instances": {"type": "array", "items": _TEXT},
+        "Replace": {"type": "object", "examples": [{"StudyDescription": "Second part"}]},
+        "Remove": _TAGS,
+        "KeepSource": _FLAG,
+        "KeepLabels": _FLAG,
+    },
+}
+
+MERGE: Schema = {
+    "type": "object",
+    "required": ["Resources"],
+    "properties": {
+        **_JOB_CALL,
+        "Resources": {"type": "array", "items": _TEXT},
+        "KeepSource": _FLAG,
+        "KeepLabels": _FLAG,
+    },
+}
+
+COMMITMENT: Schema = {
+    "type": "object",
+    "properties": {
+        "Resources": {"type": "array", "items": _TEXT},
+        "DicomInstances": {"type": "array", "items": {"type": ["array", "object"]}},
+        "Timeout": _SECONDS,
+    },
+}
+
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+
+ROUTING_RULE: Schema = {
+    "type": "object",
+    "required": ["Destination"],
+    "properties": {
+        "Destination": {
+            "type": "object",
+            "properties": {"Modality": _TEXT},
+            "examples": [{"Modality": "pacs"}],
+        },
+        "Trigger": {"type": "string", "enum": ["StableStudy", "StableSeries", "NewInstance"]},
+        "Modality": _TEXTS,
+        "OriginAet": _TEXTS,
+        "Tags": _PATTERNS,
+        "Delay": _SECONDS,
+        "QuietHours": {"type": "array", "items": _TEXTS, "examples": [[["07:00", "19:00"]]]},
+        "Retries": {"type": "integer", "minimum": 0},
+        "Priority": {"type": "integer"},
+        "Permissive": _FLAG,
+        "Enabled": _FLAG,
+    },
+}
+
+ROUTING_TEST: Schema = {
+    "type": "object",
+    "properties": {"Study": _TEXT, "Series": _TEXT, "Rule": ROUTING_RULE},
+}

@@ -12,6 +12,7 @@ from typing import Any
 from falcon.asgi import Request
 
 from isocenter.config.remote_modalities import RemoteModality
+from isocenter.dicom.uids import build_uid
 from isocenter.errors import BadFileFormatError, BadParameterError
 from isocenter.http.answers import answer_done, answer_json
 from isocenter.http.arguments import read_body
@@ -26,6 +27,7 @@ from isocenter.rest.remote_bodies import (
     get_title_field,
     parse_json,
     parse_options,
+    parse_retries,
     read_optional_object,
 )
 from isocenter.rest.services import Services
@@ -36,7 +38,6 @@ __all__ = ["ROUTES", "echo", "echo_address", "store", "store_straight"]
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _MOST_RESOURCES = 100_000
-_MOST_RETRIES = 1_000_000
 _LARGEST_MESSAGE_ID = 0xFFFF
 
 
@@ -79,6 +80,9 @@ async def store(services: Services, req: Request, resp: Response, name: str) -> 
         move_originator=_parse_originator(body),
         is_permissive=call.is_permissive,
         retries=parse_retries(services, body, is_synchronous=call.is_synchronous),
+        commitment_uid=build_uid()
+        if get_flag_field(body, "StorageCommitment", default=False)
+        else "",
     )
     await submit_job(services, resp, build_store_job(plan, order, target), call)
 
@@ -120,26 +124,6 @@ def check_resources(resources: Any) -> list[str]:
             message = "Resources must be specified as a JSON array of identifiers"
             raise BadFileFormatError(message)
     return resources
-
-
-def parse_retries(services: Services, body: Mapping[str, Any], *, is_synchronous: bool) -> int:
-    """Read how often a job may try again; a call that waits for its job fails at once.
-
-    Raises
-    ------
-    RequestError
-        If the field ``Retries`` is wrong.
-
-    References
-    ----------
-    Decision 0015
-    """
-    retries = get_integer_field(body, "Retries")
-    if retries is None:
-        return 0 if is_synchronous else services.configuration.integer("Isocenter.TransferRetries")
-    if not 0 <= retries <= _MOST_RETRIES:
-        raise BadParameterError(f"the field 'Retries' may be 0 to {_MOST_RETRIES}")
-    return retries
 
 
 def _parse_originator(body: Mapping[str, Any]) -> MoveOriginator | None:

@@ -23,6 +23,7 @@ from isocenter.errors import (
     UnknownTagError,
 )
 from isocenter.http.arguments import read_body
+from isocenter.rest.services import Services
 
 __all__ = [
     "check_title",
@@ -33,6 +34,7 @@ __all__ = [
     "parse_json",
     "parse_level",
     "parse_options",
+    "parse_retries",
     "parse_tags",
     "read_object",
     "read_optional_object",
@@ -40,6 +42,7 @@ __all__ = [
 
 _LONGEST_TIMEOUT_S = 86_400
 _PORTS = range(1, 65_536)
+_MOST_RETRIES = 1_000_000
 
 
 def parse_json(body: bytes) -> Any:
@@ -222,3 +225,23 @@ def parse_tags(value: Any, dictionary: TagDictionary, *, name: str = "Query") ->
         return {dictionary.parse_tag(key): text for key, text in value.items()}
     except UnknownTagError as error:
         raise BadFileFormatError(message) from error
+
+
+def parse_retries(services: Services, body: Mapping[str, Any], *, is_synchronous: bool) -> int:
+    """Read how often a job may try again; a call that waits for its job fails at once.
+
+    Raises
+    ------
+    RequestError
+        If the field ``Retries`` is wrong.
+
+    References
+    ----------
+    Decision 0015
+    """
+    retries = get_integer_field(body, "Retries")
+    if retries is None:
+        return 0 if is_synchronous else services.configuration.integer("Isocenter.TransferRetries")
+    if not 0 <= retries <= _MOST_RETRIES:
+        raise BadParameterError(f"the field 'Retries' may be 0 to {_MOST_RETRIES}")
+    return retries

@@ -13,6 +13,7 @@ from isocenter.rest import (
     events,
     exports,
     find,
+    finds,
     instances,
     jobs,
     labels,
@@ -24,13 +25,19 @@ from isocenter.rest import (
     modification,
     options,
     protection,
+    queries,
     reconstruction,
+    regrouping,
     resources,
+    retrieves,
+    routing,
     slices,
+    storage_commitment,
     system,
     tags,
     tools,
     uploads,
+    worklists,
 )
 
 __all__ = ["ROUTES", "select_routes"]
@@ -65,8 +72,15 @@ ROUTES: tuple[Route, ...] = (
     *archives.ROUTES,
     *modification.ROUTES,
     *creation.ROUTES,
+    *regrouping.ROUTES,
     *modalities.ROUTES,
     *modality_calls.ROUTES,
+    *queries.ROUTES,
+    *finds.ROUTES,
+    *storage_commitment.ROUTES,
+    *routing.ROUTES,
+    *retrieves.ROUTES,
+    *worklists.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -11,7 +11,9 @@ from isocenter.dimse.acceptor import AcceptorOptions, AssociationAcceptor
 from isocenter.dimse.commands import CommandField
 from isocenter.dimse.transport import Timeouts
 from isocenter.jobs.engine import Engine
+from isocenter.scp.commitment import CommitmentSCP
 from isocenter.scp.dispatcher import Dispatcher, LocalTitle, Service, Services
+from isocenter.scp.event_report import EventReportSCU
 from isocenter.scp.find import FindOptions, FindSCP, Searching
 from isocenter.scp.get import GetSCP
 from isocenter.scp.move import Destinations, MoveSCP
@@ -21,6 +23,7 @@ from isocenter.scp.retrieval import Retrieval
 from isocenter.scp.storage import StorageSCP
 from isocenter.scp.supported import ServiceKind, SupportedSyntaxes
 from isocenter.scp.verification import handle_echo
+from isocenter.scp.worklists import WorklistSCP
 
 __all__ = ["build_acceptor"]
 
@@ -74,15 +77,32 @@ class _Builder:
             self.archive.settings,
             log,
         )
-        move, get = self._build_move(retrieval), self._build_get(retrieval)
+        destinations = Destinations(
+            self.archive.remotes.modalities,
+            self.archive.remotes.calling,
+            self.permissions.are_same_title,
+        )
+        move, get = self._build_move(retrieval, destinations), self._build_get(retrieval)
+        commitment = CommitmentSCP(
+            self.jobs, destinations.get, self.archive.settings, self.archive.workers
+        )
+        reporting = EventReportSCU(
+            self.archive.commitment_reports, self.archive.settings, self.archive.workers
+        )
         verification = Service(Operation.ECHO, handle_echo)
         storing = Service(Operation.STORE, storage.handle, storage.open_sink)
-        return {
+        return self._build_worklists(log) | {
             (ServiceKind.VERIFICATION, CommandField.C_ECHO_RQ): verification,
             (ServiceKind.STORAGE, CommandField.C_STORE_RQ): storing,
             (ServiceKind.FIND, CommandField.C_FIND_RQ): Service(Operation.FIND, find.handle),
             (ServiceKind.MOVE, CommandField.C_MOVE_RQ): Service(Operation.MOVE, move.handle),
             (ServiceKind.GET, CommandField.C_GET_RQ): Service(Operation.GET, get.handle),
+            (ServiceKind.COMMITMENT, CommandField.N_EVENT_REPORT_RQ): Service(
+                Operation.REPORT, reporting.handle
+            ),
+            (ServiceKind.COMMITMENT, CommandField.N_ACTION_RQ): Service(
+                Operation.COMMIT, commitment.handle
+            ),
         }
 
     def _build_find(self, log: QueryLog) -> FindSCP:
@@ -95,16 +115,20 @@ class _Builder:
             log=log,
         )
 
+    def _build_worklists(self, log: QueryLog) -> dict[tuple[ServiceKind, int], Service]:
+        archive = self.archive
+        if not archive.worklists.options.is_enabled:
+            return {}
+        worklists = WorklistSCP(archive.worklists, archive.settings, archive.workers, log)
+        service = Service(Operation.FIND_WORKLIST, worklists.handle)
+        return {(ServiceKind.WORKLIST, CommandField.C_FIND_RQ): service}
+
     def _build_get(self, retrieval: Retrieval) -> GetSCP:
         may_recode = self.configuration.boolean("TranscodeDicomProtocol")
         recoded = RecodedFiles(self.archive.workers, self.archive.buffers) if may_recode else None
         return GetSCP(retrieval, recoded)
 
-    def _build_move(self, retrieval: Retrieval) -> MoveSCP:
-        remotes = self.archive.remotes
-        destinations = Destinations(
-            remotes.modalities, remotes.calling, self.permissions.are_same_title
-        )
+    def _build_move(self, retrieval: Retrieval, destinations: Destinations) -> MoveSCP:
         is_synchronous = self.configuration.boolean("SynchronousCMove")
         return MoveSCP(retrieval, destinations, None if is_synchronous else self.jobs)
 

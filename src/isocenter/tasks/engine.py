@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterable
 
 from isocenter.archive.archive import Archive
+from isocenter.archive.recoded_files import RecodedFiles
+from isocenter.archive.retrieval import Retrieval
 from isocenter.config.configuration import Configuration
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database
@@ -14,9 +16,12 @@ from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import Job
 from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.editing import StagedEdits
-from isocenter.tasks.modality_store import ModalityStoreKind
+from isocenter.tasks.modality_store import ModalityStoreKind, Recoding
 from isocenter.tasks.modification import ModificationKind
+from isocenter.tasks.regrouping import build_regrouping_kinds
 from isocenter.tasks.retries import build_retry_policy
+from isocenter.tasks.retrieving import GetKind, MoveKind
+from isocenter.tasks.storage_commitment import StorageCommitmentKind
 
 __all__ = ["build_engine"]
 
@@ -54,18 +59,14 @@ def build_engine(
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
     threads = _count_threads(configuration, archive.workers.count)
-    edits = StagedEdits(archive.workers, archive.stager, threads=threads)
+    edits = StagedEdits(archive.workers, archive.edits.stager, threads=threads)
     own: list[JobKind] = [
         *build_archive_kinds(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
         ),
-        ModificationKind(archive.workers, archive.modifications, edits),
-        ModalityStoreKind(
-            archive.remotes.outgoing,
-            archive.remotes.modalities,
-            archive.remotes.calling,
-            build_retry_policy(configuration),
-        ),
+        ModificationKind(archive.workers, archive.edits.modifications, edits),
+        *build_regrouping_kinds(archive.edits.regroupings, edits),
+        *_build_remote_kinds(configuration, archive),
     ]
 
     def follow_up(job: Job) -> None:
@@ -82,3 +83,25 @@ def _count_threads(configuration: Configuration, workers: int) -> int:
     counts = configuration.mapping("JobsEngineThreadsCount")
     wanted = int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
     return max(1, min(wanted, workers // 2))
+
+
+def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
+    remotes = archive.remotes
+    policy = build_retry_policy(configuration)
+    retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
+    return [
+        ModalityStoreKind(
+            remotes, _build_recoding(configuration, archive), archive.commitment_reports, policy
+        ),
+        MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
+        GetKind(retrieval, remotes.modalities, remotes.calling, policy),
+        StorageCommitmentKind(archive.workers, remotes.modalities, remotes.calling, policy),
+    ]
+
+
+def _build_recoding(configuration: Configuration, archive: Archive) -> Recoding:
+    may_recode = configuration.boolean("TranscodeDicomProtocol")
+    return Recoding(
+        RecodedFiles(archive.workers, archive.buffers) if may_recode else None,
+        configuration.text("DicomScuPreferredTransferSyntax"),
+    )

@@ -8,12 +8,16 @@ Orthanc REST: POST /modalities/{id}/store (behaviour manual §23.2), job types (
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from isocenter.archive.modalities import Calling, CallOptions, Modalities
+from isocenter.archive.commitment_reports import CommitmentReports
+from isocenter.archive.modalities import CallOptions
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
+from isocenter.archive.recoded_files import RecodedFiles, list_alternatives
+from isocenter.archive.remotes import Remotes
+from isocenter.clock import format_timestamp, now
 from isocenter.dimse.requestor import AssociationTarget
 from isocenter.errors import (
     BackendError,
@@ -25,17 +29,20 @@ from isocenter.errors import (
 )
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.scu.failures import build_status_error
-from isocenter.scu.storage_session import StorageSession
+from isocenter.scu.storage_session import Combination, StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.retries import RetryPolicy, is_transient
+from isocenter.tasks.schedules import get_wait_s
 
-__all__ = ["ModalityStoreKind", "StoreOrder", "build_store_job"]
+__all__ = ["ModalityStoreKind", "Recoding", "StoreOrder", "build_store_job"]
 
 _log = logging.getLogger(__name__)
 
 _KIND = "DicomModalityStore"
 # What was confirmed in so much time is noted in one transaction; a crash repeats no more than that.
 _STEP_S = 0.1
+# What clients see while a job waits.
+_WAITING = ("RetriesCount", "LastError", "WaitsUntil")
 # So many instances are looked up in the index at once.
 _PAGE = 256
 
@@ -58,6 +65,10 @@ class StoreOrder:
         Go on after an instance that cannot be sent.
     retries
         Most new attempts in a row while the receiver cannot be reached.
+    commitment_uid
+        Ask for storage commitment afterwards, in this transaction; empty if not.
+    not_before, quiet_hours
+        When not to send, see `get_wait_s`.
     """
 
     modality: str
@@ -66,6 +77,25 @@ class StoreOrder:
     move_originator: MoveOriginator | None = None
     is_permissive: bool = False
     retries: int = 0
+    commitment_uid: str = ""
+    not_before: int = 0
+    quiet_hours: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recoding:
+    """How instances are sent whose transfer syntax is refused.
+
+    Attributes
+    ----------
+    files
+        ``None`` if they are not sent at all (option ``TranscodeDicomProtocol``).
+    preferred
+        Transfer syntax to try first (option ``DicomScuPreferredTransferSyntax``).
+    """
+
+    files: RecodedFiles | None
+    preferred: str
 
 
 def build_store_job(plan: OutgoingPlan, order: StoreOrder, target: AssociationTarget) -> NewJob:
@@ -98,6 +128,12 @@ def build_store_job(plan: OutgoingPlan, order: StoreOrder, target: AssociationTa
         arguments["MoveOriginator"] = [originator.ae_title, originator.message_id]
         content["MoveOriginatorAET"] = originator.ae_title
         content["MoveOriginatorID"] = originator.message_id
+    if order.not_before or order.quiet_hours:
+        quiet_hours = [list(pair) for pair in order.quiet_hours]
+        arguments |= {"NotBefore": order.not_before, "QuietHours": quiet_hours}
+    if order.commitment_uid:
+        arguments["CommitmentUid"] = order.commitment_uid
+        content["StorageCommitmentTransactionUID"] = order.commitment_uid
     return NewJob(_KIND, arguments, content, destination=order.modality)
 
 
@@ -111,29 +147,55 @@ class ModalityStoreKind:
     name = _KIND
 
     def __init__(
-        self, outgoing: Outgoing, modalities: Modalities, calling: Calling, policy: RetryPolicy
+        self,
+        remotes: Remotes,
+        recoding: Recoding,
+        commitments: CommitmentReports,
+        policy: RetryPolicy,
     ) -> None:
-        self._outgoing = outgoing
-        self._modalities = modalities
-        self._calling = calling
+        self._remotes = remotes
+        self._recoding = recoding
+        self._commitments = commitments
         self._policy = policy
 
     async def run(self, job: Job) -> AsyncIterator[Step]:
         """Send what was not sent yet (see `JobKind.run`)."""
+        if wait_s := _get_wait_s(job):
+            yield _build_waiting_step(job, wait_s)
+            return
         options = CallOptions(**job.arguments["Options"])
-        modality = await self._modalities.get_known(job.arguments["Modality"])
-        target = self._calling.build_target(modality, options)
-        sending = _Sending(job, self._outgoing, target)
+        modality = await self._remotes.modalities.get_known(job.arguments["Modality"])
+        target = self._remotes.calling.build_target(modality, options)
+        may_recode = modality.allow_transcoding and self._recoding.files is not None
+        recoding = self._recoding if may_recode else Recoding(None, "")
+        sending = _Sending(job, self._remotes.outgoing, target, recoding)
         try:
             async with StorageSession(target, sending.combinations) as session:
-                while not sending.is_over:
+                while not sending.is_over and not _get_wait_s(job):
                     await sending.advance(session)
                     if sending.has_progress:
                         yield sending.build_step()
         finally:
             sending.close()
+        if sending.obstacle is None and (wait_s := _get_wait_s(job)) and not sending.is_over:
+            yield _build_waiting_step(job, wait_s)
+            return
+        if sending.obstacle is None:
+            sending.obstacle = await self._ask_commitment(job, target)
         if sending.obstacle is not None:
             yield self._build_retry_step(job, sending, sending.obstacle)
+
+    async def _ask_commitment(self, job: Job, target: AssociationTarget) -> ServerError | None:
+        """Ask the receiver to keep what was sent, if that is wanted; return what went wrong."""
+        transaction_uid = job.arguments.get("CommitmentUid")
+        if not transaction_uid:
+            return None
+        instances = await self._commitments.identify(job.arguments["Instances"])
+        try:
+            await self._commitments.ask(target, transaction_uid, instances)
+        except (RemoteError, DeadlineExceededError) as error:
+            return error
+        return None
 
     def _build_retry_step(self, job: Job, sending: "_Sending", error: ServerError) -> Step:
         """Put the job aside after a failed attempt, unless there were too many.
@@ -178,11 +240,14 @@ class _Sending:
         Failed attempts since something was achieved.
     """
 
-    def __init__(self, job: Job, outgoing: Outgoing, target: AssociationTarget) -> None:
+    def __init__(
+        self, job: Job, outgoing: Outgoing, target: AssociationTarget, recoding: Recoding
+    ) -> None:
         arguments, checkpoint = job.arguments, job.checkpoint or {}
         self._content = job.content
         self._outgoing = outgoing
         self._target = target
+        self._recoding = recoding
         self._instances: list[str] = arguments["Instances"]
         self._is_permissive = bool(arguments["Permissive"])
         self._retries = int(arguments["Retries"])
@@ -195,7 +260,8 @@ class _Sending:
         self._page_stop = self._done
         self._is_reached = False
         self._ahead: asyncio.Task[InstanceToStore] | None = None
-        self.combinations = [(pair[0], pair[1]) for pair in arguments["Combinations"]]
+        own = [(pair[0], pair[1]) for pair in arguments["Combinations"]]
+        self.combinations = [*own, *self._list_other_combinations(own)]
         self.attempts = int(checkpoint.get("Attempts", 0))
         self.obstacle: ServerError | None = None
 
@@ -226,7 +292,7 @@ class _Sending:
 
     def describe(self) -> dict[str, Any]:
         """Give the content of the job as it is now."""
-        kept = {k: v for k, v in self._content.items() if k not in ("RetriesCount", "LastError")}
+        kept = {k: v for k, v in self._content.items() if k not in _WAITING}
         return {**kept, "FailedInstancesCount": self._failed_count}
 
     def close(self) -> None:
@@ -270,20 +336,52 @@ class _Sending:
     async def _try_to_send(self, session: StorageSession) -> None:
         instance = await self._look_up(session)
         try:
-            await session.prepare((instance.sop_class_uid, instance.transfer_syntax_uid))
+            transfer_syntax_uid = await self._choose_syntax(session, instance)
         except NoPresentationContextError:
             self._is_reached = True
             raise
         self._is_reached = True
-        opened = await self._open(instance)
+        opened = await self._open(instance, transfer_syntax_uid)
         result = await session.store(opened, move_originator=self._originator)
         if not result.is_stored:
             raise build_status_error(
                 "C-STORE", self._target.called_ae_title, result.status, result.error_comment
             )
 
-    async def _open(self, instance: OutgoingInstance) -> InstanceToStore:
+    def _list_other_combinations(self, own: Sequence[Combination]) -> list[Combination]:
+        """List what instances could be turned into if their own combinations are refused."""
+        if self._recoding.files is None:
+            return []
+        return [
+            (sop_class_uid, other)
+            for sop_class_uid, syntax in own
+            for other in list_alternatives(syntax, self._recoding.preferred)
+        ]
+
+    async def _choose_syntax(self, session: StorageSession, instance: OutgoingInstance) -> str:
+        """Find the first transfer syntax for an instance that the receiver accepts.
+
+        References
+        ----------
+        Orthanc: transcoding while sending (behaviour manual §28.3)
+        """
+        own = (instance.sop_class_uid, instance.transfer_syntax_uid)
+        others = self._list_other_combinations([own])
+        for combination in (own, *others):
+            try:
+                await session.prepare(combination)
+            except NoPresentationContextError:
+                if combination == (own, *others)[-1]:
+                    raise
+            else:
+                return combination[1]
+        return instance.transfer_syntax_uid
+
+    async def _open(self, instance: OutgoingInstance, transfer_syntax_uid: str) -> InstanceToStore:
         """Open an instance, and begin to open the next one, to be ready in its turn."""
+        if transfer_syntax_uid != instance.transfer_syntax_uid and self._recoding.files:
+            self.close()
+            return await self._recoding.files.open(instance, transfer_syntax_uid)
         ahead, self._ahead = self._ahead, None
         opened = await (ahead or self._outgoing.open(instance))
         following = self._done + 1
@@ -306,6 +404,20 @@ class _Sending:
             self._is_reached = True
             raise MissingFileError("an instance was deleted, or its file was not kept")
         return instance
+
+
+def _get_wait_s(job: Job) -> int:
+    """Tell how long to wait before anything may be sent."""
+    arguments = job.arguments
+    if "NotBefore" not in arguments:
+        return 0
+    return get_wait_s(arguments["NotBefore"], arguments["QuietHours"], now())
+
+
+def _build_waiting_step(job: Job, wait_s: int) -> Step:
+    """Put the job aside until a better time; the checkpoint stays."""
+    content = {**job.content, "WaitsUntil": format_timestamp(now() + wait_s)}
+    return Step(content=content, retry_after_s=wait_s)
 
 
 def _read_originator(arguments: Mapping[str, Any]) -> MoveOriginator | None:

@@ -7,12 +7,17 @@ from typing import Any, cast
 
 import pytest
 import pytest_asyncio
+from tests.support.dicom_files import IMPLICIT_LITTLE
 from tests.support.receiving import Receiver, run_receiver
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive.modalities import CallOptions
+from isocenter.archive.recoded_files import RecodedFiles
 from isocenter.config.remote_modalities import RemoteModality
+from isocenter.dicom.file_meta import build_file_meta
+from isocenter.dicom.json_forms import Shape, build_tags_json
+from isocenter.dimse.commands import CommandField
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.errors import (
     MissingFileError,
@@ -28,7 +33,12 @@ from isocenter.jobs.records import Job, Step
 from isocenter.jobs.states import JobState
 from isocenter.scu.store import MoveOriginator
 from isocenter.tasks import modality_store
-from isocenter.tasks.modality_store import ModalityStoreKind, StoreOrder, build_store_job
+from isocenter.tasks.modality_store import (
+    ModalityStoreKind,
+    Recoding,
+    StoreOrder,
+    build_store_job,
+)
 from isocenter.tasks.retries import RetryPolicy
 
 COUNT = 6
@@ -42,10 +52,14 @@ class Case:
         self.files = files
         self.uids = [file.uids[2] for file in files]
         self.jobs = DatabaseJobs(api.archive.workers._database, history=10)
-        remotes = api.archive.remotes
-        self.kind = ModalityStoreKind(
-            remotes.outgoing, remotes.modalities, remotes.calling, RetryPolicy(3, 5, 15)
-        )
+        self.kind = self.build_kind()
+
+    def build_kind(self, *, may_recode: bool = True) -> ModalityStoreKind:
+        archive = self.api.archive
+        files = RecodedFiles(archive.workers, archive.buffers) if may_recode else None
+        recoding = Recoding(files, IMPLICIT_LITTLE)
+        policy = RetryPolicy(3, 5, 15)
+        return ModalityStoreKind(archive.remotes, recoding, archive.commitment_reports, policy)
 
     async def submit(self, **order: Any) -> Job:
         remotes = self.api.archive.remotes
@@ -277,6 +291,43 @@ async def test_store_permanently_rejected_fails_without_retries(case: Case) -> N
     assert "called" in error.details.lower()
 
 
+async def test_store_recodes_what_is_refused_in_its_own_syntax(case: Case) -> None:
+    receiver = Receiver(accepts=lambda proposed: [c for c in proposed if c[1] == IMPLICIT_LITTLE])
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.run(await case.submit())
+    assert job.state is JobState.SUCCESS
+    assert receiver.confirmed == case.uids
+    assert len(receiver.proposals) <= 3
+    for file, content in zip(case.files, receiver.contents, strict=True):
+        header = build_file_meta("", "", transfer_syntax_uid=IMPLICIT_LITTLE)
+        sent = build_tags_json(header + content, Shape.SHORT)
+        assert sent == build_tags_json(file.content, Shape.SHORT)
+
+
+@pytest.mark.parametrize("changes", [{"allow_transcoding": False}, {}])
+async def test_store_recodes_nothing_where_it_may_not(case: Case, changes: dict[str, Any]) -> None:
+    if not changes:
+        case.kind = case.build_kind(may_recode=False)
+    receiver = Receiver(accepts=lambda proposed: [c for c in proposed if c[1] == IMPLICIT_LITTLE])
+    async with run_receiver(receiver) as port:
+        await case.listen(port, **changes)
+        error = await case.fail(await case.submit())
+    assert isinstance(error, NoPresentationContextError)
+
+
+async def test_store_asks_for_commitment_at_its_end(case: Case) -> None:
+    receiver = Receiver()
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.run(await case.submit(commitment_uid="2.25.7"))
+    assert job.state is JobState.SUCCESS
+    assert job.content["StorageCommitmentTransactionUID"] == "2.25.7"
+    assert receiver.commands[-1].command_field == CommandField.N_ACTION_RQ
+    state = await case.api.archive.commitment_reports.get("2.25.7")
+    assert (state.remote_aet, state.status) == ("REMOTE", "Pending")
+
+
 async def test_store_to_forgotten_modality_fails(case: Case) -> None:
     await case.listen(1)
     job = await case.submit()
@@ -302,3 +353,22 @@ async def test_store_uses_options_and_originator(case: Case) -> None:
 @pytest.mark.parametrize(("attempts", "delay_s"), [(1, 5), (2, 10), (3, 20), (8, 600), (5000, 600)])
 def test_retry_delays_grow(attempts: int, delay_s: float) -> None:
     assert RetryPolicy(9, 5, 600).get_delay_s(attempts) == delay_s
+
+
+async def test_store_waits_for_its_time_and_goes_on(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([60, 0, 0, 0, 30, 30])
+    monkeypatch.setattr(modality_store, "get_wait_s", lambda *_: next(waits, 0))
+    receiver = Receiver()
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.run(await case.submit(not_before=1))
+        assert (job.state, receiver.confirmed) == (JobState.RETRY, [])
+        assert "WaitsUntil" in job.content
+        job = await case.run(await _take(case, job))
+        assert (job.state, receiver.confirmed) == (JobState.RETRY, case.uids[:2])
+        job = await case.run(await _take(case, job))
+    assert job.state is JobState.SUCCESS
+    assert receiver.confirmed == case.uids
+    assert "WaitsUntil" not in job.content
