@@ -23,10 +23,12 @@ from isocenter.dicom.elements import Buffer, Layout
 from isocenter.dicom.encoding import Encoder, TextCodec, iter_texts
 from isocenter.dicom.file_meta import build_file_meta, read_file_meta
 from isocenter.dicom.portable import LOCALIZED_VRS
+from isocenter.dicom.provenance import ORIGINAL_ATTRIBUTES, Provenance, build_original_item
 from isocenter.dicom.pseudonyms import Pseudonyms
 from isocenter.dicom.reader import read_summary
 from isocenter.dicom.rewriting import (
     Action,
+    AppendedItem,
     Decision,
     Element,
     NewElement,
@@ -96,6 +98,8 @@ class Edit:
         to the profile.
     is_naming_patients
         The new name of a patient follows from the old Patient ID.
+    provenance
+        Keep what is changed in the Original Attributes Sequence; ``None`` not to.
     has_clean_descriptors, has_clean_graphics
         Descriptive text, and graphic annotations, are cleaned where the profile would remove them.
     pseudonyms
@@ -117,6 +121,7 @@ class Edit:
     is_naming_patients: bool = False
     has_clean_descriptors: bool = False
     has_clean_graphics: bool = False
+    provenance: Provenance | None = None
     private_creator: str | None = None
     dictionary: TagDictionary = DEFAULT_DICTIONARY
     lasting: dict[int, bool] = field(default_factory=dict, compare=False, repr=False)
@@ -206,7 +211,9 @@ def list_changes(
     changes: list[Change] = []
 
     def observe(element: Element, decision: Decision) -> None:
-        if not isinstance(decision, Action):
+        if isinstance(decision, AppendedItem):
+            kind = ChangeKind.REPLACED
+        elif not isinstance(decision, Action):
             is_empty = not (decision.value if isinstance(decision, NewElement) else decision.items)
             kind = ChangeKind.EMPTIED if is_empty else ChangeKind.REPLACED
         elif decision is Action.REMOVE:
@@ -236,10 +243,12 @@ def _edit(buffer: Buffer, edit: Edit, default_encoding: str, observe: _Observe) 
         if edit.has_clean_descriptors
         else frozenset(),
     )
-    rules = _EditRules(edit, facts, observe)
     data, start = buffer, meta.data_set_offset
     if meta.is_deflated:
         data, start = inflate_data_set(buffer, start), 0
+    rules = _EditRules(edit, facts, observe)
+    if edit.provenance is not None:
+        rules.add_original_item(_build_original_item(data, start, edit, facts))
     pieces = rewrite_data_set(data, start, meta.layout, rules, edit.dictionary)
     if meta.is_deflated:
         pieces = [deflate_data_set(pieces)]
@@ -249,6 +258,20 @@ def _edit(buffer: Buffer, edit: Edit, default_encoding: str, observe: _Observe) 
         transfer_syntax_uid=meta.transfer_syntax_uid,
     )
     return [header, *pieces]
+
+
+def _build_original_item(data: Buffer, start: int, edit: Edit, facts: FileFacts) -> bytes:
+    """Find what an edit will change, and encode how it was."""
+    originals: list[Element] = []
+
+    def observe(element: Element, decision: Decision) -> None:
+        if not element.path and decision not in {Action.KEEP, Action.DESCEND}:
+            originals.append(element)
+
+    rules = _EditRules(replace(edit, lasting={}), facts, observe)
+    rewrite_data_set(data, start, facts.layout, rules, edit.dictionary)
+    assert edit.provenance is not None, "only edits with a provenance keep originals"  # noqa: S101
+    return build_original_item(originals, edit.provenance, facts.layout)
 
 
 class _EditRules:
@@ -293,6 +316,7 @@ class _EditRules:
         self._uids: dict[int, bytes] = {}
         # Items in which instances are named: whether one of these is renamed.
         self._namings: dict[Path, bool] = {}
+        self._original_item: bytes | None = None
         # Text of another character set has to be looked at in any case.
         self.lasting = None if self._is_recoded else edit.lasting
         self._is_deep = bool(
@@ -303,10 +327,16 @@ class _EditRules:
             or self._is_recoded
         )
 
+    def add_original_item(self, item: bytes) -> None:
+        """Add an item to the Original Attributes Sequence."""
+        self._original_item = item
+
     def list_additions(self, path: Path) -> Iterable[tuple[int, NewElement | NewItems]]:
         """List what a data set gets if it lacks it."""
         if not path:
-            return [*self._values.items(), *self._list_creators()]
+            item = self._original_item
+            originals = [] if item is None else [(ORIGINAL_ATTRIBUTES, NewItems((item,)))]
+            return [*self._values.items(), *self._list_creators(), *originals]
         return [(p.tag, value) for p, value in self._deep_values.items() if p.fits(path)]
 
     def _list_creators(self) -> Iterable[tuple[int, NewElement]]:
@@ -337,6 +367,9 @@ class _EditRules:
             self._observe(element, decision)
             return decision
         decision = self._decide_top(element)
+        # Text in an older item has the old character set; there is no room for both.
+        if element.tag == ORIGINAL_ATTRIBUTES and self._original_item and not self._is_recoded:
+            decision = AppendedItem(self._original_item)
         self._observe(element, decision)
         if element.tag in _NOTED:
             value = decision.value if isinstance(decision, NewElement) else element.value
