@@ -51,6 +51,7 @@ from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.port import Storage
 from isocenter.tasks.engine import build_engine
+from isocenter.tasks.routing import Router
 from isocenter.tls import build_calling_tls, build_dicom_tls, build_http_tls
 from isocenter.version import __version__, read_library_versions
 
@@ -335,9 +336,15 @@ class Server:
         )
         feed.bind(engine)
         await engine.start()
+        router = Router(
+            archive, engine, retries=self._configuration.integer("Isocenter.TransferRetries")
+        )
+        if not archive.is_read_only:
+            router.start()
         try:
             yield engine
         finally:
+            await router.stop()
             await engine.stop(self._get_stop_time_s())
 
     @asynccontextmanager

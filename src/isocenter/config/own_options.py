@@ -1,7 +1,7 @@
 """The options that only this server has, in the section ``Isocenter``."""
 
 from isocenter.config.option import Effect, Group, Option
-from isocenter.config.shapes import BOOLEAN, COUNT
+from isocenter.config.shapes import BOOLEAN, COUNT, ROUTING_RULES
 from isocenter.config.values import ChoiceKind, IntegerKind, MapKind
 
 __all__ = ["OWN_GROUPS"]
@@ -119,6 +119,18 @@ OWN_GROUPS = (
                 unit="s",
                 effect=Effect.FULL,
                 meaning="The longest such wait.",
+            ),
+            Option(
+                "Isocenter.Routing",
+                ROUTING_RULES,
+                default={},
+                effect=Effect.FULL,
+                meaning="Rules that send what arrives to modalities: "
+                '`{"heads": {"Destination": {"Modality": "pacs"}, "Modality": ["CT"], '
+                '"OriginAet": ["SCANNER*"], "Tags": {"StudyDescription": "*HEAD*"}}}`, with '
+                "`Trigger` (`StableStudy`, `StableSeries`, `NewInstance`), `Delay` in seconds, "
+                '`QuietHours` (`[["07:00", "19:00"]]`), `Retries`, `Priority`, `Permissive`, '
+                "`Enabled`. Clients may add others (`/routing`).",
             ),
             Option(
                 "Isocenter.QueryRetrieveAge",

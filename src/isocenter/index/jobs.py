@@ -30,7 +30,7 @@ from isocenter.jobs.records import (
 )
 from isocenter.jobs.states import FINISHED, TRANSITIONS, Action, JobState
 
-__all__ = ["DatabaseJobs", "set_arguments"]
+__all__ = ["DatabaseJobs", "insert_job", "set_arguments"]
 
 _LAST = 2**63 - 1
 # A server that has not shown itself for that long is taken for dead.
@@ -72,7 +72,7 @@ class DatabaseJobs:
 
     def insert(self, job_id: str, new: NewJob) -> Job:
         """Keep a new job (see `JobStore.insert`)."""
-        return self._database.write(lambda tx: _insert(tx, job_id, new))
+        return self._database.write(lambda tx: insert_job(tx, job_id, new))
 
     def lookup(self, job_id: str) -> Job | None:
         """Read a job (see `JobStore.lookup`)."""
@@ -268,7 +268,8 @@ class DatabaseJobs:
         return JobCounts({JobState(state): int(number) for state, number in rows})
 
 
-def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
+def insert_job(tx: Transaction, job_id: str, new: NewJob) -> Job:
+    """Keep a new job, as a part of a larger transaction (see `JobStore.insert`)."""
     if new.idempotency_key:
         known = tx.row("select_job_of_key", {"idempotency_key": new.idempotency_key})
         if known is not None:

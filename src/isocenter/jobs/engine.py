@@ -129,6 +129,10 @@ class Engine:
         """
         return await self._submit(str(uuid.uuid4()), new)
 
+    def wake(self) -> None:
+        """Look at the queue, because somebody else has written a job into it."""
+        self._wake.set()
+
     async def _submit(self, job_id: str, new: NewJob) -> Job:
         if new.kind not in self._kinds:
             raise InternalError(f"no kind of job is named {new.kind}")

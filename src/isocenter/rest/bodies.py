@@ -21,6 +21,8 @@ __all__ = [
     "QUERY",
     "RESOURCES",
     "RETRIEVE",
+    "ROUTING_RULE",
+    "ROUTING_TEST",
     "SPLIT",
     "STORE",
     "TAGS_OF_QUERY",
@@ -81,11 +83,21 @@ _EDIT: Schema = {
     "RemovePrivateTags": _FLAG,
     "PrivateCreator": _TEXT,
     "DicomVersion": _TEXT,
+    # Isocenter's own.
+    "CleanDescriptors": _FLAG,
+    "CleanGraphics": _FLAG,
+    "MaximumShiftDays": {"type": "integer", "minimum": 1, "maximum": 36_500},
+    "PseudonymKey": {"type": "string", "minLength": 8, "maxLength": 1024},
+    "ShiftDates": _FLAG,
+    "UpdateReferences": _FLAG,
 }
 
 EDIT: Schema = {"type": "object", "properties": _EDIT}
 
-EDIT_JOB: Schema = {"type": "object", "properties": {**_JOB_CALL, **_EDIT}}
+EDIT_JOB: Schema = {
+    "type": "object",
+    "properties": {**_JOB_CALL, **_EDIT, "DryRun": _FLAG},
+}
 
 EDIT_OF_MANY: Schema = {
     "type": "object",
@@ -93,6 +105,7 @@ EDIT_OF_MANY: Schema = {
     "properties": {
         **_JOB_CALL,
         **_EDIT,
+        "DryRun": _FLAG,
         "Resources": {"type": "array", "items": _TEXT},
         "Level": _TEXT,
     },
@@ -256,4 +269,33 @@ COMMITMENT: Schema = {
         "DicomInstances": {"type": "array", "items": {"type": ["array", "object"]}},
         "Timeout": _SECONDS,
     },
+}
+
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+
+ROUTING_RULE: Schema = {
+    "type": "object",
+    "required": ["Destination"],
+    "properties": {
+        "Destination": {
+            "type": "object",
+            "properties": {"Modality": _TEXT},
+            "examples": [{"Modality": "pacs"}],
+        },
+        "Trigger": {"type": "string", "enum": ["StableStudy", "StableSeries", "NewInstance"]},
+        "Modality": _TEXTS,
+        "OriginAet": _TEXTS,
+        "Tags": _PATTERNS,
+        "Delay": _SECONDS,
+        "QuietHours": {"type": "array", "items": _TEXTS, "examples": [[["07:00", "19:00"]]]},
+        "Retries": {"type": "integer", "minimum": 0},
+        "Priority": {"type": "integer"},
+        "Permissive": _FLAG,
+        "Enabled": _FLAG,
+    },
+}
+
+ROUTING_TEST: Schema = {
+    "type": "object",
+    "properties": {"Study": _TEXT, "Series": _TEXT, "Rule": ROUTING_RULE},
 }

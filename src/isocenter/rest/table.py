@@ -30,6 +30,7 @@ from isocenter.rest import (
     regrouping,
     resources,
     retrieves,
+    routing,
     slices,
     storage_commitment,
     system,
@@ -77,6 +78,7 @@ ROUTES: tuple[Route, ...] = (
     *queries.ROUTES,
     *finds.ROUTES,
     *storage_commitment.ROUTES,
+    *routing.ROUTES,
     *retrieves.ROUTES,
     *worklists.ROUTES,
 )

@@ -17,6 +17,7 @@ from isocenter.archive.modalities import CallOptions
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
 from isocenter.archive.recoded_files import RecodedFiles, list_alternatives
 from isocenter.archive.remotes import Remotes
+from isocenter.clock import format_timestamp, now
 from isocenter.dimse.requestor import AssociationTarget
 from isocenter.errors import (
     BackendError,
@@ -31,6 +32,7 @@ from isocenter.scu.failures import build_status_error
 from isocenter.scu.storage_session import Combination, StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.retries import RetryPolicy, is_transient
+from isocenter.tasks.schedules import get_wait_s
 
 __all__ = ["ModalityStoreKind", "Recoding", "StoreOrder", "build_store_job"]
 
@@ -39,6 +41,8 @@ _log = logging.getLogger(__name__)
 _KIND = "DicomModalityStore"
 # What was confirmed in so much time is noted in one transaction; a crash repeats no more than that.
 _STEP_S = 0.1
+# What clients see while a job waits.
+_WAITING = ("RetriesCount", "LastError", "WaitsUntil")
 # So many instances are looked up in the index at once.
 _PAGE = 256
 
@@ -63,6 +67,8 @@ class StoreOrder:
         Most new attempts in a row while the receiver cannot be reached.
     commitment_uid
         Ask for storage commitment afterwards, in this transaction; empty if not.
+    not_before, quiet_hours
+        When not to send, see `get_wait_s`.
     """
 
     modality: str
@@ -72,6 +78,8 @@ class StoreOrder:
     is_permissive: bool = False
     retries: int = 0
     commitment_uid: str = ""
+    not_before: int = 0
+    quiet_hours: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,9 @@ def build_store_job(plan: OutgoingPlan, order: StoreOrder, target: AssociationTa
         arguments["MoveOriginator"] = [originator.ae_title, originator.message_id]
         content["MoveOriginatorAET"] = originator.ae_title
         content["MoveOriginatorID"] = originator.message_id
+    if order.not_before or order.quiet_hours:
+        quiet_hours = [list(pair) for pair in order.quiet_hours]
+        arguments |= {"NotBefore": order.not_before, "QuietHours": quiet_hours}
     if order.commitment_uid:
         arguments["CommitmentUid"] = order.commitment_uid
         content["StorageCommitmentTransactionUID"] = order.commitment_uid
@@ -149,6 +160,9 @@ class ModalityStoreKind:
 
     async def run(self, job: Job) -> AsyncIterator[Step]:
         """Send what was not sent yet (see `JobKind.run`)."""
+        if wait_s := _get_wait_s(job):
+            yield _build_waiting_step(job, wait_s)
+            return
         options = CallOptions(**job.arguments["Options"])
         modality = await self._remotes.modalities.get_known(job.arguments["Modality"])
         target = self._remotes.calling.build_target(modality, options)
@@ -157,12 +171,15 @@ class ModalityStoreKind:
         sending = _Sending(job, self._remotes.outgoing, target, recoding)
         try:
             async with StorageSession(target, sending.combinations) as session:
-                while not sending.is_over:
+                while not sending.is_over and not _get_wait_s(job):
                     await sending.advance(session)
                     if sending.has_progress:
                         yield sending.build_step()
         finally:
             sending.close()
+        if sending.obstacle is None and (wait_s := _get_wait_s(job)) and not sending.is_over:
+            yield _build_waiting_step(job, wait_s)
+            return
         if sending.obstacle is None:
             sending.obstacle = await self._ask_commitment(job, target)
         if sending.obstacle is not None:
@@ -275,7 +292,7 @@ class _Sending:
 
     def describe(self) -> dict[str, Any]:
         """Give the content of the job as it is now."""
-        kept = {k: v for k, v in self._content.items() if k not in ("RetriesCount", "LastError")}
+        kept = {k: v for k, v in self._content.items() if k not in _WAITING}
         return {**kept, "FailedInstancesCount": self._failed_count}
 
     def close(self) -> None:
@@ -387,6 +404,20 @@ class _Sending:
             self._is_reached = True
             raise MissingFileError("an instance was deleted, or its file was not kept")
         return instance
+
+
+def _get_wait_s(job: Job) -> int:
+    """Tell how long to wait before anything may be sent."""
+    arguments = job.arguments
+    if "NotBefore" not in arguments:
+        return 0
+    return get_wait_s(arguments["NotBefore"], arguments["QuietHours"], now())
+
+
+def _build_waiting_step(job: Job, wait_s: int) -> Step:
+    """Put the job aside until a better time; the checkpoint stays."""
+    content = {**job.content, "WaitsUntil": format_timestamp(now() + wait_s)}
+    return Step(content=content, retry_after_s=wait_s)
 
 
 def _read_originator(arguments: Mapping[str, Any]) -> MoveOriginator | None:

@@ -43,6 +43,8 @@ class ModificationCall:
         Of the route; ``None`` for a bulk route, whose resources are of any levels.
     body
         Of the request, as far as it tells what is to be done.
+    has_key
+        The client has given a key, which is not in the body.
     """
 
     resources: tuple[tuple[Level, str], ...]
@@ -51,6 +53,7 @@ class ModificationCall:
     body: Mapping[str, Any]
     origin: Origin
     is_permissive: bool = False
+    has_key: bool = False
 
     @property
     def public_ids(self) -> list[str]:
@@ -67,15 +70,17 @@ def parse_edit_request(call: ModificationCall, options: ModificationOptions) -> 
         If it makes no sense.
     """
     if call.is_anonymization:
-        return parse_anonymization(
+        request = parse_anonymization(
             call.body, private_creator=options.private_creator, dictionary=options.dictionary
         )
-    return parse_modification(
-        call.body,
-        _get_level(call.body) if call.level is None else call.level,
-        private_creator=options.private_creator,
-        dictionary=options.dictionary,
-    )
+    else:
+        request = parse_modification(
+            call.body,
+            _get_level(call.body) if call.level is None else call.level,
+            private_creator=options.private_creator,
+            dictionary=options.dictionary,
+        )
+    return replace(request, has_key=call.has_key)
 
 
 def _get_level(body: Mapping[str, Any]) -> Level | None:
@@ -90,7 +95,7 @@ def _get_level(body: Mapping[str, Any]) -> Level | None:
 
 
 def build_modification_job(
-    call: ModificationCall, sources: Sequence[Source], *, number: int
+    call: ModificationCall, sources: Sequence[Source], *, number: int, key: bytes | None = None
 ) -> NewJob:
     """Build a job.
 
@@ -100,12 +105,15 @@ def build_modification_job(
         The instances that are concerned now.
     number
         What `Modifications.draw_number` gave.
+    key
+        The client's, ``None`` to draw one.
     """
+    key = key or secrets.token_bytes(_KEY_BYTES)
     return NewJob(
         _KIND,
         msgspec.to_builtins(call),
         _describe(call, len(sources), EditOutcome()),
-        drawn={"key": secrets.token_hex(_KEY_BYTES), "number": number},
+        drawn={"key": key.hex(), "number": number},
         locks=list_locks(sources),
     )
 

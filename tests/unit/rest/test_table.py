@@ -11,6 +11,8 @@ from tests.support.dicom_files import encode_element
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
+from isocenter.config.remote_modalities import RemoteModality
+from isocenter.config.routing_rules import RoutingRule
 from isocenter.http.openapi import build_openapi
 from isocenter.http.routes import Route
 from isocenter.index.commitment_reports import StoredCommitment, add_commitment
@@ -41,7 +43,13 @@ READING_POSTS = {"lookup", "archive", "create-archive", "verify-md5"}
 READING_POSTS |= {"bulk-content", "find", "count-resources"}
 READING_POSTS |= {"media", "create-media", "create-media-extended"}
 # What stands for other parameters of a path.
-PARAMETERS = {"{path}": "0010-0020", "{query_id}": "known", "{index}": "0", "{uid}": "1.2"}
+PARAMETERS = {
+    "{path}": "0010-0020",
+    "{query_id}": "known",
+    "{index}": "0",
+    "{uid}": "1.2",
+    "{rule}": "known",
+}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
@@ -80,6 +88,9 @@ async def prepare(api: Api, route: Route) -> str:
         await keep_query(api)
     if route.path.startswith(WORKLIST[0]):
         await api.request("PUT", WORKLIST[1], body=b'{"Tags": {}}')
+    if route.path.startswith("/routing/"):
+        await api.archive.remotes.modalities.put("known", RemoteModality("KNOWN", "localhost", 104))
+        await api.archive.routing.put("known", RoutingRule("known"))
     if route.path.startswith("/storage-commitment/"):
         stored = StoredCommitment("X", "Pending", '{"References": [], "Kept": [], "Failed": []}')
         keep = partial(add_commitment, transaction_uid="1.2", new=stored, kept=9, now_us=1)

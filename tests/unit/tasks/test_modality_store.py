@@ -353,3 +353,22 @@ async def test_store_uses_options_and_originator(case: Case) -> None:
 @pytest.mark.parametrize(("attempts", "delay_s"), [(1, 5), (2, 10), (3, 20), (8, 600), (5000, 600)])
 def test_retry_delays_grow(attempts: int, delay_s: float) -> None:
     assert RetryPolicy(9, 5, 600).get_delay_s(attempts) == delay_s
+
+
+async def test_store_waits_for_its_time_and_goes_on(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([60, 0, 0, 0, 30, 30])
+    monkeypatch.setattr(modality_store, "get_wait_s", lambda *_: next(waits, 0))
+    receiver = Receiver()
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.run(await case.submit(not_before=1))
+        assert (job.state, receiver.confirmed) == (JobState.RETRY, [])
+        assert "WaitsUntil" in job.content
+        job = await case.run(await _take(case, job))
+        assert (job.state, receiver.confirmed) == (JobState.RETRY, case.uids[:2])
+        job = await case.run(await _take(case, job))
+    assert job.state is JobState.SUCCESS
+    assert receiver.confirmed == case.uids
+    assert "WaitsUntil" not in job.content
