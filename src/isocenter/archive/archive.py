@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass, fields
+from typing import Any
 
 from isocenter.archive.acceptance import Acceptance, build_acceptance
 from isocenter.archive.annotations import Annotations
