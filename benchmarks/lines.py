@@ -55,6 +55,8 @@ class Line:
         Which servers are compared.
     is_duration
         Whether a lower value is better.
+    is_alone
+        Whether Orthanc 1.10 lacks what is measured, so that there is nothing to compare with.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Line:
     target: float | None
     variant: Variant = Variant.TUNED
     is_duration: bool = False
+    is_alone: bool = False
 
 
 def _study_paths(stage: Stage) -> list[str]:
@@ -112,6 +115,10 @@ def _find_instances(stage: Stage) -> list[dict[str, Any]]:
         {"Level": "Instance", "Query": {"PatientID": patient}, "Expand": True}
         for patient in patients
     ]
+
+
+# Each request changes something: a label is given to all instances, then taken from all of them.
+_LABELS = (("PUT", "labels/benchmark", ""), ("DELETE", "labels/benchmark", ""))
 
 
 def _query_studies(_stage: Stage) -> list[Keys]:
@@ -211,6 +218,20 @@ LINES: tuple[Line, ...] = (
         Annotate(64),
         None,
         variant=Variant.RELAXED,
+    ),
+    Line(
+        "PUT, DELETE …/labels/{label}, 8 connections",
+        "1/s",
+        Annotate(8, _LABELS),
+        None,
+        is_alone=True,
+    ),
+    Line(
+        "PUT, DELETE …/labels/{label}, 64 connections",
+        "1/s",
+        Annotate(64, _LABELS),
+        None,
+        is_alone=True,
     ),
     Line("POST /instances, MR, 8 connections", "1/s", Upload("MR", 800, 8), 2.0),
     Line("POST /instances, CT, 8 connections", "1/s", Upload("CT", 300, 8), 1.5),

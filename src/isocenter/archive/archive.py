@@ -10,11 +10,10 @@ from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.commitment_reports import CommitmentReports
-from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
-from isocenter.archive.creation import CreationOptions, Creator
+from isocenter.archive.core import Core, build_core
 from isocenter.archive.deletion import Deleter
-from isocenter.archive.edit_trials import EditTrials
+from isocenter.archive.edits import Edits, build_edits
 from isocenter.archive.elements import ElementReader
 from isocenter.archive.exporting import Exporter
 from isocenter.archive.exports import ExportLog
@@ -24,34 +23,27 @@ from isocenter.archive.find import Finder, FindOptions
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.archive.incoming import Incoming
 from isocenter.archive.ingest import Ingest
-from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.job_outputs import JobOutputs
 from isocenter.archive.lasting_answers import LastingAnswers
 from isocenter.archive.models import ModelReader
-from isocenter.archive.modifications import ModificationOptions, Modifications
 from isocenter.archive.options import (
-    get_ingest_options,
     get_output_limits,
-    get_overwrite,
-    get_rules,
     get_server_identifier,
     get_spool_folder,
     get_upload_options,
     has_export_log,
-    list_own_folders,
 )
 from isocenter.archive.protection import Protection
+from isocenter.archive.reading import Reading, build_reading
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
-from isocenter.archive.registry import Registry, build_registry
-from isocenter.archive.regrouping import Regroupings
+from isocenter.archive.registry import Registry
 from isocenter.archive.remotes import FileReading, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
 from isocenter.archive.routing import Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
-from isocenter.archive.staging import Stager, StagingOptions
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import Uploads
@@ -59,15 +51,11 @@ from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.archive.worklists import WorklistOptions, Worklists
 from isocenter.config.configuration import Configuration
-from isocenter.dicom.configured_elements import iter_configured_elements
 from isocenter.dicom.find_request import NameRule
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.tags import TagDictionary
 from isocenter.index.port import Database
-from isocenter.index.read_only import ReadOnlyDatabase
-from isocenter.index.records import Rules
 from isocenter.measures import Measures
-from isocenter.storage.measured import MeasuredStorage
 from isocenter.storage.port import Storage
 
 __all__ = ["Archive", "build_archive"]
@@ -136,20 +124,16 @@ class Archive:
     settings: Settings
     slices: SliceReader
     workers: Workers
+    writes: GroupWrites
     stability: Stability
     storage: Storage
     warnings: WarningLog
     database: Database
     exporter: Exporter
     job_outputs: JobOutputs
-    editor: InstanceEditor
-    creator: Creator
     remotes: Remotes
     worklists: Worklists
-    modifications: Modifications
-    regroupings: Regroupings
-    trials: EditTrials
-    stager: Stager
+    edits: Edits
     incoming: Incoming
     commitment_reports: CommitmentReports
     routing: Routing
@@ -193,57 +177,8 @@ class Archive:
         await self.stability.stop()
         await self.deleter.stop()
         self.workers.close()
+        self.writes.close()
         self.ingest.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Core:
-    """What most use cases work with."""
-
-    workers: Workers
-    database: Database
-    storage: Storage
-    settings: Settings
-    measures: Measures
-    rules: Rules
-    main_tags: MainTags
-    registry: Registry
-    deleter: Deleter
-    ingest: Ingest
-    warnings: WarningLog
-    staging: StagingOptions
-
-
-def _build_core(configuration: Configuration, database: Database, storage: Storage) -> _Core:
-    if configuration.boolean("ReadOnly"):
-        database = ReadOnlyDatabase(database)
-    measures = Measures(is_enabled=configuration.boolean("MetricsEnabled"))
-    storage = MeasuredStorage(storage, measures)
-    settings = Settings(configuration.text("DefaultEncoding"))
-    rules = get_rules(configuration)
-    workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
-    main_tags = build_configured_main_tags(configuration)
-    options = get_ingest_options(configuration, main_tags, rules, settings, measures)
-    deleter = Deleter(workers, database, storage, rules)
-    return _Core(
-        workers=workers,
-        database=database,
-        storage=storage,
-        settings=settings,
-        measures=measures,
-        rules=rules,
-        main_tags=main_tags,
-        registry=build_registry(configuration),
-        deleter=deleter,
-        ingest=Ingest(workers, database, storage, options, on_removals=deleter.wake_from_thread),
-        warnings=WarningLog(configuration.mapping("Warnings")),
-        staging=StagingOptions(
-            main_tags,
-            settings,
-            has_md5=options.has_md5,
-            is_compressed=options.is_compressed,
-        ),
-    )
 
 
 def build_archive(
@@ -264,14 +199,13 @@ def build_archive(
     ----------
     Orthanc: ReadOnly ignores compression, MD5, overwriting and limits (behaviour manual §36.5)
     """
-    core = _build_core(configuration, database, storage)
+    core = build_core(configuration, database, storage)
     workers, database, storage = core.workers, core.database, core.storage
-    writes = GroupWrites(workers, database, core.rules)
+    writes = GroupWrites(database, core.rules)
     is_read_only = configuration.boolean("ReadOnly")
-    reading = _build_reading(configuration, workers, storage, core.settings)
+    reading = build_reading(configuration, workers, storage, core.settings)
     uploads = Uploads(workers, core.ingest, get_upload_options(configuration, storage))
     remotes = _build_remotes(configuration, core, reading, calling_tls)
-    modifications = _build_modifications(configuration, core, reading.dictionary)
     return Archive(
         acceptance=build_acceptance(configuration),
         annotations=_build_annotations(configuration, core, writes),
@@ -294,17 +228,13 @@ def build_archive(
         settings=core.settings,
         slices=SliceReader(workers),
         workers=workers,
+        writes=writes,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
         warnings=core.warnings,
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
-        editor=InstanceEditor(workers, storage, core.settings),
-        creator=_build_creator(configuration, core, uploads, reading.dictionary),
-        regroupings=_build_regroupings(configuration, core, reading.dictionary),
-        modifications=modifications,
-        trials=EditTrials(workers, storage, modifications, core.staging),
-        stager=Stager(storage, core.ingest.blobs, core.staging),
+        edits=build_edits(configuration, core, uploads, reading.dictionary),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
         commitment_reports=_build_commitment_reports(configuration, core, remotes),
@@ -315,42 +245,20 @@ def build_archive(
     )
 
 
-def _list_fields(reading: "_Reading") -> dict[str, Any]:
+def _list_fields(reading: Reading) -> dict[str, Any]:
     """Give the use cases of a record by their names, which are those of the archive."""
     return {field.name: getattr(reading, field.name) for field in fields(reading)}
 
 
-def _build_job_outputs(configuration: Configuration, core: _Core) -> JobOutputs:
+def _build_job_outputs(configuration: Configuration, core: Core) -> JobOutputs:
     limits = get_output_limits(configuration)
     return JobOutputs(core.workers, core.storage, limits, core.deleter.wake)
 
 
-def _build_modifications(
-    configuration: Configuration, core: _Core, dictionary: TagDictionary
-) -> Modifications:
-    options = _get_modification_options(configuration, core, dictionary)
-    return Modifications(core.workers, options)
-
-
-def _build_regroupings(
-    configuration: Configuration, core: _Core, dictionary: TagDictionary
-) -> Regroupings:
-    options = _get_modification_options(configuration, core, dictionary)
-    return Regroupings(core.workers, core.storage, core.settings, options)
-
-
-def _build_creator(
-    configuration: Configuration, core: _Core, uploads: Uploads, dictionary: TagDictionary
-) -> Creator:
-    private_creator = configuration.text("DefaultPrivateCreator")
-    options = CreationOptions(core.settings, dictionary, private_creator)
-    return Creator(core.workers, core.storage, core.ingest, uploads.new_content, options)
-
-
 def _build_remotes(
     configuration: Configuration,
-    core: _Core,
-    reading: "_Reading",
+    core: Core,
+    reading: Reading,
     calling_tls: ssl.SSLContext | None,
 ) -> Remotes:
     return build_remotes(
@@ -363,7 +271,7 @@ def _build_remotes(
 
 
 def _build_commitment_reports(
-    configuration: Configuration, core: _Core, remotes: Remotes
+    configuration: Configuration, core: Core, remotes: Remotes
 ) -> CommitmentReports:
     return CommitmentReports(
         core.workers,
@@ -374,7 +282,7 @@ def _build_commitment_reports(
 
 
 def _build_routing(
-    configuration: Configuration, core: _Core, remotes: Remotes, dictionary: TagDictionary
+    configuration: Configuration, core: Core, remotes: Remotes, dictionary: TagDictionary
 ) -> Routing:
     return Routing(
         core.workers,
@@ -387,20 +295,20 @@ def _build_routing(
 
 
 def _build_incoming(
-    core: _Core, uploads: Uploads, remotes: Remotes, *, is_read_only: bool
+    core: Core, uploads: Uploads, remotes: Remotes, *, is_read_only: bool
 ) -> Incoming:
     return Incoming(core.ingest, uploads, core.workers, remotes.arrivals, is_read_only=is_read_only)
 
 
 def _build_annotations(
-    configuration: Configuration, core: _Core, writes: GroupWrites
+    configuration: Configuration, core: Core, writes: GroupWrites
 ) -> Annotations:
     is_checked = configuration.boolean("CheckRevisions")
     return Annotations(core.workers, writes, has_checked_revisions=is_checked)
 
 
 def _build_attachments(
-    configuration: Configuration, core: _Core, writes: GroupWrites
+    configuration: Configuration, core: Core, writes: GroupWrites
 ) -> Attachments:
     return Attachments(
         core.workers,
@@ -414,7 +322,7 @@ def _build_attachments(
     )
 
 
-def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstruction:
+def _build_reconstruction(configuration: Configuration, core: Core) -> Reconstruction:
     return Reconstruction(
         core.workers,
         core.database,
@@ -426,7 +334,7 @@ def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstr
 
 
 def _build_worklists(
-    configuration: Configuration, core: _Core, dictionary: TagDictionary
+    configuration: Configuration, core: Core, dictionary: TagDictionary
 ) -> Worklists:
     options = WorklistOptions(
         is_enabled=configuration.boolean("Worklists.Enable"),
@@ -448,20 +356,7 @@ def _build_worklists(
     )
 
 
-def _get_modification_options(
-    configuration: Configuration, core: _Core, dictionary: TagDictionary
-) -> ModificationOptions:
-    return ModificationOptions(
-        main_tags=core.main_tags,
-        rules=core.rules,
-        overwrite=get_overwrite(configuration),
-        has_patient_level=configuration.boolean("PatientLevelEnabled"),
-        private_creator=configuration.text("DefaultPrivateCreator"),
-        dictionary=dictionary,
-    )
-
-
-def _get_find_options(configuration: Configuration, core: _Core) -> FindOptions:
+def _get_find_options(configuration: Configuration, core: Core) -> FindOptions:
     return FindOptions(
         main_tags=core.main_tags,
         may_open_files=configuration.text("StorageAccessOnFind") == "Always",
@@ -471,7 +366,7 @@ def _get_find_options(configuration: Configuration, core: _Core) -> FindOptions:
     )
 
 
-def _build_browse(configuration: Configuration, core: _Core, warnings: WarningLog) -> Browse:
+def _build_browse(configuration: Configuration, core: Core, warnings: WarningLog) -> Browse:
     options = RequestedTagOptions(
         main_tags=core.main_tags,
         may_open_files=configuration.text("StorageAccessOnFind") != "Never",
@@ -481,58 +376,10 @@ def _build_browse(configuration: Configuration, core: _Core, warnings: WarningLo
     return Browse(core.workers, reader)
 
 
-def _get_reconstruction_options(configuration: Configuration, core: _Core) -> ReconstructionOptions:
+def _get_reconstruction_options(configuration: Configuration, core: Core) -> ReconstructionOptions:
     return ReconstructionOptions(
         main_tags=core.main_tags,
         settings=core.settings,
         is_compressed=configuration.boolean("StorageCompression"),
         folder=get_spool_folder(configuration, core.storage),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """The use cases that read stored files."""
-
-    dictionary: TagDictionary
-    buffers: FileBuffers
-    content: ContentReader
-    tags: TagsReader
-    tags_below: TagsBelow
-    elements: ElementReader
-    models: ModelReader
-    file_exporter: FileExporter
-
-
-def _build_reading(
-    configuration: Configuration, workers: Workers, storage: Storage, settings: Settings
-) -> _Reading:
-    dictionary = TagDictionary(
-        iter_configured_elements(configuration.mapping("Dictionary")),
-        knows_private=configuration.boolean("LoadPrivateDictionary"),
-    )
-    buffers = FileBuffers(
-        storage,
-        cache_bytes=configuration.integer("MaximumStorageCacheSize") * _MIB,
-        temporary_folder=get_spool_folder(configuration, storage),
-    )
-    content = ContentReader(workers, storage, buffers)
-    tags = TagsReader(
-        workers,
-        storage,
-        buffers,
-        settings=settings,
-        dictionary=dictionary,
-        cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
-    )
-    own_folders = list_own_folders(configuration)
-    return _Reading(
-        dictionary=dictionary,
-        buffers=buffers,
-        content=content,
-        tags=tags,
-        tags_below=TagsBelow(workers, tags),
-        elements=ElementReader(workers, storage, buffers, dictionary=dictionary),
-        models=ModelReader(workers, buffers, settings=settings, dictionary=dictionary),
-        file_exporter=FileExporter(workers, content, own_folders=own_folders),
     )

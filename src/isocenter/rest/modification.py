@@ -47,9 +47,9 @@ async def edit_instance(
     body = await read_json_object(req)
     # The level is that of the identifiers in the request.
     call = _build_call(req, body, (), None, is_anonymization=is_anonymization)
-    request = parse_edit_request(call, services.archive.modifications.options)
+    request = parse_edit_request(call, services.archive.edits.modifications.options)
     key = parse_pseudonym_key(body)
-    pieces = await services.archive.editor.edit(public_id, request, key)
+    pieces = await services.archive.edits.editor.edit(public_id, request, key)
     if pieces is None:
         raise UnknownResourceError
     resp.content_type = _DICOM
@@ -81,7 +81,7 @@ async def edit_resources(
     public_ids = body.get("Resources")
     if not isinstance(public_ids, list) or not all(isinstance(item, str) for item in public_ids):
         raise BadFileFormatError("the field 'Resources' must be a list of identifiers")
-    resources = await services.archive.modifications.resolve(public_ids)
+    resources = await services.archive.edits.modifications.resolve(public_ids)
     call = _build_call(req, body, resources, None, is_anonymization=is_anonymization)
     await _submit(services, req, resp, body, call)
 
@@ -123,12 +123,12 @@ async def _submit(
     call: ModificationCall,
 ) -> None:
     """Refuse what cannot be done, or make a job of it."""
-    modifications = services.archive.modifications
+    modifications = services.archive.edits.modifications
     request: EditRequest = parse_edit_request(call, modifications.options)
     job_call = parse_job_call(req, body)
     key = parse_pseudonym_key(body)
     if get_boolean(body, "DryRun", default=False):
-        answer_json(resp, await services.archive.trials.run(call.public_ids, request, key))
+        answer_json(resp, await services.archive.edits.trials.run(call.public_ids, request, key))
         return
     sources = await modifications.find_sources(call.public_ids, request)
     number = await modifications.draw_number(request)

@@ -279,6 +279,8 @@ def test_meta_information_and_group_lengths_are_ours() -> None:
         ({"Tags": {"OtherPatientIDsSequence": "x"}}, BadParameterError),
         ({"Tags": {"Nonsense": "x"}}, UnknownTagError),
         ({"Tags": {"FFFE,E000": "x"}}, BadParameterError),
+        ({"Tags": {"OtherPatientIDsSequence": [{"FFFE,E00D": "x"}]}}, BadParameterError),
+        ({"Tags": {"PatientID": [{"PatientID": "x"}]}}, ParameterTypeError),
         ({"Tags": {"Rows": "abc"}}, BadParameterError),
         ({"Tags": {"AccessionNumber": "x" * 70_000}}, BadRequestError),
         ({"Tags": {"SpecificCharacterSet": "nope"}}, BadParameterError),

@@ -496,14 +496,14 @@ async def test_full_disk_fails_the_job_and_leaves_nothing(
     monkeypatch.setattr("isocenter.tasks.editing._BATCH_FILES", 1)
     files = await _store(api, "P/1/1/1", "P/1/1/2", "P/1/1/3")
     calls: Iterator[int] = iter(range(100))
-    write = api.archive.stager._storage.write_unsynced
+    write = api.archive.edits.stager._storage.write_unsynced
 
     def fail_in_the_middle(*arguments: Any) -> Any:
         if next(calls) == 2:
             raise FullStorageError("no room")
         return write(*arguments)
 
-    monkeypatch.setattr(api.archive.stager._storage, "write_unsynced", fail_in_the_middle)
+    monkeypatch.setattr(api.archive.edits.stager._storage, "write_unsynced", fail_in_the_middle)
 
     answer = await _post(
         api, f"/studies/{files[0].study}/modify", {"Permissive": True, "KeepSource": False}, 507

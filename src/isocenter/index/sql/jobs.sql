@@ -60,7 +60,7 @@ INSERT INTO job_locks (job_id, name) VALUES (:job_id, :name);
 -- name: list_locks
 SELECT l.job_id, l.name,
        EXISTS (SELECT 1 FROM jobs j JOIN job_locks h ON h.job_id = j.job_id AND h.name = l.name
-               WHERE j.state = 1)
+               WHERE j.state IN (1, 5) AND j.state = 1)
 FROM job_locks l WHERE l.job_id IN :job_ids[text];
 
 -- name: delete_locks
