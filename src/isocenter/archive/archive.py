@@ -1,7 +1,8 @@
 """All use cases together, as doors see them."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from isocenter.archive.acceptance import Acceptance, build_acceptance
 from isocenter.archive.annotations import Annotations
@@ -210,15 +211,8 @@ def build_archive(
         annotations=_build_annotations(configuration, core, writes),
         attachments=_build_attachments(configuration, core, writes),
         browse=_build_browse(configuration, core, core.warnings),
+        **_list_fields(reading),
         changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
-        content=reading.content,
-        tags=reading.tags,
-        tags_below=reading.tags_below,
-        elements=reading.elements,
-        models=reading.models,
-        file_exporter=reading.file_exporter,
-        buffers=reading.buffers,
-        dictionary=reading.dictionary,
         deleter=core.deleter,
         exports=ExportLog(workers, is_enabled=has_export_log(configuration)),
         protection=Protection(workers),
@@ -249,6 +243,11 @@ def build_archive(
         job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
     )
+
+
+def _list_fields(reading: Reading) -> dict[str, Any]:
+    """Give the use cases of a record by their names, which are those of the archive."""
+    return {field.name: getattr(reading, field.name) for field in fields(reading)}
 
 
 def _build_job_outputs(configuration: Configuration, core: Core) -> JobOutputs:
