@@ -10,10 +10,14 @@ from benchmarks.workloads import (
     CStore,
     Delete,
     Download,
+    Edit,
     Find,
     FindInFiles,
     FirstRead,
+    Jobs,
+    Merge,
     Read,
+    Split,
     Upload,
     Workload,
 )
@@ -78,6 +82,10 @@ def _instances_tags_paths(stage: Stage) -> list[str]:
 
 def _archive_path(stage: Stage) -> str:
     return f"/studies/{stage.ct_study[0].public_study_id}/archive"
+
+
+def _media_path(stage: Stage) -> str:
+    return f"/studies/{stage.ct_study[0].public_study_id}/media"
 
 
 def _file_paths(stage: Stage) -> list[str]:
@@ -150,6 +158,22 @@ LINES: tuple[Line, ...] = (
         10.0,
         is_duration=True,
     ),
+    Line(
+        "GET /studies/{id}/media, 200 CT",
+        "ms",
+        Download(_media_path, 20_000_000),
+        6.0,
+        is_duration=True,
+    ),
+    Line("POST …/media by jobs, one MR each, submitted and finished", "1/s", Jobs(1000), None),
+    Line("anonymize a study of 200 CT", "ms", Edit("anonymize", {}, 200), 4.0, is_duration=True),
+    Line(
+        "modify a study of 200 CT, KeepSource",
+        "ms",
+        Edit("modify", {"Replace": {"StudyDescription": "corrected"}}, 200),
+        4.0,
+        is_duration=True,
+    ),
     # Orthanc does not wait for the disk; Isocenter does, once for all that write at the same time.
     Line("PUT …/metadata/1024, 8 connections", "1/s", Annotate(8), None),
     Line("PUT …/metadata/1024, 64 connections", "1/s", Annotate(64), None),
@@ -194,6 +218,8 @@ LINES: tuple[Line, ...] = (
         None,
         is_duration=True,
     ),
+    Line("split 200 CT off a study", "ms", Split(200), 4.0, is_duration=True),
+    Line("merge a study of 200 CT into another", "ms", Merge(200), 4.0, is_duration=True),
     Line("DELETE /studies/{id}, 200 CT", "ms", Delete(200), 2.0, is_duration=True),
 )
 """All lines, in the order in which they are measured and shown."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import httptools
 from tests.support.dicom_files import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
@@ -76,6 +77,7 @@ from isocenter.errors import (
     MissingTagError,
     RequestError,
 )
+from isocenter.http.plain_reads import parse_plain_read
 from isocenter.pixels.images import Image, decode_jpeg, decode_pam, decode_png, read_jpeg_header
 from isocenter.storage.compression import compress, iter_decompressed
 from isocenter.storage.spool import SpooledContent
@@ -439,6 +441,39 @@ def _build_zips() -> list[bytes]:
     return archives
 
 
+class _Heard:
+    """What the parser of HTTP tells."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.requests = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value.strip(b" \t")
+
+    def on_message_complete(self) -> None:
+        self.requests += 1
+
+
+def _run_plain_read(data: bytes) -> None:
+    """What is read without the parser is what the parser reads."""
+    plain = parse_plain_read(data)
+    if plain is None or plain[1].keys() & {b"content-length", b"transfer-encoding", b"upgrade"}:
+        return
+    heard = _Heard()
+    httptools.HttpRequestParser(heard).feed_data(data)
+    assert (heard.requests, heard.url, heard.headers) == (1, *plain)
+
+
+def _build_plain_reads() -> list[bytes]:
+    lines = b"Host: h\r\nAccept: */*\r\nX:\t\xe9 \r\nConnection: keep-alive\r\n"
+    return [b"GET /a?b=c HTTP/1.1\r\n" + lines + b"\r\n", b"GET / HTTP/1.1\r\n\r\n"]
+
+
 def _build_gzips() -> list[bytes]:
     packed = gzip.compress(b"content" * 100, mtime=0)
     return [packed, packed + bytes(5) + packed, gzip.compress(bytes(3 * _LIMIT), mtime=0)]
@@ -486,6 +521,7 @@ TARGETS = {
     "image": Target(_run_image, _build_images),
     "creation": Target(_run_creation, _build_requests),
     "portable": Target(_run_portable, _build_files),
+    "plain_read": Target(_run_plain_read, _build_plain_reads),
     "configuration": Target(_run_configuration, _build_configurations),
 }
 """All targets, by name."""

@@ -4,10 +4,11 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -25,6 +26,7 @@ from isocenter.http.direct import DirectAnswers
 from isocenter.http.error_answers import ErrorAnswers
 from isocenter.http.event_streams import EventStreams
 from isocenter.http.immediate_routes import ImmediateRoutes
+from isocenter.http.job_times import JobTimes
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import ObservedApplication, Observer
 from isocenter.http.openapi import build_openapi
@@ -36,6 +38,7 @@ from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
 from isocenter.jobs.port import Recovery
+from isocenter.jobs.records import Job
 from isocenter.logs import Logs
 from isocenter.rest.events import EVENT_FORMATS
 from isocenter.rest.read_only import build_read_only_routes
@@ -59,6 +62,8 @@ _log = logging.getLogger(__name__)
 Endpoint: TypeAlias = tuple[str, int]
 
 _BACKLOG = 2048
+# Enough for all connections, listeners and mapped files; systems often grant 1024 by default.
+_OPEN_FILES = 16_384
 _MIB = 1024 * 1024
 # For all doors at once; a second more for the steps of jobs. With closing what is open, a server
 # has ended 10 s after it was asked to.
@@ -229,14 +234,19 @@ class Server:
         ServerError
             If a part cannot be started; what was started is stopped again.
         """
+        _allow_open_files()
         self._end = asyncio.get_running_loop().create_future()
         # Signals are handled until everything has stopped, so that none cuts that off.
         with ExitStack() as signals:
             async with AsyncExitStack() as stack:
                 archive, database = await stack.enter_async_context(self._open_archive())
                 feed = EventFeed(archive.workers, archive.changes)
-                jobs = await stack.enter_async_context(self._run_jobs(archive, database, feed))
-                metrics = Metrics(archive, jobs, Observer(archive.measures), self._logs)
+                times = JobTimes()
+                jobs = await stack.enter_async_context(
+                    self._run_jobs(archive, database, feed, times)
+                )
+                observer = Observer(archive.measures)
+                metrics = Metrics(archive, jobs, observer, self._logs, job_times=times)
                 services = self._build_services(archive, jobs, feed, metrics)
                 http = await stack.enter_async_context(self._serve_http(services))
                 dicom = await stack.enter_async_context(self._serve_dicom(archive, jobs, metrics))
@@ -311,14 +321,18 @@ class Server:
 
     @asynccontextmanager
     async def _run_jobs(
-        self, archive: Archive, database: Database, feed: EventFeed
+        self, archive: Archive, database: Database, feed: EventFeed, times: JobTimes
     ) -> AsyncIterator[Engine]:
+        def tell(job: Job) -> None:
+            feed.note_job(job)
+            times.note(job)
+
         engine = build_engine(
             self._configuration,
             archive,
             database,
             recovery=self._recovery,
-            on_saved=feed.note_job,
+            on_saved=tell,
         )
         feed.bind(engine)
         await engine.start()
@@ -458,6 +472,15 @@ class Server:
             yield ("localhost", acceptor.port)
         finally:
             await acceptor.stop(deadline_s=self._get_stop_time_s())
+
+
+def _allow_open_files() -> None:
+    """Take as many open files as the system grants: each connection and each file is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind_sockets(addresses: Sequence[str], port: int, *, option: str) -> list[socket.socket]:

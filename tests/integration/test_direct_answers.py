@@ -4,6 +4,7 @@ A request with ``Connection: close`` always takes the normal way, one that keeps
 short one.
 """
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -200,3 +201,55 @@ def test_users_count_on_both_ways(tmp_path: Path) -> None:
             normal = server.get("/statistics", Authorization=header, Connection="close")
             assert _without_connection(short) == _without_connection(normal)
             assert short.status == (200 if header == "Basic dTpw" else 401)
+
+
+def _changes(server: TestServer) -> list[tuple[str, str, bytes]]:
+    one = server.get("/instances").json()[0]
+    new = build_synthetic(patient_id="N", study="2.25.7", series="2.25.8").content
+    return [
+        ("POST", "/instances", new),
+        ("POST", "/instances", b"no DICOM"),
+        ("POST", "/instances", b""),
+        ("PUT", f"/instances/{one}/metadata/1024", b"value"),
+        ("PUT", f"/instances/{one}/metadata/1024", b"\xff"),
+        ("PUT", f"/instances/{one}/metadata/1024", b"a\0b"),
+        ("PUT", f"/instances/{one}/metadata/Nonsense", b"value"),
+        ("PUT", f"/instances/{one}/metadata/RemoteIP", b"value"),
+        ("PUT", f"/instances/{_UNKNOWN}/metadata/1024", b"value"),
+        ("PUT", f"/instances/{one}/metadata/1024", bytes(1024 * 1024)),
+        ("PUT", f"/instances/{one}/labels/mine", b""),
+        ("PUT", f"/instances/{one}/labels/not+mine", b""),
+        ("DELETE", f"/instances/{one}/labels/mine", b""),
+        ("DELETE", f"/instances/{_UNKNOWN}/metadata/1024", b""),
+    ]
+
+
+def _lasting(answer: Answer) -> tuple[int, dict[str, str], bytes]:
+    """Leave out the entity tag as well, which counts the changes."""
+    status, headers, body = _without_connection(answer)
+    return status, {name: value for name, value in headers.items() if name != "etag"}, body
+
+
+def test_both_ways_change_the_same_and_say_the_same(server: TestServer) -> None:
+    for method, target, body in _changes(server):
+        # What is there already once is so twice, and a metadata gets its revision and hash.
+        first = server.request(method, target, body)
+        short = server.request(method, target, body)
+        normal = server.request(method, target, body, {"Connection": "close"})
+        assert first.status == short.status, target
+        assert ("etag" in short.headers) == ("etag" in normal.headers)
+        assert _lasting(short) == _lasting(normal), target
+    for one in server.get("/studies").json():
+        if server.get(f"/studies/{one}").json()["MainDicomTags"]["StudyInstanceUID"] == "2.25.7":
+            server.request("DELETE", f"/studies/{one}")
+
+
+def test_compressed_body_is_unpacked_on_both_ways(server: TestServer) -> None:
+    packed = gzip.compress(
+        build_synthetic(patient_id="Z", study="2.25.9", series="2.25.10").content
+    )
+    headers = {"Content-Encoding": "gzip"}
+    short = server.request("POST", "/instances", packed, headers)
+    normal = server.request("POST", "/instances", packed, {**headers, "Connection": "close"})
+    assert (short.json()["Status"], normal.json()["Status"]) == ("Success", "AlreadyStored")
+    server.request("DELETE", f"/studies/{short.json()['ParentStudy']}")

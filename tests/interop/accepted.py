@@ -26,6 +26,7 @@ __all__ = [
     "STORE",
     "TAGS",
     "UPLOADS",
+    "WORKLISTS",
 ]
 
 NO_ANSWER = "no answer"
@@ -387,6 +388,13 @@ FINDINGS = {
     "a private tag without its creator": "the value representation of the question is repeated",
 }
 """Of C-FIND, by the name of the question, with the reason."""
+
+WORKLISTS = {
+    "keys that entries lack": "answered empty, as PS3.4 K.6.1.2.2 asks of type 2",
+    "a level": "QueryRetrieveLevel is not matched: worklists have none",
+    "in UTF-8": "answered in the character set of the question (quirk 27)",
+}
+"""Of C-FIND of worklists, by the name of the question, with the reason."""
 
 RETRIEVALS = {
     "move to an unknown title": "the standard's status A801",

@@ -11,7 +11,6 @@ from isocenter.archive.annotations import Annotations
 from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
-from isocenter.archive.commitment_reports import CommitmentReports
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.archive.content import ContentReader
 from isocenter.archive.creation import CreationOptions, Creator
@@ -34,9 +33,9 @@ from isocenter.archive.protection import Protection
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows
 from isocenter.archive.registry import Registry, build_registry
-from isocenter.archive.remotes import FileReading, Remotes, build_remotes
+from isocenter.archive.regrouping import Regroupings
+from isocenter.archive.remotes import RemoteParts, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
-from isocenter.archive.routing import Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
@@ -46,8 +45,10 @@ from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.uploads import UploadOptions, Uploads
 from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
+from isocenter.archive.worklists import WorklistOptions, Worklists
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.configured_elements import iter_configured_elements
+from isocenter.dicom.find_request import NameRule
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.tags import TagDictionary
 from isocenter.index.job_outputs import OutputLimits
@@ -93,10 +94,6 @@ class Archive:
         Remote modalities, and what is sent to them.
     incoming
         What they send.
-    commitment_reports
-        What they promise to keep.
-    routing
-        Rules by which they are sent what arrives.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -142,11 +139,11 @@ class Archive:
     editor: InstanceEditor
     creator: Creator
     remotes: Remotes
+    worklists: Worklists
     modifications: Modifications
+    regroupings: Regroupings
     stager: Stager
     incoming: Incoming
-    commitment_reports: CommitmentReports
-    routing: Routing
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -166,7 +163,7 @@ class Archive:
             If the storage cannot be written to.
         """
         await self.remotes.start()
-        await self.routing.start()
+        self.worklists.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -179,7 +176,7 @@ class Archive:
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
-        await self.routing.stop()
+        await self.worklists.stop()
         await self.remotes.stop()
         await self.job_outputs.stop()
         await self.stability.stop()
@@ -202,6 +199,7 @@ class _Core:
     registry: Registry
     deleter: Deleter
     ingest: Ingest
+    warnings: WarningLog
 
 
 def _build_core(configuration: Configuration, database: Database, storage: Storage) -> _Core:
@@ -226,6 +224,7 @@ def _build_core(configuration: Configuration, database: Database, storage: Stora
         registry=build_registry(configuration),
         deleter=deleter,
         ingest=Ingest(workers, database, storage, options, on_removals=deleter.wake_from_thread),
+        warnings=WarningLog(configuration.mapping("Warnings")),
     )
 
 
@@ -251,15 +250,14 @@ def build_archive(
     workers, database, storage = core.workers, core.database, core.storage
     writes = GroupWrites(workers, database, core.rules)
     is_read_only = configuration.boolean("ReadOnly")
-    warnings = WarningLog(configuration.mapping("Warnings"))
     reading = _build_reading(configuration, workers, storage, core.settings)
     uploads = Uploads(workers, core.ingest, _get_upload_options(configuration, storage))
     remotes = _build_remotes(configuration, core, reading, calling_tls)
     return Archive(
         acceptance=build_acceptance(configuration),
-        annotations=Annotations(workers, writes, has_checked_revisions=_is_checked(configuration)),
+        annotations=_build_annotations(configuration, core, writes),
         attachments=_build_attachments(configuration, core, writes),
-        browse=_build_browse(configuration, core, warnings),
+        browse=_build_browse(configuration, core, core.warnings),
         changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
         content=reading.content,
         tags=reading.tags,
@@ -272,7 +270,7 @@ def build_archive(
         deleter=core.deleter,
         exports=ExportLog(workers, is_enabled=_logs_exports(configuration)),
         protection=Protection(workers),
-        finder=Finder(workers, storage, _get_find_options(configuration, core), warnings),
+        finder=Finder(workers, storage, _get_find_options(configuration, core), core.warnings),
         ingest=core.ingest,
         lasting_answers=LastingAnswers(workers),
         uploads=uploads,
@@ -286,16 +284,16 @@ def build_archive(
         workers=workers,
         stability=Stability(workers, database, configuration.integer("StableAge")),
         storage=storage,
-        warnings=warnings,
+        warnings=core.warnings,
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
         editor=InstanceEditor(workers, storage, core.settings),
         creator=_build_creator(configuration, core, uploads, reading.dictionary),
         modifications=_build_modifications(configuration, core, reading.dictionary),
+        regroupings=_build_regroupings(configuration, core, reading.dictionary),
         stager=Stager(storage, core.ingest.blobs, _get_staging_options(configuration, core)),
         remotes=remotes,
-        commitment_reports=_build_commitment_reports(configuration, core, remotes),
-        routing=_build_routing(configuration, core, remotes, reading.dictionary),
+        worklists=_build_worklists(configuration, core, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
@@ -312,6 +310,13 @@ def _build_modifications(
 ) -> Modifications:
     options = _get_modification_options(configuration, core, dictionary)
     return Modifications(core.workers, options)
+
+
+def _build_regroupings(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> Regroupings:
+    options = _get_modification_options(configuration, core, dictionary)
+    return Regroupings(core.workers, core.storage, core.settings, options)
 
 
 def _build_creator(
@@ -334,43 +339,30 @@ def _build_remotes(
     reading: "_Reading",
     calling_tls: ssl.SSLContext | None,
 ) -> Remotes:
-    return build_remotes(
-        configuration,
+    parts = RemoteParts(
         core.workers,
         core.database,
-        reading=FileReading(core.storage, reading.buffers, reading.dictionary, core.settings),
-        calling_tls=calling_tls,
-    )
-
-
-def _build_commitment_reports(
-    configuration: Configuration, core: _Core, remotes: Remotes
-) -> CommitmentReports:
-    return CommitmentReports(
-        core.workers,
-        remotes.outgoing,
+        core.storage,
         core.deleter,
-        kept=configuration.integer("StorageCommitmentReportsSize"),
+        reading.buffers,
+        reading.dictionary,
+        core.main_tags,
+        core.settings,
     )
-
-
-def _build_routing(
-    configuration: Configuration, core: _Core, remotes: Remotes, dictionary: TagDictionary
-) -> Routing:
-    return Routing(
-        core.workers,
-        remotes.modalities,
-        configuration.routing_rules,
-        dictionary=dictionary,
-        main_tags=core.main_tags,
-        is_shared=not core.database.is_exclusive,
-    )
+    return build_remotes(configuration, parts, calling_tls=calling_tls)
 
 
 def _build_incoming(
     core: _Core, uploads: Uploads, remotes: Remotes, *, is_read_only: bool
 ) -> Incoming:
     return Incoming(core.ingest, uploads, core.workers, remotes.arrivals, is_read_only=is_read_only)
+
+
+def _build_annotations(
+    configuration: Configuration, core: _Core, writes: GroupWrites
+) -> Annotations:
+    is_checked = configuration.boolean("CheckRevisions")
+    return Annotations(core.workers, writes, has_checked_revisions=is_checked)
 
 
 def _build_attachments(
@@ -384,7 +376,7 @@ def _build_attachments(
         writes=writes,
         content_types=core.registry.content_types,
         on_removal=core.deleter.wake,
-        has_checked_revisions=_is_checked(configuration),
+        has_checked_revisions=configuration.boolean("CheckRevisions"),
     )
 
 
@@ -399,13 +391,32 @@ def _build_reconstruction(configuration: Configuration, core: _Core) -> Reconstr
     )
 
 
-def _is_checked(configuration: Configuration) -> bool:
-    return configuration.boolean("CheckRevisions")
-
-
 def _logs_exports(configuration: Configuration) -> bool:
     is_read_only = configuration.boolean("ReadOnly")
     return configuration.boolean("LogExportedResources") and not is_read_only
+
+
+def _build_worklists(
+    configuration: Configuration, core: _Core, dictionary: TagDictionary
+) -> Worklists:
+    options = WorklistOptions(
+        is_enabled=configuration.boolean("Worklists.Enable"),
+        folder=configuration.lookup_path("Worklists.Directory"),
+        is_for_caller_only=configuration.boolean("Worklists.FilterIssuerAet"),
+        limit=configuration.integer("Worklists.LimitAnswers"),
+        sets_study_instance_uid=configuration.boolean("Worklists.SetStudyInstanceUidIfMissing"),
+        drops_done=configuration.boolean("Worklists.DeleteWorklistsOnStableStudy"),
+        age_us=configuration.integer("Worklists.DeleteWorklistsDelay") * 3600 * 1_000_000,
+        interval_s=configuration.integer("Worklists.HousekeepingInterval"),
+        logs_matches=configuration.boolean("Worklists.LogMatchedWorklistIds"),
+    )
+    return Worklists(
+        core.workers,
+        options,
+        settings=core.settings,
+        dictionary=dictionary,
+        rule=NameRule(in_names=configuration.boolean("CaseSensitivePN")),
+    )
 
 
 def _get_rules(configuration: Configuration) -> Rules:

@@ -214,9 +214,9 @@ class EventFeed:
     async def _list_marks(self) -> list[JobMark]:
         return await self._engine.list_marks(self._position.moment - _OVERLAP_US, limit=_MOST_JOBS)
 
-    async def read_missed(self, since: int, until: int) -> ChangePage:
-        """Read a page of the changes between two positions."""
-        return await self._changes.find(since=since, until=until, limit=_MOST_CHANGES)
+    async def read_missed(self, since: int) -> ChangePage:
+        """Read a page of the changes behind a number."""
+        return await self._changes.find(since=since, until=None, limit=_MOST_CHANGES)
 
     async def list_jobs(self, since: EventPosition | None) -> list[Job]:
         """List the jobs that wait or run, and those that ended since a position."""

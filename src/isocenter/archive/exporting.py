@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 # A larger file is compressed while it is read, a smaller one whole and ahead of its turn.
 _LARGEST_WHOLE_BYTES = 8 * 1024 * 1024
 _AHEAD = 4
+# The end of an archive of so many files is written in one hop to a thread.
+_FEW_FILES = 500
 _PIECE = 1 << 20
 _MIB = 1024 * 1024
 _MANIFEST = "manifest.json"
@@ -296,6 +298,9 @@ class Exporter:
 
     async def finish(self, plan: ExportPlan, written: Written) -> AsyncIterator[bytes]:
         """Write the end of an archive, in threads: the entries about the others, the directory."""
+        if len(plan.files) <= _FEW_FILES:
+            yield await self._workers.run(lambda: b"".join(_iter_end(plan, written)))
+            return
         pieces = gather(_iter_end(plan, written), _PIECE)
         while (piece := await self._workers.run(next, pieces, None)) is not None:
             yield piece

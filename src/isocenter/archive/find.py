@@ -277,7 +277,9 @@ class Finder:
         )
         reader = _FileTester(self._storage, wanted, self._options.settings.default_encoding)
         found: list[int] = []
-        for page in _iter_pages(rows):
+        # Only a limit makes it likely that the first few are enough.
+        first = _LARGEST_PAGE if query.limit is None else _FIRST_PAGE
+        for page in _iter_pages(rows, first):
             deadline.check()
             found += await self._test_page(query.level, page, reader)
             if query.limit is not None and len(found) >= query.limit:
@@ -370,8 +372,8 @@ class _FileTester:
         return all(matches(elements.get(tag)) for tag, matches in self._sequences)
 
 
-def _iter_pages(rows: Sequence[int]) -> Iterator[Sequence[int]]:
-    start, size = 0, _FIRST_PAGE
+def _iter_pages(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    start = 0
     while start < len(rows):
         yield rows[start : start + size]
         start += size

@@ -10,7 +10,7 @@ from isocenter.archive.edit_requests import (
     build_edit,
 )
 from isocenter.archive.settings import Settings
-from isocenter.archive.whole_files import iter_portions, open_whole_file
+from isocenter.archive.whole_files import iter_portions, open_whole_file, release
 from isocenter.archive.workers import Workers
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.pseudonyms import Pseudonyms
@@ -78,4 +78,7 @@ class InstanceEditor:
     def _iter_edited(self, attachment: Attachment, edit: Edit) -> Iterator[bytes]:
         with open_whole_file(self._storage, attachment) as buffer:
             pieces = edit_file(buffer, edit, default_encoding=self._settings.default_encoding)
-            yield from iter_portions(pieces)
+            try:
+                yield from iter_portions(pieces)
+            finally:
+                release(pieces)

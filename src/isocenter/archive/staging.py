@@ -13,29 +13,31 @@ from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
 from isocenter.archive.received import Origin
 from isocenter.archive.settings import Settings
-from isocenter.archive.whole_files import iter_portions, open_whole_file
+from isocenter.archive.whole_files import iter_portions, join_start, open_whole_file, release
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import MainTags
-from isocenter.dicom.reader import build_identity, read_summary
+from isocenter.dicom.reader import FileSummary, build_identity, read_summary
+from isocenter.dicom.rewriting import Piece
 from isocenter.errors import (
+    BadFileFormatError,
     CorruptedBlobError,
     MissingError,
     MissingFileError,
     RequestError,
     ServerError,
+    VerificationError,
 )
 from isocenter.index.records import Attachment, MetadataCode
 from isocenter.index.staging import Source, Staged
-from isocenter.storage.compression import compress, decompress
-from isocenter.storage.port import Buffer, Storage
+from isocenter.storage.compression import iter_compressed
+from isocenter.storage.port import Storage
 
 __all__ = [
     "Authorship",
     "EditTask",
     "EditedBatch",
-    "EditedFile",
     "Refusal",
     "Stager",
     "StagingOptions",
@@ -44,8 +46,8 @@ __all__ = [
 _DICOM = 1
 _AS_IS = 0
 _ZLIB = 1
-# A larger file is edited piece by piece, a smaller one in memory.
-_LARGEST_WHOLE_BYTES = 8 * 1024 * 1024
+# So much of a new file is read first to describe it.
+_HEADER_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +108,6 @@ class EditTask:
 
 
 @dataclass(frozen=True, slots=True)
-class EditedFile:
-    """A new file: its content if it still has to be written."""
-
-    position: int
-    staged: Staged
-    content: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """A source that could not be edited, and why."""
 
@@ -135,6 +128,11 @@ class EditedBatch:
     staged: list[tuple[int, Staged]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
+    def add(self, other: "EditedBatch") -> None:
+        """Add what another one holds."""
+        self.staged += other.staged
+        self.refused += other.refused
+
 
 class Stager:
     """Makes edited copies. Blocks; thread-safe.
@@ -142,7 +140,7 @@ class Stager:
     Parameters
     ----------
     blobs
-        Writes what is large, and removes what is of no use.
+        Removes what is of no use.
     """
 
     def __init__(self, storage: Storage, blobs: Blobs, options: StagingOptions) -> None:
@@ -156,8 +154,8 @@ class Stager:
         authorship: Authorship,
         *,
         described: Collection[tuple[Level, str]] = (),
-    ) -> list[EditedFile | Refusal]:
-        """Edit some sources; what is small is not written yet.
+    ) -> EditedBatch:
+        """Edit some sources; the new files are durable after the next `sync`.
 
         Parameters
         ----------
@@ -167,48 +165,49 @@ class Stager:
         Raises
         ------
         ServerError
-            If the storage cannot be written. What is wrong with a source is a result.
+            If the storage cannot be written; nothing stays behind. What is wrong with a source is a
+            part of the result.
         """
-        results: list[EditedFile | Refusal] = []
-        work = _Work(self._storage, self._blobs, self._options, authorship, described)
-        try:
-            for task in tasks:
-                try:
-                    results.append(work.edit(task))
-                except (RequestError, MissingError, MissingFileError, CorruptedBlobError) as error:
-                    results.append(Refusal(task.source, error))
-        except BaseException:
-            self.discard(results)
-            raise
-        return results
+        batch = EditedBatch()
+        work = _Work(self._storage, self._options, authorship, described)
+        for task in tasks:
+            try:
+                batch.staged.append((task.position, work.edit(task)))
+            except (RequestError, MissingError, MissingFileError, CorruptedBlobError) as error:
+                self._blobs.discard(task.name)
+                batch.refused.append(Refusal(task.source, error))
+            except BaseException:
+                self._blobs.discard(task.name)
+                self.discard(batch)
+                raise
+        return batch
 
-    def write(self, results: Sequence[EditedFile | Refusal]) -> EditedBatch:
-        """Write what was edited; all of it is durable when this returns.
+    def sync(self) -> None:
+        """Make all files durable that were written before.
 
         Raises
         ------
-        FullStorageError
-            If no room is left; nothing stays behind.
+        StorageUnavailableError
+            If the disk failed to write something.
         """
-        files = [result for result in results if isinstance(result, EditedFile)]
-        blobs = [
-            (file.staged.attachment.attachment_uuid, file.content)
-            for file in files
-            if file.content is not None
-        ]
-        try:
-            self._storage.write_many(blobs)
-        except BaseException:
-            self.discard(results)
-            raise
-        return EditedBatch(
-            [(file.position, file.staged) for file in files],
-            [result for result in results if isinstance(result, Refusal)],
-        )
+        self._storage.sync()
 
-    def discard(self, results: Iterable[EditedFile | Refusal]) -> None:
-        """Remove the files that will not be staged."""
-        self.discard_staged(r.staged for r in results if isinstance(r, EditedFile))
+    def is_whole(self, staged: Staged) -> bool:
+        """Tell whether a file is what was written, which a power failure may have prevented."""
+        attachment = staged.attachment
+        try:
+            stored = self._storage.size_bytes(attachment.attachment_uuid)
+            if stored != attachment.compressed_size:
+                return False
+            if attachment.uncompressed_md5:
+                self._blobs.verify(attachment)
+        except (MissingFileError, VerificationError, CorruptedBlobError):
+            return False
+        return True
+
+    def discard(self, batch: EditedBatch) -> None:
+        """Remove the files of a batch that will not be staged."""
+        self.discard_staged(staged for _, staged in batch.staged)
 
     def discard_staged(self, staged: Iterable[Staged]) -> None:
         """Remove the files of instances that were never staged."""
@@ -221,66 +220,55 @@ class _Work:
     """What it takes to edit one file after the other."""
 
     storage: Storage
-    blobs: Blobs
     options: StagingOptions
     authorship: Authorship
     described: Collection[tuple[Level, str]]
 
-    def edit(self, task: EditTask) -> EditedFile:
-        attachment = task.source.attachment
-        if attachment is None:
+    def edit(self, task: EditTask) -> Staged:
+        """Edit a file of any size: what stays as it is goes from file to file in the kernel."""
+        old = task.source.attachment
+        if old is None:
             message = "the file of the instance was not kept"
             raise MissingFileError(message)
-        if attachment.uncompressed_size > _LARGEST_WHOLE_BYTES:
-            return self._edit_large(task, attachment)
-        stored = self.storage.read(attachment.attachment_uuid)
-        if attachment.compression:
-            stored = decompress(stored, attachment.uncompressed_size)
         encoding = self.options.settings.default_encoding
-        content = b"".join(edit_file(stored, task.edit, default_encoding=encoding))
-        md5 = self._md5(content)
-        kept = compress(content) if self.options.is_compressed else content
-        new = Attachment(
+        with open_whole_file(self.storage, old) as buffer:
+            pieces = edit_file(buffer, task.edit, default_encoding=encoding)
+            try:
+                attachment = self._write(task.name, pieces)
+                return self._describe(pieces, task.source, attachment, old)
+            finally:
+                release(pieces)
+
+    def _write(self, name: str, pieces: Sequence[Piece]) -> Attachment:
+        size = sum(map(len, pieces))
+        md5 = self._md5(pieces)
+        stored: Sequence[Piece] = pieces
+        if self.options.is_compressed:
+            stored = list(iter_compressed(iter_portions(pieces), size))
+        self.storage.write_unsynced(name, stored)
+        return Attachment(
             content_type=_DICOM,
-            attachment_uuid=task.name,
+            attachment_uuid=name,
             compression=_ZLIB if self.options.is_compressed else _AS_IS,
-            compressed_size=len(kept),
-            uncompressed_size=len(content),
-            compressed_md5=md5 if kept is content else self._md5(kept),
+            compressed_size=sum(map(len, stored)),
+            uncompressed_size=size,
+            compressed_md5=self._md5(stored) if self.options.is_compressed else md5,
             uncompressed_md5=md5,
         )
-        staged = self._describe(content, task.source, new, attachment)
-        return EditedFile(task.position, staged, kept)
 
-    def _md5(self, content: bytes) -> str:
+    def _md5(self, pieces: Sequence[Piece]) -> str:
         if not self.options.has_md5:
             return ""
-        return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-    def _edit_large(self, task: EditTask, attachment: Attachment) -> EditedFile:
-        """Edit a file of any size; its portions go to the storage one after the other."""
-        encoding = self.options.settings.default_encoding
-        with open_whole_file(self.storage, attachment) as buffer:
-            pieces = edit_file(buffer, task.edit, default_encoding=encoding)
-            size = sum(map(len, pieces))
-            new = self.blobs.write_stream(task.name, iter_portions(pieces), size, _DICOM)
-        try:
-            with open_whole_file(self.storage, new) as buffer:
-                staged = self._describe(buffer, task.source, new, attachment)
-        except BaseException:
-            self.blobs.discard(new.attachment_uuid)
-            raise
-        return EditedFile(task.position, staged, None)
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in pieces:
+            digest.update(piece)
+        return digest.hexdigest()
 
     def _describe(
-        self, content: Buffer, source: Source, new: Attachment, old: Attachment
+        self, pieces: Sequence[Piece], source: Source, new: Attachment, old: Attachment
     ) -> Staged:
         """Build the rows of a new file, without those that are staged already."""
-        summary = read_summary(
-            content,
-            wanted=self.options.main_tags.wanted,
-            default_encoding=self.options.settings.default_encoding,
-        )
+        summary = self._summarize(pieces)
         public_ids = build_identity(summary).public_ids
         description = FileDescription(
             summary,
@@ -300,4 +288,26 @@ class _Work:
                 if (level, public_ids[level]) not in self.described
             },
             stored_at=self.authorship.made_at,
+        )
+
+    def _summarize(self, pieces: Sequence[Piece]) -> FileSummary:
+        """Read the header of a new file: mostly its start is enough."""
+        start = join_start(pieces, _HEADER_BYTES)
+        if len(start) == _HEADER_BYTES:
+            try:
+                summary = self._read(start, is_whole=False)
+            except BadFileFormatError:
+                # The start ends within the header.
+                pass
+            else:
+                if summary.pixel_data_offset is not None:
+                    return summary
+        return self._read(b"".join(pieces), is_whole=True)
+
+    def _read(self, content: bytes, *, is_whole: bool) -> FileSummary:
+        return read_summary(
+            content,
+            wanted=self.options.main_tags.wanted,
+            default_encoding=self.options.settings.default_encoding,
+            is_whole=is_whole,
         )

@@ -9,7 +9,7 @@ from isocenter.index.records import Attachment
 from isocenter.storage.compression import decompress
 from isocenter.storage.port import Buffer, Storage
 
-__all__ = ["iter_portions", "open_whole_file"]
+__all__ = ["iter_portions", "join_start", "open_whole_file", "release"]
 
 _PORTION = 1 << 20
 
@@ -36,7 +36,7 @@ def open_whole_file(storage: Storage, attachment: Attachment) -> Iterator[Buffer
 
 
 def iter_portions(pieces: Sequence[Piece]) -> Iterator[bytes]:
-    """Copy pieces in portions of about a megabyte; views among them are released in the end."""
+    """Copy pieces in portions of about a megabyte."""
     waiting: list[Piece] = []
     size = 0
     try:
@@ -47,16 +47,27 @@ def iter_portions(pieces: Sequence[Piece]) -> Iterator[bytes]:
                 size += len(part)
                 if size >= _PORTION:
                     yield b"".join(waiting)
-                    _release(waiting)
+                    release(waiting)
                     waiting, size = [], 0
         if waiting:
             yield b"".join(waiting)
     finally:
-        _release(waiting)
-        _release(pieces)
+        release(waiting)
 
 
-def _release(pieces: Sequence[Piece]) -> None:
+def join_start(pieces: Sequence[Piece], length: int) -> bytes:
+    """Copy the first bytes of all pieces, fewer if there are no more."""
+    taken: list[Piece] = []
+    for piece in pieces:
+        if length <= 0:
+            break
+        taken.append(piece[:length])
+        length -= len(taken[-1])
+    return b"".join(taken)
+
+
+def release(pieces: Sequence[Piece]) -> None:
+    """Let go of a mapped file, which can be closed only when nobody looks at it any more."""
     for piece in pieces:
         if isinstance(piece, memoryview):
             piece.release()

@@ -335,8 +335,10 @@ _JOBS = Group(
         Option(
             "JobsEngineThreadsCount",
             MapKind(COUNT),
-            default={"ResourceModification": 1},
-            meaning="Threads inside one job, per kind of job; 0 means one per processor thread.",
+            default={"ResourceModification": 2},
+            effect=Effect.FULL,
+            meaning="Threads inside one job, per kind of job; 0 means one per processor thread. At "
+            "most half of `Isocenter.IngestThreads`. Orthanc: 1.",
         ),
         Option(
             "MediaArchiveSize",

@@ -125,6 +125,7 @@ _DICOM_SERVER = Group(
             "DicomAlwaysAllowFindWorklist",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Answer worklist queries to anyone.",
         ),
         Option(

@@ -42,7 +42,9 @@ _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
 _SOP_INSTANCE_UID = 0x00080018
 _SOP_CLASS_UID = 0x00080016
+_REFERENCED_SOP_INSTANCE_UID = 0x00081155
 _NOTED = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
+_PARENTS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID})
 _FIRST_PRIVATE_BLOCK = 0x10
 _LAST_PRIVATE_BLOCK = 0xFF
 _UTF8 = "ISO_IR 192"
@@ -67,10 +69,15 @@ class Edit:
         Confidentiality profile to apply, at every depth; ``None`` for none.
     references
         UIDs that are replaced wherever they occur, at every depth: what a job renames.
+    partings
+        UIDs of series and studies that only some of their instances leave. Inside sequences they
+        are replaced unless all instances that are named with them stay.
     is_private_removed
         Private elements go, at every depth.
     pseudonyms
         Gives new UIDs.
+    lasting
+        What was learned from one file for the others (see `rewriting.Rules`).
     """
 
     pseudonyms: Pseudonyms
@@ -80,9 +87,11 @@ class Edit:
     regenerate: frozenset[int] = frozenset()
     profile: Profile | None = None
     references: frozenset[str] = frozenset()
+    partings: frozenset[str] = frozenset()
     is_private_removed: bool = False
     private_creator: str | None = None
     dictionary: TagDictionary = DEFAULT_DICTIONARY
+    lasting: set[int] = field(default_factory=set, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +177,16 @@ class _EditRules:
         self._kept_creators = {_get_creator_group(tag) for tag in self._kept if is_private(tag)}
         self._parents = {path.parents[0][0] for path in (*self._deep_values, *self._deep_removed)}
         self._uids: dict[int, bytes] = {}
+        # Items in which instances are named: whether one of these is renamed.
+        self._namings: dict[Path, bool] = {}
+        # Text of another character set has to be looked at in any case.
+        self.lasting = None if self._is_recoded else edit.lasting
         self._is_deep = bool(
-            edit.profile or edit.references or edit.is_private_removed or self._is_recoded
+            edit.profile
+            or edit.references
+            or edit.partings
+            or edit.is_private_removed
+            or self._is_recoded
         )
 
     def list_additions(self, path: Path) -> Iterable[tuple[int, NewElement | NewItems]]:
@@ -193,6 +210,10 @@ class _EditRules:
         if not value and isinstance(added, NewElement):
             value = added.value
         return value.rstrip(b" \0").decode("ascii", "replace")
+
+    def depends_on_value(self, element: Element) -> bool:
+        """UIDs may be replaced, or noted (see `rewriting.Rules`)."""
+        return element.vr == "UI" or element.tag in _NOTED
 
     def decide(self, element: Element) -> Decision:
         """Say what becomes of an element."""
@@ -263,7 +284,7 @@ class _EditRules:
 
     def _pass(self, element: Element) -> Decision:
         """Let an element pass, but for references and text that must change everywhere."""
-        if self._edit.references and element.vr == "UI":
+        if element.vr == "UI" and (self._edit.references or self._edit.partings):
             return self._replace_references(element)
         if self._is_recoded and element.vr in LOCALIZED_VRS:
             is_name = element.vr == "PN"
@@ -278,11 +299,30 @@ class _EditRules:
     def _replace_references(self, element: Element) -> Decision:
         parts = element.value.rstrip(b" \0").decode("ascii", "replace").split("\\")
         known = self._edit.references
-        if known.isdisjoint(part.strip() for part in parts):
+        is_known = not known.isdisjoint(part.strip() for part in parts)
+        if self._edit.partings and element.path:
+            if element.tag == _REFERENCED_SOP_INSTANCE_UID:
+                self._note_naming(element.path, is_renamed=is_known)
+            elif element.tag in _PARENTS and self._follows(element.path, parts[0].strip()):
+                return NewElement("UI", self._edit.pseudonyms.replace_uid(parts[0]).encode())
+        if not is_known:
             return Action.KEEP
         replace = self._edit.pseudonyms.replace_uid
         text = "\\".join(replace(p) if p.strip() in known else p for p in parts)
         return NewElement("UI", text.encode())
+
+    def _note_naming(self, path: Path, *, is_renamed: bool) -> None:
+        for depth in range(1, len(path) + 1):
+            item = path[:depth]
+            self._namings[item] = is_renamed or self._namings.get(item, False)
+
+    def _follows(self, path: Path, uid: str) -> bool:
+        """Tell whether a series or study that is parted means the new one in an item.
+
+        The sequences of instances come before it, since their tags are lower; where there are none,
+        the instance's own series or study is meant.
+        """
+        return uid in self._edit.partings and self._namings.get(path, True)
 
 
 def _choose_codec(edit: Edit, facts: FileFacts) -> tuple[TextCodec, bool]:

@@ -102,11 +102,8 @@ class _Reader:
         self, region: Region, tags: frozenset[int]
     ) -> Iterator[tuple[int, PortableElement]]:
         """Read the wanted elements of the data set."""
-        last = max(tags, default=0)
         character_set = build_character_set(None, self._default_encoding)
         for element in self._walk.iter_elements(region):
-            if element.tag > last:
-                return
             if element.tag == _SPECIFIC_CHARACTER_SET:
                 character_set = self._read_character_set(element)
             if element.tag in tags:

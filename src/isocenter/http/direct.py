@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
 from isocenter.http.immediate_routes import ImmediateRoute, ImmediateRoutes, collect, finish
 from isocenter.http.limits import ConnectionLimit, LimitedProtocol
+from isocenter.http.plain_reads import parse_plain_read
 from isocenter.http.repeated import LARGEST_REQUEST_BYTES, Repeatable, RepeatedAnswers
 from isocenter.http.sending import send_file
 from isocenter.http.short_writes import BodyReceiver, ShortRequest, ShortWrites
@@ -44,13 +45,13 @@ class Answer:
     resp: DirectResponse | None = None
 
 
-_END_OF_HEAD = b"\r\n\r\n"
 _METHOD_ARGUMENT = "_method"
 # Headers that ask for more than a plain answer.
 _SPECIAL_HEADERS = frozenset(
     {
         b"expect",
         b"transfer-encoding",
+        b"upgrade",
         b"x-http-method-override",
     }
 )
@@ -174,6 +175,8 @@ class DirectProtocol(LimitedProtocol):
     # The bytes that are being parsed, if they may be one whole request.
     _request: bytes | None = None
     _generation = 0
+    # It was tried already to answer it, without the parser.
+    _is_tried = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; called by the transport."""
@@ -187,8 +190,13 @@ class DirectProtocol(LimitedProtocol):
         # Only between two requests does the parser hold no part of one.
         is_short = not self._is_receiving and len(data) <= LARGEST_REQUEST_BYTES
         self._request = data if is_short else None
-        if is_short and self._repeat(data):
-            return
+        self._is_tried = False
+        if is_short and self.client is not None and self._can_answer():
+            if self._repeat(data, self.client[0]):
+                return
+            plain = parse_plain_read(data)
+            if plain is not None and self._read(*plain):
+                return
         super().data_received(data)
         short = self._short
         if short is not None and self.transport.get_extra_info("ssl_object") is None:
@@ -201,19 +209,29 @@ class DirectProtocol(LimitedProtocol):
             self._short = None
         super().connection_lost(exc)
 
-    def _repeat(self, request: bytes) -> bool:
-        if self.client is None or not self._can_write() or not self.cycle.response_complete:
-            return False
-        answer = self.answers.repeat(self.client[0], request)
+    def _repeat(self, request: bytes, remote_addr: str) -> bool:
+        answer = self.answers.repeat(remote_addr, request)
         if answer is None:
             return False
         self._last_arrival = self.loop.time()
-        self._unset_keepalive_if_required()
         if answer.file is None:
             self.transport.write(answer.answer)
         else:
             send_file(self.transport, answer.answer, answer.file)
         self.on_response_complete()
+        return True
+
+    def _read(self, target: bytes, headers: dict[bytes, bytes]) -> bool:
+        """Answer a whole plain GET request without the parser; tell whether that was possible."""
+        if not headers.keys().isdisjoint(_SPECIAL_HEADERS):
+            return False
+        self._generation = self.answers.repeated.begin()
+        answer = self._build_answer(target, headers)
+        if answer is None:
+            self._is_tried = True
+            return False
+        self._last_arrival = self.loop.time()
+        self._answer(answer)
         return True
 
     def on_message_begin(self) -> None:
@@ -227,8 +245,9 @@ class DirectProtocol(LimitedProtocol):
         if headers is not None and self.client is not None:
             method = self.parser.get_method()
             if method == b"GET":
-                answer = self._build_answer(headers, self.client[0])
+                answer = None if self._is_tried else self._build_answer(self.url, headers)
                 if answer is not None:
+                    self._is_in_head = False
                     self._answer(answer)
                     return
             elif self.writes is not None:
@@ -240,7 +259,6 @@ class DirectProtocol(LimitedProtocol):
         super().on_headers_complete()
 
     def _answer(self, answer: Answer) -> None:
-        self._is_in_head = False
         self._left -= 1
         self.cycle = _ANSWERED
         self._write(answer)
@@ -312,7 +330,11 @@ class DirectProtocol(LimitedProtocol):
         request, client = self._request, self.client
         if answer.req is None or answer.resp is None or request is None or client is None:
             return
-        if self._left == _MOST_AT_ONCE - 1 and request.find(_END_OF_HEAD) == len(request) - 4:
+        if (
+            self._left == _MOST_AT_ONCE - 1
+            and self.answers.repeated.is_asked_again(client[0], request)
+            and parse_plain_read(request) is not None
+        ):
             repeatable = Repeatable(answer.req, answer.resp, data, file)
             self.answers.repeated.add(client[0], request, repeatable, generation=self._generation)
 
@@ -321,9 +343,7 @@ class DirectProtocol(LimitedProtocol):
         parser = self.parser
         if (
             self._left > 0
-            # Otherwise the answers of pipelined requests would come in the wrong order.
-            and self.cycle.response_complete
-            and self._can_write()
+            and self._can_answer()
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not parser.should_upgrade()
@@ -333,14 +353,18 @@ class DirectProtocol(LimitedProtocol):
                 return headers
         return None
 
-    def _can_write(self) -> bool:
-        # A client that does not read gets nothing more; the normal way waits for it.
-        return not (self.flow.write_paused or self.transport.is_closing())
+    def _can_answer(self) -> bool:
+        """Tell whether an answer may be written now."""
+        # The answers of pipelined requests must not come in the wrong order, and a client that does
+        # not read gets nothing more; the normal way waits for both.
+        return self.cycle.response_complete and not (
+            self.flow.write_paused or self.transport.is_closing()
+        )
 
-    def _build_answer(self, headers: dict[bytes, bytes], remote_addr: str) -> Answer | None:
-        if not headers.keys().isdisjoint(_SPECIAL_TO_READS):
+    def _build_answer(self, target: bytes, headers: dict[bytes, bytes]) -> Answer | None:
+        if self.client is None or not headers.keys().isdisjoint(_SPECIAL_TO_READS):
             return None
-        return self.answers.build(self.url, headers, remote_addr)
+        return self.answers.build(target, headers, self.client[0])
 
 
 def build_protocol(

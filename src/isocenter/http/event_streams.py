@@ -84,16 +84,20 @@ class _Batch:
         self._written: dict[Interest, bytes] = {}
         self.size = len(batch.changes) + len(batch.jobs)
 
-    def write(self, interest: Interest) -> bytes:
+    def write(self, interest: Interest, after: int) -> bytes:
+        """Write it without the changes that a client was told already, up to ``after``."""
+        if self._batch.changes and self._batch.changes[0].seq <= after:
+            return self._write(interest, after)
         written = self._written.get(interest)
         if written is None:
-            written = self._written[interest] = self._write(interest)
+            written = self._written[interest] = self._write(interest, 0)
         return written
 
-    def _write(self, interest: Interest) -> bytes:
+    def _write(self, interest: Interest, after: int) -> bytes:
         batch, pieces = self._batch, []
         if interest.has_changes:
-            pieces.append(write_changes(batch.changes, self._before.moment, self._formats))
+            changes = [change for change in batch.changes if change.seq > after]
+            pieces.append(write_changes(changes, self._before.moment, self._formats))
         if interest.has_jobs:
             jobs = [j for j in batch.jobs if not interest.job_id or j.job_id == interest.job_id]
             pieces.append(write_jobs(jobs, batch.position, self._formats))
@@ -117,10 +121,17 @@ def write_jobs(jobs: Iterable[Job], position: EventPosition, formats: EventForma
 
 
 class _Listener:
-    """One client: what waits for it."""
+    """One client: what waits for it.
+
+    Attributes
+    ----------
+    after
+        The last change that it was told before it began to listen.
+    """
 
     def __init__(self, interest: Interest, abort: Callable[[], None]) -> None:
         self.interest = interest
+        self.after = 0
         self._abort = abort
         self._waiting: deque[_Batch] = deque()
         self._size = 0
@@ -164,7 +175,7 @@ class _Listener:
         if self._end is not None:
             reason, self._end = self._end, b""
             return reason or None
-        written = b"".join(batch.write(self.interest) for batch in self._waiting)
+        written = b"".join(batch.write(self.interest, self.after) for batch in self._waiting)
         self._waiting.clear()
         self._size = 0
         return written
@@ -230,7 +241,6 @@ class EventStreams:
         abort
             Ends the connection of a client that does not even read that it was dropped.
         """
-        yield _BEGINNING
         await self.open()
         # From here to the listener nothing is waited for: what comes behind `start` goes to it.
         start = self._feed.position
@@ -238,7 +248,8 @@ class EventStreams:
         self._listeners.add(listener)
         ends_at = math.inf if timeout_s is None else _now() + timeout_s
         try:
-            async for piece in self._replay(interest, since, start):
+            yield _BEGINNING
+            async for piece in self._replay(listener, since, start):
                 if piece:
                     yield piece
             async for piece in _follow(listener, ends_at):
@@ -261,15 +272,17 @@ class EventStreams:
                 self._task = asyncio.create_task(self._run(), name="events")
 
     async def _replay(
-        self, interest: Interest, since: EventPosition | None, start: EventPosition
+        self, listener: _Listener, since: EventPosition | None, start: EventPosition
     ) -> AsyncIterator[bytes]:
-        last, is_done = start.change if since is None else since.change, since is None
+        interest, is_done = listener.interest, since is None or not listener.interest.has_changes
+        listener.after = start.change if since is None else since.change
         moment = start.moment if since is None else since.moment
-        while interest.has_changes and not is_done and last < start.change:
-            page = await self._feed.read_missed(last, start.change)
+        while not is_done:
+            page = await self._feed.read_missed(listener.after)
             yield write_changes(page.changes, moment, self._formats)
             is_done = page.is_done or not page.changes
-            last = page.changes[-1].seq if page.changes else last
+            # Without changes this is the last number of all, even if the client knows a later one.
+            listener.after = page.last
         if interest.has_jobs:
             yield write_jobs(await self._list_jobs(interest, since), start, self._formats)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from isocenter.http.old_clients import end_with_connection
 from isocenter.http.upgrades import format_without_upgrade
 
 __all__ = ["LARGEST_HEAD_BYTES", "ConnectionLimit", "LimitedProtocol"]
@@ -17,6 +18,7 @@ LARGEST_HEAD_BYTES = 64 * 1024
 
 # What follows is not HTTP; it is refused by its method.
 _CONNECT = b"CONNECT"
+_OLD_VERSION = "1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with a limit on the head of a request and on silence in the middle of it.
 
     Offers to go on in another protocol are ignored; the parser alone would lose the body that
-    comes with one.
+    comes with one. Clients of HTTP/1.0 get no chunks.
 
     References
     ----------
@@ -57,6 +59,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _has_offer = False
     _silence: asyncio.TimerHandle | None = None
     _last_arrival = 0.0
+    _answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, with the time limit running for the first request; called by the transport."""
@@ -74,7 +77,40 @@ class LimitedProtocol(HttpToolsProtocol):
         """End; called by the transport."""
         if self._silence is not None:
             self._silence.cancel()
+        super()._unset_keepalive_if_required()
         super().connection_lost(exc)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leave the timer alone: setting it anew for each request costs more than looking once."""
+
+    def on_response_complete(self) -> None:
+        """Begin to count the idle time, or go on with the next request; called with each answer."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._set_keepalive(self.timeout_keep_alive)
+
+    def _set_keepalive(self, delay_s: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            delay_s, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it is idle for too long; called by the timer."""
+        self.timeout_keep_alive_task = None
+        if self._is_receiving or not self.cycle.response_complete:
+            # The next answer sets the timer again.
+            return
+        rest_s = max(self._answered_at, self._last_arrival) + self.timeout_keep_alive
+        rest_s -= self.loop.time()
+        if rest_s > 0:
+            self._set_keepalive(rest_s)
+        else:
+            super().timeout_keep_alive_handler()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; called by the transport."""
@@ -136,8 +172,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.connection_limit is not None:
             self.limit_concurrency = self.connection_limit.get()
         self._has_offer = self.parser.should_upgrade() and self.parser.get_method() != _CONNECT
-        if not self._has_offer:
-            super().on_headers_complete()
+        if self._has_offer:
+            return
+        super().on_headers_complete()
+        if self.parser.get_http_version() == _OLD_VERSION:
+            end_with_connection(self.cycle)
 
     def on_message_complete(self) -> None:
         """Note the end of the request; called by the parser."""

@@ -19,6 +19,7 @@ LARGEST_REQUEST_BYTES = 2048
 _LARGEST_ANSWER_BYTES = 64 * 1024
 _MOST_BYTES = 32 * 1024 * 1024
 _MOST_FILE_BYTES = 128 * 1024 * 1024
+_MOST_SEEN = 100_000
 # What the objects of an entry take beside its bytes.
 _OVERHEAD_BYTES = 2048
 
@@ -68,10 +69,25 @@ class RepeatedAnswers:
         self._file_bytes = 0
         self._generation = -1
         self._answers: dict[tuple[str, bytes], Repeatable] = {}
+        # Hashes of what was asked once: most of it is never asked again, and need not be kept.
+        self._seen: set[int] = set()
 
     def begin(self) -> int:
         """Tell the generation to give `add` with an answer that is about to be made."""
         return self._get_generation()
+
+    def is_asked_again(self, client: str, request: bytes) -> bool:
+        """Tell whether a request was asked before since the last transaction, so keeping it pays.
+
+        Parameters are those of `lookup`.
+        """
+        key = hash((client, request))
+        if key in self._seen:
+            return True
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen.add(key)
+        return False
 
     def lookup(self, client: str, request: bytes) -> Repeatable | None:
         """Find the answer to a request, if it was given before and is still true.
@@ -83,8 +99,10 @@ class RepeatedAnswers:
         request
             All bytes of one request.
         """
-        if self._generation != self._get_generation():
+        generation = self._get_generation()
+        if self._generation != generation:
             self._forget()
+            self._generation = generation
             return None
         known = self._answers.get((client, request))
         if known is None or known.file is None:
@@ -121,4 +139,5 @@ class RepeatedAnswers:
     def _forget(self) -> None:
         """Let go of all answers, and so of files that may have been deleted."""
         self._answers.clear()
+        self._seen.clear()
         self._size_bytes = self._file_bytes = 0

@@ -162,7 +162,7 @@ class ShortWrites:
             return None
         if not target.isascii() or b"#" in target or b"%" in target:
             return None
-        if headers.get(b"content-type", b"").startswith(_MULTIPART):
+        if headers.get(b"content-type", b"").lower().startswith(_MULTIPART):
             return None
         path, _, query = target.decode("ascii").partition("?")
         found = routes.lookup(path)
@@ -180,10 +180,6 @@ class ShortWrites:
         self._observer.active += 1
         return ShortRequest(req, resp, *found, size)
 
-    def drop(self, short: ShortRequest) -> None:
-        """Give up a request whose body will never be whole."""
-        self._end(short)
-
     async def finish(self, short: ShortRequest) -> bytes:
         """Run the responder of a request whose body is whole, and write its answer."""
         req, resp = short.req, short.resp
@@ -198,9 +194,10 @@ class ShortWrites:
                 await process_response(req, resp, None, is_success)
             return resp.format_answer(keep_alive=short.keep_alive)
         finally:
-            self._end(short)
+            self.drop(short)
 
-    def _end(self, short: ShortRequest) -> None:
+    def drop(self, short: ShortRequest) -> None:
+        """Release what a request has taken; needed only if its body will never be whole."""
         short.let_go()
         self._free_bytes += short.size_bytes
         self._observer.active -= 1

@@ -41,6 +41,9 @@ _MOST_FORGOTTEN = 1000
 # Another server that waits for the end of a job must have the time to see it.
 _SHARED_GRACE_US = 60_000_000
 
+# States that have an index: those jobs are found without passing over the history.
+_LISTED_BY_STATE = frozenset({JobState.PENDING, JobState.RUNNING, JobState.RETRY})
+
 _RECOVERED = {
     Recovery.RESUME: "list_orphaned_jobs",
     Recovery.PAUSE: "list_unfinished_jobs",
@@ -64,6 +67,8 @@ class DatabaseJobs:
         self._database = database
         self._history = history
         self._grace_us = 0 if database.is_exclusive else _SHARED_GRACE_US
+        # Jobs that may end before the history is looked at; exact enough without a lock.
+        self._until_forgetting = 0
 
     def insert(self, job_id: str, new: NewJob) -> Job:
         """Keep a new job (see `JobStore.insert`)."""
@@ -111,11 +116,17 @@ class DatabaseJobs:
 
     def claim(self, owner: str, count: int, limits: Limits) -> Claim:
         """Take jobs that are due (see `JobStore.claim`)."""
-        return self._database.write(lambda tx: _claim(tx, owner, count, limits))
+        # If a power failure takes it back, the job still waits; what is saved later comes after it.
+        return self._database.write(lambda tx: _claim(tx, owner, count, limits), can_be_redone=True)
 
     def save(self, job: Job, step: Step, *, runtime: int) -> Job | None:
         """Save a step of a running job (see `JobStore.save`)."""
-        return self._database.write(lambda tx: self._save(tx, job, step, runtime))
+        # A power failure may take back that a job has gone on; it does the step again. Not what a
+        # step has changed: files are removed as soon as their rows are.
+        can_be_redone = step.apply is None and not step.is_last and not step.failed_items
+        return self._database.write(
+            lambda tx: self._save(tx, job, step, runtime), can_be_redone=can_be_redone
+        )
 
     def _save(self, tx: Transaction, job: Job, step: Step, runtime: int) -> Job | None:
         current = _lock_own(tx, job)
@@ -146,15 +157,22 @@ class DatabaseJobs:
         finished = _update(
             tx, replace(job, completed_at=completed_at, requested=None, resume_at=None, owner="")
         )
+        self._until_forgetting -= 1
+        if self._until_forgetting < 0:
+            # Passing over a long history takes its time, so it may grow by a hundredth.
+            self._until_forgetting = min(self._history // 100, _MOST_FORGOTTEN // 2)
+            self._forget_old(tx, completed_at)
+        return finished
+
+    def _forget_old(self, tx: Transaction, now_us: int) -> None:
         keys = {
-            "before": completed_at - self._grace_us,
+            "before": now_us - self._grace_us,
             "keep": self._history,
             "limit": _MOST_FORGOTTEN,
         }
         old = [row[0] for row in tx.rows("list_old_jobs", keys)]
         if old:
             _forget(tx, old)
-        return finished
 
     def release(self, job: Job) -> None:
         """Give a running job back, or do what was requested (see `JobStore.release`)."""
@@ -247,13 +265,7 @@ class DatabaseJobs:
     def count(self) -> JobCounts:
         """Count the jobs of each state (see `JobStore.count`)."""
         rows = self._database.read(lambda tx: tx.rows("count_jobs"))
-        counts = {JobState(state): int(number) for state, number in rows}
-        return JobCounts(
-            pending=sum(counts.get(s, 0) for s in (JobState.PENDING, JobState.RETRY)),
-            running=counts.get(JobState.RUNNING, 0),
-            success=counts.get(JobState.SUCCESS, 0),
-            failed=counts.get(JobState.FAILURE, 0),
-        )
+        return JobCounts({JobState(state): int(number) for state, number in rows})
 
 
 def insert_job(tx: Transaction, job_id: str, new: NewJob) -> Job:
@@ -309,10 +321,11 @@ def _check_same(job: Job, new: NewJob) -> Job:
 def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     now = now_us()
     tx.run("wake_due_jobs", {"now": now})
-    candidates, held = _list_candidates(tx)
+    is_limited = bool(limits.by_kind) or limits.per_destination > 0
+    candidates, held = _list_candidates(tx, _MOST_CANDIDATES if is_limited else count)
     running = [
         (str(kind), str(destination), int(number))
-        for kind, destination, number in tx.rows("count_running_jobs")
+        for kind, destination, number in (tx.rows("count_running_jobs") if is_limited else ())
     ]
     chosen = choose(candidates, running, count, limits, held=held)
     if chosen:
@@ -322,9 +335,17 @@ def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     return Claim([found[job_id] for job_id in chosen], None if due is None else due[0])
 
 
-def _list_candidates(tx: Transaction) -> tuple[list[Candidate], set[str]]:
+def _list_candidates(tx: Transaction, limit: int) -> tuple[list[Candidate], set[str]]:
     """List the jobs that are due in their order, and those of their locks that are held."""
-    due = tx.rows("list_due_jobs", {"limit": _MOST_CANDIDATES})
+    candidates, held = _read_candidates(tx, limit)
+    if limit < _MOST_CANDIDATES and any(candidate.locks for candidate in candidates):
+        # Those that must wait let others pass.
+        return _read_candidates(tx, _MOST_CANDIDATES)
+    return candidates, held
+
+
+def _read_candidates(tx: Transaction, limit: int) -> tuple[list[Candidate], set[str]]:
+    due = tx.rows("list_due_jobs", {"limit": limit})
     locks: defaultdict[str, set[str]] = defaultdict(set)
     held: set[str] = set()
     if due:
@@ -396,7 +417,9 @@ def _list_ids(tx: Transaction, selection: JobFilter) -> list[str]:
         "since": selection.since,
         "limit": _LAST if selection.limit is None else selection.limit,
     }
-    return [row[0] for row in tx.rows("list_jobs", keys)]
+    is_short = bool(selection.states) and _LISTED_BY_STATE.issuperset(selection.states)
+    statement = "list_unfinished_ids" if is_short else "list_jobs"
+    return [row[0] for row in tx.rows(statement, keys)]
 
 
 def _insert_failed_items(tx: Transaction, job_id: str, items: Sequence[FailedItem]) -> None:

@@ -17,7 +17,8 @@ import msgspec
 
 from isocenter.dicom.levels import Level
 from isocenter.errors import FullStorageError, SourceChangedError, UnstorableInstanceError
-from isocenter.index.deletion import delete_resources
+from isocenter.index.carrying import carry_annotations
+from isocenter.index.deletion import delete_resources, find_doomed
 from isocenter.index.packaging import resolve_resources
 from isocenter.index.port import Transaction
 from isocenter.index.rebuilding import RebuiltResource, rebuild_resources
@@ -113,6 +114,11 @@ class Publication:
         False to delete the sources in the same transaction.
     keep_labels
         Copy labels of all levels.
+    renews_existing
+        False to leave the description of patients, studies and series alone that existed before.
+    carries_annotations
+        What users have added to resources that go with the sources moves to those that take their
+        place.
     overwrite
         What to do with an instance that exists already.
     allows_existing
@@ -126,6 +132,8 @@ class Publication:
     source_code: MetadataCode
     keep_source: bool = True
     keep_labels: bool = False
+    renews_existing: bool = True
+    carries_annotations: bool = False
     overwrite: Overwrite = Overwrite.NEVER
     allows_existing: bool = False
     rules: Rules = NO_RULES
@@ -269,7 +277,8 @@ class _Publishing:
         before = self._find_parents()
         self._store()
         after = self._find_parents()
-        self._renew({key: row for key, row in after.items() if before.get(key) == row})
+        if self._publication.renews_existing:
+            self._renew({key: row for key, row in after.items() if before.get(key) == row})
         if self._publication.keep_labels:
             self._copy_labels()
         if not self._publication.keep_source:
@@ -339,13 +348,17 @@ class _Publishing:
         if copied:
             self._tx.run_many("renew_metadata", copied)
 
-    def _copy_labels(self) -> None:
-        pairs = {
+    def _list_renamed(self) -> set[tuple[Level, str, str]]:
+        """List levels, identifiers of sources, and what was made of them."""
+        return {
             (level, one.source_ids[level], one.public_ids[level])
             for one in self._staged
             for level in Level
             if one.source_ids[level] != one.public_ids[level]
         }
+
+    def _copy_labels(self) -> None:
+        pairs = self._list_renamed()
         if pairs:
             self._tx.run_many(
                 "copy_labels",
@@ -358,9 +371,10 @@ class _Publishing:
     def _delete_sources(self) -> None:
         new = {one.public_ids[Level.INSTANCE] for one in self._staged}
         old = {one.source_ids[Level.INSTANCE] for one in self._staged} - new
-        delete_resources(
-            self._tx,
-            [(Level.INSTANCE, public_id) for public_id in sorted(old)],
-            deleted_at=self._now,
-            rules=self._publication.rules,
-        )
+        named = [(Level.INSTANCE, public_id) for public_id in sorted(old)]
+        if self._publication.carries_annotations:
+            doomed = find_doomed(self._tx, named)
+            carry_annotations(
+                self._tx, (pair for pair in self._list_renamed() if pair[:2] in doomed)
+            )
+        delete_resources(self._tx, named, deleted_at=self._now, rules=self._publication.rules)

@@ -16,12 +16,14 @@ __all__ = [
     "EDIT_OF_MANY",
     "MEDIA",
     "MEDIA_OF_MANY",
+    "MERGE",
     "MODALITY",
     "QUERY",
     "RESOURCES",
     "RETRIEVE",
     "ROUTING_RULE",
     "ROUTING_TEST",
+    "SPLIT",
     "STORE",
     "TAGS_OF_QUERY",
     "TRANSFER",
@@ -224,6 +226,30 @@ WORKLIST: Schema = {
 }
 
 TAGS_OF_QUERY: Schema = _PATTERNS
+
+SPLIT: Schema = {
+    "type": "object",
+    "properties": {
+        **_JOB_CALL,
+        "Series": {"type": "array", "items": _TEXT},
+        "Instances": {"type": "array", "items": _TEXT},
+        "Replace": {"type": "object", "examples": [{"StudyDescription": "Second part"}]},
+        "Remove": _TAGS,
+        "KeepSource": _FLAG,
+        "KeepLabels": _FLAG,
+    },
+}
+
+MERGE: Schema = {
+    "type": "object",
+    "required": ["Resources"],
+    "properties": {
+        **_JOB_CALL,
+        "Resources": {"type": "array", "items": _TEXT},
+        "KeepSource": _FLAG,
+        "KeepLabels": _FLAG,
+    },
+}
 
 COMMITMENT: Schema = {
     "type": "object",

@@ -89,6 +89,9 @@ class Expansion:
     requested_tags: tuple[int, ...] = ()
 
 
+_CLASSIC = Expansion()
+
+
 def get_expansion(req: Request, warnings: WarningLog) -> Expansion:
     """Read the query arguments of routes whose answers are always objects.
 
@@ -104,7 +107,7 @@ def get_expansion(req: Request, warnings: WarningLog) -> Expansion:
     Orthanc REST: GET /{level}/{id}, children and parents (behaviour manual §3.2, §3.5)
     """
     if not req.query_string:
-        return Expansion()
+        return _CLASSIC
     text = req.get_param("requested-tags", default=req.get_param("requestedTags")) or ""
     return Expansion(get_shape(req), requested_tags=parse_requested_tags(text.split(";"), warnings))
 

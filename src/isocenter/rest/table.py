@@ -27,6 +27,7 @@ from isocenter.rest import (
     protection,
     queries,
     reconstruction,
+    regrouping,
     resources,
     retrieves,
     routing,
@@ -36,6 +37,7 @@ from isocenter.rest import (
     tags,
     tools,
     uploads,
+    worklists,
 )
 
 __all__ = ["ROUTES", "select_routes"]
@@ -70,6 +72,7 @@ ROUTES: tuple[Route, ...] = (
     *archives.ROUTES,
     *modification.ROUTES,
     *creation.ROUTES,
+    *regrouping.ROUTES,
     *modalities.ROUTES,
     *modality_calls.ROUTES,
     *queries.ROUTES,
@@ -77,6 +80,7 @@ ROUTES: tuple[Route, ...] = (
     *storage_commitment.ROUTES,
     *routing.ROUTES,
     *retrieves.ROUTES,
+    *worklists.ROUTES,
 )
 """The whole REST API; each module of a subject lists its own routes at its end."""
 

@@ -23,6 +23,7 @@ from isocenter.scp.retrieval import Retrieval
 from isocenter.scp.storage import StorageSCP
 from isocenter.scp.supported import ServiceKind, SupportedSyntaxes
 from isocenter.scp.verification import handle_echo
+from isocenter.scp.worklists import WorklistSCP
 
 __all__ = ["build_acceptor"]
 
@@ -86,11 +87,11 @@ class _Builder:
             self.jobs, destinations.get, self.archive.settings, self.archive.workers
         )
         reporting = EventReportSCU(
-            self.archive.commitment_reports, self.archive.settings, self.archive.workers
+            self.archive.remotes.commitment_reports, self.archive.settings, self.archive.workers
         )
         verification = Service(Operation.ECHO, handle_echo)
         storing = Service(Operation.STORE, storage.handle, storage.open_sink)
-        return {
+        return self._build_worklists(log) | {
             (ServiceKind.VERIFICATION, CommandField.C_ECHO_RQ): verification,
             (ServiceKind.STORAGE, CommandField.C_STORE_RQ): storing,
             (ServiceKind.FIND, CommandField.C_FIND_RQ): Service(Operation.FIND, find.handle),
@@ -113,6 +114,14 @@ class _Builder:
             options=_get_find_options(self.configuration),
             log=log,
         )
+
+    def _build_worklists(self, log: QueryLog) -> dict[tuple[ServiceKind, int], Service]:
+        archive = self.archive
+        if not archive.worklists.options.is_enabled:
+            return {}
+        worklists = WorklistSCP(archive.worklists, archive.settings, archive.workers, log)
+        service = Service(Operation.FIND_WORKLIST, worklists.handle)
+        return {(ServiceKind.WORKLIST, CommandField.C_FIND_RQ): service}
 
     def _build_get(self, retrieval: Retrieval) -> GetSCP:
         may_recode = self.configuration.boolean("TranscodeDicomProtocol")

@@ -52,6 +52,8 @@ _MEDIA_TYPE = "application/zip"
 # A part ends at the first file behind so many bytes, or after so many files: half a second of work.
 _PART_BYTES = 48 * 1024 * 1024
 _PART_FILES = 2000
+# Names and files of so many are hashed on the event loop.
+_FEW_FILES = 500
 _MIB = 1024 * 1024
 # Written to the disk at once.
 _CHUNK_BYTES = 1 << 20
@@ -113,14 +115,19 @@ class ArchiveKind:
     async def run(self, job: Job) -> AsyncIterator[Step]:
         """Write the archive (see `JobKind.run`)."""
         plan = await self._exporter.plan(self._build_request(job.arguments))
-        digest = await self._workers.run(_digest, plan)
+        is_short = len(plan.files) <= _FEW_FILES
+        digest = _digest(plan) if is_short else await self._workers.run(_digest, plan)
         archive = await self._go_on(job, plan, digest)
         if archive is None:
-            yield Step({"Plan": digest}, 0, plan.describe(), _discard(job))
             archive = _Unfinished()
-        while archive.done < len(plan.files):
-            yield await self._write_part(job, plan, archive)
-        yield await self._finish(job, plan, archive)
+            if job.checkpoint is not None:
+                # What is stored has changed: the parts that there are belong to another archive.
+                yield Step({"Plan": digest}, 0, plan.describe(), _discard(job))
+        while True:
+            step = await self._write_part(job, plan, archive, digest)
+            yield step
+            if step.is_last:
+                return
 
     def _build_request(self, arguments: Mapping[str, Any]) -> ExportRequest:
         return ExportRequest(
@@ -139,52 +146,77 @@ class ArchiveKind:
             lambda tx: _read_parts(plan, list_parts(tx, job.job_id, ARCHIVE))
         )
 
-    async def _write_part(self, job: Job, plan: ExportPlan, archive: "_Unfinished") -> Step:
-        """Write the next part, and note in the archive what is in it."""
+    async def _write_part(
+        self, job: Job, plan: ExportPlan, archive: "_Unfinished", digest: str
+    ) -> Step:
+        """Write the next part, and note in the archive what is in it; the last one has the end."""
         written, number = archive.written, archive.number
         entries, missing = written.writer.count, len(written.missing)
         records = len(written.directory)
         files = _take(plan.files, archive.done)
-        part = await self._store(self._exporter.write(plan, files, written))
         archive.number += 1
         archive.done += len(files)
+        is_last = archive.done == len(plan.files)
+        part = await self._store(self._write(plan, files, written, is_last=is_last))
         document = _Document(
             archive.done,
             [astuple(entry) for entry in written.writer.list_from(entries)],
             [(m.file.public_id, m.error.code, m.error.message) for m in written.missing[missing:]],
             written.directory.list_from(records),
         )
-        kept = Part(part.attachment_uuid, part.size_bytes, msgspec.json.encode(document).decode())
+        if not is_last:
+            text = msgspec.json.encode(document).decode()
+            part = Part(part.attachment_uuid, part.size_bytes, text)
+        output = self._build_output(job, written) if is_last else None
         return Step(
-            progress=99 * archive.done // len(plan.files),
-            content=_describe(plan, written),
-            apply=lambda tx: add_part(tx, job.job_id, ARCHIVE, number, kept),
-            failed_items=[FailedItem(*failed) for failed in document.missing],
+            {"Plan": digest},
+            100 if is_last else 99 * archive.done // len(plan.files),
+            _describe(plan, written),
+            lambda tx: self._keep(tx, job, number, part, output),
+            [FailedItem(*failed) for failed in document.missing],
+            is_last=is_last,
         )
 
-    async def _finish(self, job: Job, plan: ExportPlan, archive: "_Unfinished") -> Step:
-        written, number = archive.written, archive.number
-        part = await self._store(self._exporter.finish(plan, written))
-        output = Output(
-            str(job.arguments["FileName"]), _MEDIA_TYPE, written.writer.offset, now_us()
-        )
+    async def _write(
+        self, plan: ExportPlan, files: Sequence[PackagedFile], written: Written, *, is_last: bool
+    ) -> AsyncIterator[bytes]:
+        async for piece in self._exporter.write(plan, files, written):
+            yield piece
+        if is_last:
+            async for piece in self._exporter.finish(plan, written):
+                yield piece
 
-        def apply(tx: Transaction) -> None:
-            add_part(tx, job.job_id, ARCHIVE, number, part)
+    def _build_output(self, job: Job, written: Written) -> Output:
+        name = str(job.arguments["FileName"])
+        return Output(name, _MEDIA_TYPE, written.writer.offset, now_us())
+
+    def _keep(
+        self, tx: Transaction, job: Job, number: int, part: Part, output: Output | None
+    ) -> None:
+        """Keep a part, and offer the archive with the last one."""
+        add_part(tx, job.job_id, ARCHIVE, number, part)
+        if output is not None:
             add_output(tx, job.job_id, ARCHIVE, output)
-            evict_outputs(tx, self._limits, now_us=now_us())
-
-        return Step(None, 100, _describe(plan, written), apply, is_last=True)
+            evict_outputs(tx, self._limits, now_us=output.created_at)
 
     async def _store(self, pieces: AsyncIterator[bytes]) -> Part:
         """Write a part durably under a fresh name."""
         name = str(uuid.uuid4())
+        chunks = _gather(pieces)
+        first = await anext(chunks, b"")
+        second = await anext(chunks, None)
+        if second is None:
+            # A small part shares the wait for the disk with others.
+            await self._workers.run(self._storage.write, name, first)
+            return Part(name, len(first))
         with ExitStack() as stack:
             writer = await self._workers.run(
                 lambda: stack.enter_context(self._storage.open_writer(name))
             )
-            size = 0
-            async for chunk in _gather(pieces):
+            await self._workers.run(writer.write, first)
+            await self._workers.run(writer.write, second)
+            size = len(first) + len(second)
+            async for chunk in chunks:
                 size += len(chunk)
                 await self._workers.run(writer.write, chunk)
             await self._workers.run(writer.commit)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isocenter.archive.received import Origin
-from isocenter.archive.staging import Authorship, EditedBatch, EditTask, Refusal, Stager
+from isocenter.archive.staging import Authorship, EditedBatch, EditTask, Stager
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.editing import Edit
@@ -37,9 +37,8 @@ from isocenter.jobs.records import Apply, FailedItem, Job, Step
 
 __all__ = ["EditOutcome", "EditPlan", "StagedEdits", "build_abandon"]
 
-# A step ends at the first file behind so many bytes, which a journal of the default size takes with
-# one sync; or behind so many files.
-_BATCH_BYTES = 7 * 1024 * 1024
+# A step ends at the first file behind so many bytes, or behind so many files: a tenth of a second.
+_BATCH_BYTES = 16 * 1024 * 1024
 _BATCH_FILES = 64
 # One batch is edited while the one before is saved.
 _MOST_UNSAVED = 2 * _BATCH_FILES
@@ -127,17 +126,12 @@ class StagedEdits:
     ----------
     threads
         How many files of a job are edited at once.
-    on_removals
-        Called when files are to be removed from the storage area.
     """
 
-    def __init__(
-        self, workers: Workers, stager: Stager, *, threads: int, on_removals: Callable[[], None]
-    ) -> None:
+    def __init__(self, workers: Workers, stager: Stager, *, threads: int) -> None:
         self._workers = workers
         self._stager = stager
         self._threads = threads
-        self._on_removals = on_removals
 
     async def run(self, job: Job, plan: EditPlan) -> AsyncGenerator[Step]:
         """Edit, stage and publish (see `JobKind.run`).
@@ -154,7 +148,6 @@ class StagedEdits:
                     yield step
         finally:
             await run.clean_up()
-            self._on_removals()
 
 
 class _Run:
@@ -189,11 +182,18 @@ class _Run:
             self._attempt += 1
             return False
         staged = await self._workers.read_long(lambda tx: list_staged(tx, self._job.job_id))
+        if not await self._workers.run(self._are_whole, staged):
+            self._attempt += 1
+            return False
         for _, one in staged:
             self._note(one)
         self._done = int(checkpoint["Done"])
         self._outcome.failed = int(checkpoint["Failed"])
         return True
+
+    def _are_whole(self, staged: Sequence[tuple[int, Staged]]) -> bool:
+        """Look at the files whose rows are there but which a power failure may have taken."""
+        return all(map(self._stager.is_whole, (one for _, one in staged)))
 
     def begin(self) -> Step:
         """Forget what was made of other sources."""
@@ -208,6 +208,8 @@ class _Run:
             following = self._take()
             if following:
                 self._ahead = asyncio.create_task(self._edit(following))
+            if not following:
+                await self._workers.run(self._stager.sync)
             yield self._build_staging(batch, failed, is_last=not following)
             if self._ahead is not None:
                 ahead, self._ahead = self._ahead, None
@@ -238,7 +240,7 @@ class _Run:
         return taken
 
     async def _edit(self, taken: Sequence[EditTask]) -> EditedBatch:
-        """Edit some sources in threads, and write the results together."""
+        """Edit some sources in threads."""
         plan = self._plan
         authorship = Authorship(plan.origin, plan.publication.source_code, now())
         described = frozenset(self._described)
@@ -250,13 +252,19 @@ class _Run:
             ),
             return_exceptions=True,
         )
-        results = [result for share in edited if isinstance(share, list) for result in share]
-        errors = [share for share in edited if isinstance(share, BaseException)]
-        refused = [] if plan.is_permissive else [r for r in results if isinstance(r, Refusal)]
-        if errors or refused:
-            await self._workers.run(self._stager.discard, results)
-            raise errors[0] if errors else refused[0].error
-        return await self._workers.run(self._stager.write, results)
+        batch = EditedBatch()
+        errors: list[BaseException] = []
+        for share in edited:
+            if isinstance(share, EditedBatch):
+                batch.add(share)
+            else:
+                errors.append(share)
+        if batch.refused and not plan.is_permissive:
+            errors.append(batch.refused[0].error)
+        if errors:
+            await self._workers.run(self._stager.discard, batch)
+            raise errors[0]
+        return batch
 
     def _note_batch(self, batch: EditedBatch) -> list[FailedItem]:
         self._done += len(batch.staged) + len(batch.refused)

@@ -18,6 +18,7 @@ from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.editing import StagedEdits
 from isocenter.tasks.modality_store import ModalityStoreKind, Recoding
 from isocenter.tasks.modification import ModificationKind
+from isocenter.tasks.regrouping import build_regrouping_kinds
 from isocenter.tasks.retries import build_retry_policy
 from isocenter.tasks.retrieving import GetKind, MoveKind
 from isocenter.tasks.storage_commitment import StorageCommitmentKind
@@ -57,20 +58,31 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    edits = StagedEdits(
-        archive.workers,
-        archive.stager,
-        threads=_count_threads(configuration),
-        on_removals=archive.deleter.wake,
-    )
+    threads = _count_threads(configuration, archive.workers.count)
+    edits = StagedEdits(archive.workers, archive.stager, threads=threads)
     own: list[JobKind] = [
         *build_archive_kinds(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
         ),
         ModificationKind(archive.modifications, edits),
+        *build_regrouping_kinds(archive.regroupings, edits),
         *_build_remote_kinds(configuration, archive),
     ]
-    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=on_saved)
+
+    def follow_up(job: Job) -> None:
+        """Remove the files that a job has deleted, or that it leaves because it failed."""
+        if job.is_finished:
+            archive.deleter.wake()
+        on_saved(job)
+
+    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=follow_up)
+
+
+def _count_threads(configuration: Configuration, workers: int) -> int:
+    """Tell how many files of a modification are edited at once; requests need threads as well."""
+    counts = configuration.mapping("JobsEngineThreadsCount")
+    wanted = int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
+    return max(1, min(wanted, workers // 2))
 
 
 def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
@@ -79,7 +91,10 @@ def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[
     retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
     return [
         ModalityStoreKind(
-            remotes, _build_recoding(configuration, archive), archive.commitment_reports, policy
+            remotes,
+            _build_recoding(configuration, archive),
+            archive.remotes.commitment_reports,
+            policy,
         ),
         MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
         GetKind(retrieval, remotes.modalities, remotes.calling, policy),
@@ -93,9 +108,3 @@ def _build_recoding(configuration: Configuration, archive: Archive) -> Recoding:
         RecodedFiles(archive.workers, archive.buffers) if may_recode else None,
         configuration.text("DicomScuPreferredTransferSyntax"),
     )
-
-
-def _count_threads(configuration: Configuration) -> int:
-    """Tell how many files of a modification are edited at once."""
-    counts = configuration.mapping("JobsEngineThreadsCount")
-    return int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from isocenter.archive.commitment_reports import CommitmentReports
 from isocenter.archive.modalities import CallOptions
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
 from isocenter.archive.recoded_files import RecodedFiles, list_alternatives
@@ -146,16 +145,9 @@ class ModalityStoreKind:
 
     name = _KIND
 
-    def __init__(
-        self,
-        remotes: Remotes,
-        recoding: Recoding,
-        commitments: CommitmentReports,
-        policy: RetryPolicy,
-    ) -> None:
+    def __init__(self, remotes: Remotes, recoding: Recoding, policy: RetryPolicy) -> None:
         self._remotes = remotes
         self._recoding = recoding
-        self._commitments = commitments
         self._policy = policy
 
     async def run(self, job: Job) -> AsyncIterator[Step]:
@@ -190,9 +182,9 @@ class ModalityStoreKind:
         transaction_uid = job.arguments.get("CommitmentUid")
         if not transaction_uid:
             return None
-        instances = await self._commitments.identify(job.arguments["Instances"])
+        instances = await self._remotes.commitment_reports.identify(job.arguments["Instances"])
         try:
-            await self._commitments.ask(target, transaction_uid, instances)
+            await self._remotes.commitment_reports.ask(target, transaction_uid, instances)
         except (RemoteError, DeadlineExceededError) as error:
             return error
         return None

@@ -3,6 +3,7 @@
 from tests.support.instances import CountingTransaction, build_new_instance, store
 
 from isocenter.dicom.levels import Level
+from isocenter.dicom.main_tags import build_index_value
 from isocenter.index.commitment import find_kept_sop_classes
 from isocenter.index.port import Database, Transaction
 from isocenter.index.records import NewInstance, NewResource
@@ -10,7 +11,7 @@ from isocenter.index.records import NewInstance, NewResource
 
 def build(path: str, uid: str, sop_class: str) -> NewInstance:
     row = NewResource(
-        identifier=uid.upper(),
+        identifier=build_index_value(uid),
         main_tags=f'{{"SOPInstanceUID":"{uid}"}}',
         metadata=f'{{"10":"{sop_class}"}}',
         patient_tags=None,
@@ -23,7 +24,7 @@ def test_sop_classes_of_kept_instances_are_found(database: Database) -> None:
         database,
         build("p/t/r/i1", "1.2.1", "ct"),
         build("p/t/r/i2", "1.2.2", "mr"),
-        # Another patient with the same UID; a UID that is in the index in capitals.
+        # Another patient with the same UID; a UID with a letter.
         build("q/u/s/i3", "1.2.1", "us"),
         build("q/u/s/i4", "1.a", "ct"),
     )

@@ -15,6 +15,7 @@ from isocenter.http.access import AccessControl, hash_password
 from isocenter.http.direct import DirectAnswers
 from isocenter.http.exchange import DirectRequest, Request, Response
 from isocenter.http.immediate_routes import ImmediateRoutes
+from isocenter.http.limits import LimitedProtocol
 from isocenter.http.repeated import Repeatable, RepeatedAnswers
 from isocenter.http.routes import Route
 from isocenter.http.server import HTTPServer, HTTPServerOptions
@@ -370,11 +371,14 @@ def _get(target: bytes, headers: bytes = b"") -> bytes:
         (_get(b"/passing"), _get(b"/passing"), False),
     ],
 )
-async def test_protocol_lasting_answer_is_repeated_to_the_same_bytes(
+async def test_protocol_lasting_answer_to_what_is_asked_again_is_repeated_to_the_same_bytes(
     first: bytes, second: bytes, is_repeated: bool
 ) -> None:
     async with _connect() as (reader, writer):
         writer.write(_PLAIN)
+        await _read_body(reader)
+        # What is asked only once is not kept.
+        writer.write(first)
         await _read_body(reader)
         writer.write(first)
         answer = await _read_body(reader)
@@ -429,3 +433,57 @@ async def test_protocol_repeated_answer_is_counted_and_access_checked() -> None:
     assert repeated is not None
     assert repeated.answer == b"whole"
     assert seen == ["request", "response"]
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        _get(b"/things", b"Accept: text/html\r\nA!#$%&'*+-.^_`|~9: \xe9\t x \r\n"),
+        _get(b"/things", b"Connection: Keep-Alive\r\n"),
+        _get(b"/things", b"X:\r\nY: a:b\r\n"),
+    ],
+)
+async def test_protocol_plain_lines_need_no_parser(
+    request_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _connect() as (reader, writer):
+        writer.write(_PLAIN)
+        assert await _read_body(reader) == _DIRECT
+        monkeypatch.setattr(LimitedProtocol, "data_received", None)
+        for _ in range(2):
+            writer.write(request_bytes)
+            assert await _read_body(reader) == _DIRECT
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /things HTTP/1.1\nHost: h\n\n",
+        b"GET  /things HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /things HTTP/1.1\r\nHost : h\r\n\r\n",
+        b"GET /things HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n",
+        b"GET /things HTTP/1.1\r\nHost: h\x00\r\n\r\n",
+        b"GET /things HTTP/1.1\r\n: h\r\n\r\n",
+        b"GET /th ings HTTP/1.1\r\n\r\n",
+        b"GET /things HTTP/1.11\r\n\r\n",
+        b"get /things HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_protocol_lines_that_are_not_plain_go_to_the_parser(
+    request_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _connect() as (reader, writer):
+        writer.write(_PLAIN)
+        assert await _read_body(reader) == _DIRECT
+        parsed: list[bytes] = []
+        receive = LimitedProtocol.data_received
+
+        def note(self: LimitedProtocol, data: bytes) -> None:
+            parsed.append(data)
+            receive(self, data)
+
+        monkeypatch.setattr(LimitedProtocol, "data_received", note)
+        writer.write(request_bytes)
+        await reader.readuntil(b"\r\n\r\n")
+        assert parsed == [request_bytes]

@@ -16,10 +16,12 @@ from isocenter.config.configuration import Configuration
 from isocenter.http.application import build_application
 from isocenter.http.error_answers import ErrorAnswers
 from isocenter.http.event_streams import EventStreams
+from isocenter.http.job_times import JobTimes
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import Observer
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
+from isocenter.jobs.records import Job
 from isocenter.logs import Logs
 from isocenter.rest.events import EVENT_FORMATS
 from isocenter.rest.services import Lifecycle, Services
@@ -82,13 +84,18 @@ async def open_api(
     database = SQLiteDatabase(folder / "index", is_durable=False)
     archive = build_archive(configuration, database, storage or MemoryStorage())
     await archive.start()
-    feed = EventFeed(archive.workers, archive.changes)
-    jobs = build_engine(configuration, archive, database, [CountingKind()], on_saved=feed.note_job)
+    feed, times = EventFeed(archive.workers, archive.changes), JobTimes()
+
+    def tell(job: Job) -> None:
+        feed.note_job(job)
+        times.note(job)
+
+    jobs = build_engine(configuration, archive, database, [CountingKind()], on_saved=tell)
     feed.bind(jobs)
     await jobs.start()
     ends: list[str] = []
     logs = Logs()
-    metrics = Metrics(archive, jobs, Observer(archive.measures), logs)
+    metrics = Metrics(archive, jobs, Observer(archive.measures), logs, job_times=times)
     services = Services(
         archive=archive,
         jobs=jobs,

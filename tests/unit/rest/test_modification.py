@@ -496,14 +496,14 @@ async def test_full_disk_fails_the_job_and_leaves_nothing(
     monkeypatch.setattr("isocenter.tasks.editing._BATCH_FILES", 1)
     files = await _store(api, "P/1/1/1", "P/1/1/2", "P/1/1/3")
     calls: Iterator[int] = iter(range(100))
-    write_many = api.archive.stager._storage.write_many
+    write = api.archive.stager._storage.write_unsynced
 
     def fail_in_the_middle(*arguments: Any) -> Any:
         if next(calls) == 2:
             raise FullStorageError("no room")
-        return write_many(*arguments)
+        return write(*arguments)
 
-    monkeypatch.setattr(api.archive.stager._storage, "write_many", fail_in_the_middle)
+    monkeypatch.setattr(api.archive.stager._storage, "write_unsynced", fail_in_the_middle)
 
     answer = await _post(
         api, f"/studies/{files[0].study}/modify", {"Permissive": True, "KeepSource": False}, 507
@@ -522,10 +522,11 @@ async def test_too_many_sources_are_refused(api: Api, monkeypatch: pytest.Monkey
     await _post(api, "/tools/bulk-modify", {"Resources": [files[0].instance]})
 
 
-async def test_large_files_are_edited_piece_by_piece(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("header_bytes", [200, 1 << 20])
+async def test_new_files_are_described_whatever_part_of_them_is_read(
+    api: Api, monkeypatch: pytest.MonkeyPatch, header_bytes: int
 ) -> None:
-    monkeypatch.setattr("isocenter.archive.staging._LARGEST_WHOLE_BYTES", 100)
+    monkeypatch.setattr("isocenter.archive.staging._HEADER_BYTES", header_bytes)
     [file] = await _store(api, "P/1/1/1")
     before = await _read(api, file.instance)
 

@@ -56,6 +56,7 @@ NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachme
 NAMES["/labels/{label}"] = "/labels/label"
 # Remote modalities have names, too.
 MODALITY = ("/modalities/{name}", "/modalities/known")
+WORKLIST = ("/worklists/{worklist_id}", "/worklists/known")
 
 DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
     0x00420012, "LO", b"application/pdf "
@@ -73,7 +74,7 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
 
 
 def fill_names(path: str) -> str:
-    for template, name in (NAMES | PARAMETERS | dict([MODALITY])).items():
+    for template, name in (NAMES | PARAMETERS | dict([MODALITY, WORKLIST])).items():
         path = path.replace(template, name)
     return path
 
@@ -87,7 +88,9 @@ async def prepare(api: Api, route: Route) -> str:
         await keep_query(api)
     if route.path.startswith("/routing/"):
         await api.archive.remotes.modalities.put("known", RemoteModality("KNOWN", "localhost", 104))
-        await api.archive.routing.put("known", RoutingRule("known"))
+        await api.archive.remotes.routing.put("known", RoutingRule("known"))
+    if route.path.startswith(WORKLIST[0]):
+        await api.request("PUT", WORKLIST[1], body=b'{"Tags": {}}')
     if route.path.startswith("/storage-commitment/"):
         stored = StoredCommitment("X", "Pending", '{"References": [], "Kept": [], "Failed": []}')
         keep = partial(add_commitment, transaction_uid="1.2", new=stored, kept=9, now_us=1)

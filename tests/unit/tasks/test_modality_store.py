@@ -59,7 +59,9 @@ class Case:
         files = RecodedFiles(archive.workers, archive.buffers) if may_recode else None
         recoding = Recoding(files, IMPLICIT_LITTLE)
         policy = RetryPolicy(3, 5, 15)
-        return ModalityStoreKind(archive.remotes, recoding, archive.commitment_reports, policy)
+        return ModalityStoreKind(
+            archive.remotes, recoding, archive.remotes.commitment_reports, policy
+        )
 
     async def submit(self, **order: Any) -> Job:
         remotes = self.api.archive.remotes
@@ -324,7 +326,7 @@ async def test_store_asks_for_commitment_at_its_end(case: Case) -> None:
     assert job.state is JobState.SUCCESS
     assert job.content["StorageCommitmentTransactionUID"] == "2.25.7"
     assert receiver.commands[-1].command_field == CommandField.N_ACTION_RQ
-    state = await case.api.archive.commitment_reports.get("2.25.7")
+    state = await case.api.archive.remotes.commitment_reports.get("2.25.7")
     assert (state.remote_aet, state.status) == ("REMOTE", "Pending")
 
 

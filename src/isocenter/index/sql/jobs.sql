@@ -17,6 +17,14 @@ SELECT job_id FROM jobs
 WHERE state IN :states[bigint] AND (:all_kinds = 1 OR kind IN :kinds[text])
 ORDER BY created_at, job_id LIMIT :limit OFFSET :since;
 
+-- name: list_unfinished_ids
+SELECT job_id FROM (
+    SELECT job_id, kind, state, created_at FROM jobs WHERE state = 0
+    UNION ALL SELECT job_id, kind, state, created_at FROM jobs WHERE state IN (1, 5)
+) unfinished
+WHERE state IN :states[bigint] AND (:all_kinds = 1 OR kind IN :kinds[text])
+ORDER BY created_at, job_id LIMIT :limit OFFSET :since;
+
 -- name: list_waiting_marks
 SELECT job_id, state, progress, runtime, requested FROM jobs WHERE state = 0
 ORDER BY priority DESC, created_at, job_id LIMIT :limit;
@@ -34,13 +42,16 @@ SELECT job_id, kind, destination FROM jobs WHERE state = 0
 ORDER BY priority DESC, created_at, job_id LIMIT :limit $skip_locked;
 
 -- name: wake_due_jobs
-UPDATE jobs SET state = 0, resume_at = NULL WHERE state = 5 AND resume_at <= :now;
+-- The conditions of the partial indexes are repeated: SQLite does not infer them.
+UPDATE jobs SET state = 0, resume_at = NULL
+WHERE state IN (1, 5) AND state = 5 AND resume_at <= :now;
 
 -- name: next_due_job
-SELECT MIN(resume_at) FROM jobs WHERE state = 5;
+SELECT MIN(resume_at) FROM jobs WHERE state IN (1, 5) AND state = 5;
 
 -- name: count_running_jobs
-SELECT kind, destination, COUNT(*) FROM jobs WHERE state = 1 GROUP BY kind, destination;
+SELECT kind, destination, COUNT(*) FROM jobs WHERE state IN (1, 5) AND state = 1
+GROUP BY kind, destination;
 
 -- name: insert_lock
 INSERT INTO job_locks (job_id, name) VALUES (:job_id, :name);
@@ -89,7 +100,7 @@ SELECT job_id FROM jobs WHERE state IN (2, 3) AND completed_at <= :before
 ORDER BY completed_at DESC, job_id DESC LIMIT :limit OFFSET :keep;
 
 -- name: list_orphaned_jobs
-SELECT job_id FROM jobs WHERE state = 1 AND owner <> :owner
+SELECT job_id FROM jobs WHERE state IN (1, 5) AND state = 1 AND owner <> :owner
 AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
 
 -- name: list_unfinished_jobs

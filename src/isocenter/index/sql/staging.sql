@@ -31,6 +31,31 @@ JOIN resources t ON t.level = s.level AND t.public_id = :target
 WHERE s.level = :level AND s.public_id = :source
 ON CONFLICT DO NOTHING;
 
+-- Resources to which users have added something.
+-- name: find_annotated
+SELECT r.level, r.public_id, r.internal_id FROM resources r
+WHERE r.level IN (0, 1, 2, 3) AND r.public_id IN :public_ids[text] AND (
+    EXISTS (SELECT 1 FROM labels l WHERE l.resource_id = r.internal_id)
+    OR EXISTS (SELECT 1 FROM metadata m WHERE m.resource_id = r.internal_id AND m.code >= :first_code)
+    OR EXISTS (SELECT 1 FROM attachments a
+               WHERE a.resource_id = r.internal_id AND a.content_type >= :first_code));
+
+-- name: carry_labels
+UPDATE labels SET resource_id = :target
+WHERE resource_id = :source AND NOT EXISTS
+    (SELECT 1 FROM labels o WHERE o.resource_id = :target AND o.label = labels.label);
+
+-- name: carry_metadata
+UPDATE metadata SET resource_id = :target
+WHERE resource_id = :source AND code >= :first_code AND NOT EXISTS
+    (SELECT 1 FROM metadata o WHERE o.resource_id = :target AND o.code = metadata.code);
+
+-- name: carry_attachments
+UPDATE attachments SET resource_id = :target
+WHERE resource_id = :source AND content_type >= :first_code AND NOT EXISTS
+    (SELECT 1 FROM attachments o
+     WHERE o.resource_id = :target AND o.content_type = attachments.content_type);
+
 -- name: renew_metadata
 INSERT INTO metadata (resource_id, code, value, revision) VALUES (:resource_id, :code, :value, 0)
 ON CONFLICT (resource_id, code) DO UPDATE
