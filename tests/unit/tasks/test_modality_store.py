@@ -59,9 +59,7 @@ class Case:
         files = RecodedFiles(archive.workers, archive.buffers) if may_recode else None
         recoding = Recoding(files, IMPLICIT_LITTLE)
         policy = RetryPolicy(3, 5, 15)
-        return ModalityStoreKind(
-            archive.remotes, recoding, archive.remotes.commitment_reports, policy
-        )
+        return ModalityStoreKind(archive.remotes, recoding, policy)
 
     async def submit(self, **order: Any) -> Job:
         remotes = self.api.archive.remotes
