@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from benchmarks.sending import Send
 from benchmarks.stage import Stage
 from benchmarks.workloads import (
     Annotate,
@@ -204,6 +205,8 @@ LINES: tuple[Line, ...] = (
     ),
     Line("C-STORE, MR, 3 associations", "1/s", CStore("MR", 300, studies=3), 3.0),
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
+    Line("POST /modalities/{id}/store, 200 CT", "1/s", Send("CT", 200), 1.5),
+    Line("POST /modalities/{id}/store, 1000 MR", "1/s", Send("MR", 1000), 2.0),
     Line(
         "POST /tools/find, 1000 instances by a tag that is not indexed",
         "ms",
