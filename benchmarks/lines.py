@@ -4,16 +4,21 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from benchmarks.queries import FindSCU, GetSCU, Keys, Query
 from benchmarks.stage import Stage
 from benchmarks.workloads import (
     Annotate,
     CStore,
     Delete,
     Download,
+    Edit,
     Find,
     FindInFiles,
     FirstRead,
+    Jobs,
+    Merge,
     Read,
+    Split,
     Upload,
     Workload,
 )
@@ -83,6 +88,10 @@ def _archive_path(stage: Stage) -> str:
     return f"/studies/{stage.ct_study[0].public_study_id}/archive"
 
 
+def _media_path(stage: Stage) -> str:
+    return f"/studies/{stage.ct_study[0].public_study_id}/media"
+
+
 def _file_paths(stage: Stage) -> list[str]:
     return [f"/instances/{key.public_id}/file" for key in stage.ct_study]
 
@@ -110,6 +119,30 @@ def _find_instances(stage: Stage) -> list[dict[str, Any]]:
 
 # Each request changes something: a label is given to all instances, then taken from all of them.
 _LABELS = (("PUT", "labels/benchmark", ""), ("DELETE", "labels/benchmark", ""))
+
+
+def _query_studies(_stage: Stage) -> list[Keys]:
+    return [_build_study_keys("")]
+
+
+def _query_anew(_stage: Stage) -> list[Keys]:
+    # More questions than are asked in a round, with the same answers.
+    return [_build_study_keys(f"{year:04}0101-29991231") for year in range(1900)] * 2
+
+
+def _build_study_keys(date: str) -> Keys:
+    return [
+        (0x00080020, "DA", date),
+        (0x00080030, "TM", ""),
+        (0x00080050, "SH", ""),
+        (0x00080052, "CS", "STUDY"),
+        (0x00080061, "CS", ""),
+        (0x00100010, "PN", ""),
+        (0x00100020, "LO", ""),
+        (0x0020000D, "UI", ""),
+        (0x00201206, "IS", ""),
+        (0x00201208, "IS", ""),
+    ]
 
 
 def _read(name: str, paths: list[str], target: float) -> Line:
@@ -148,6 +181,9 @@ LINES: tuple[Line, ...] = (
         Find(_find_instances, 20, is_anew=True),
         None,
     ),
+    Line("C-FIND, 25 studies, 1 association", "1/s", Query(_query_studies, 25), 5.0),
+    Line("C-FIND, 25 studies, asked anew", "1/s", Query(_query_anew, 25), None),
+    Line("findscu, 25 studies", "ms", FindSCU(20), 2.0, is_duration=True),
     _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
     _read("GET /statistics", ["/statistics"], 2.0),
     Line(
@@ -155,6 +191,22 @@ LINES: tuple[Line, ...] = (
         "ms",
         Download(_archive_path, 20_000_000),
         10.0,
+        is_duration=True,
+    ),
+    Line(
+        "GET /studies/{id}/media, 200 CT",
+        "ms",
+        Download(_media_path, 20_000_000),
+        6.0,
+        is_duration=True,
+    ),
+    Line("POST …/media by jobs, one MR each, submitted and finished", "1/s", Jobs(1000), None),
+    Line("anonymize a study of 200 CT", "ms", Edit("anonymize", {}, 200), 4.0, is_duration=True),
+    Line(
+        "modify a study of 200 CT, KeepSource",
+        "ms",
+        Edit("modify", {"Replace": {"StudyDescription": "corrected"}}, 200),
+        4.0,
         is_duration=True,
     ),
     # Orthanc does not wait for the disk; Isocenter does, once for all that write at the same time.
@@ -201,6 +253,8 @@ LINES: tuple[Line, ...] = (
     ),
     Line("C-STORE, MR, 3 associations", "1/s", CStore("MR", 300, studies=3), 3.0),
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
+    Line("C-GET, CT, getscu", "1/s", GetSCU("CT", 200), None),
+    Line("C-GET, MR, getscu", "1/s", GetSCU("MR", 1000), None),
     Line(
         "POST /tools/find, 1000 instances by a tag that is not indexed",
         "ms",
@@ -215,6 +269,8 @@ LINES: tuple[Line, ...] = (
         None,
         is_duration=True,
     ),
+    Line("split 200 CT off a study", "ms", Split(200), 4.0, is_duration=True),
+    Line("merge a study of 200 CT into another", "ms", Merge(200), 4.0, is_duration=True),
     Line("DELETE /studies/{id}, 200 CT", "ms", Delete(200), 2.0, is_duration=True),
 )
 """All lines, in the order in which they are measured and shown."""

@@ -4,10 +4,14 @@ A workload prepares what it needs, measures one server once, and checks that the
 work.
 """
 
+import http.client
+import itertools
 import json
 import shutil
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +27,12 @@ from benchmarks.wrk import COUNT, Post, measure_rate
 _FIND = "/tools/find"
 
 _ANNOTATED = 100
+
+_CREATE_MEDIA = "/tools/create-media"
+_CLIENTS = 8
+_JOBS_HISTORY = 10
+_JOBS_DEADLINE_S = 300
+_JOBS_POLL_S = 0.02
 
 
 class Workload(Protocol):
@@ -207,6 +217,62 @@ class Annotate:
 
 
 @dataclass(frozen=True, slots=True)
+class Jobs:
+    """Jobs per second that write the medium of one MR instance, from the first request to the end.
+
+    Attributes
+    ----------
+    count
+        Jobs to submit, by eight clients.
+    """
+
+    count: int
+    studies: int = 0
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:  # noqa: ARG002
+        """Submit all jobs, then wait until none is left."""
+        count = stage.scale(self.count)
+        instances = [key.public_id for keys in stage.mr_studies for key in keys]
+        bodies = [
+            json.dumps({"Resources": [public_id], "Asynchronous": True}).encode()
+            for public_id in itertools.islice(itertools.cycle(instances), count)
+        ]
+        stage.settle()
+        with timed() as watch:
+            with ThreadPoolExecutor(_CLIENTS) as clients:
+                shares = (bodies[number::_CLIENTS] for number in range(_CLIENTS))
+                list(clients.map(lambda share: _post_all(server, _CREATE_MEDIA, share), shares))
+            _wait_for_jobs(server)
+        return watch.build_rate(count)
+
+
+def _post_all(server: Server, path: str, bodies: Sequence[bytes]) -> None:
+    """Send requests one after the other on one connection."""
+    connection = http.client.HTTPConnection(HOST, server.http_port, timeout=_JOBS_DEADLINE_S)
+    try:
+        for body in bodies:
+            connection.request("POST", path, body)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != http.client.OK:
+                raise BenchmarkError(f"{server.name}: POST {path} answered {answer.status}")
+    finally:
+        connection.close()
+
+
+def _wait_for_jobs(server: Server) -> None:
+    """Wait until all jobs have ended; only so many stay in the history (``JobsHistorySize``)."""
+    deadline = time.monotonic() + _JOBS_DEADLINE_S
+    while len(server.get_json("/jobs")) > _JOBS_HISTORY:
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"{server.name} still has jobs after {_JOBS_DEADLINE_S} s")
+        time.sleep(_JOBS_POLL_S)
+    states = {job["State"] for job in server.get_json("/jobs?expand")}
+    if states != {"Success"}:
+        raise BenchmarkError(f"{server.name} has jobs in the states {states}")
+
+
+@dataclass(frozen=True, slots=True)
 class Find:
     """Searches per second by ``wrk``, as `Read`.
 
@@ -290,6 +356,41 @@ class Delete:
         return watch.build_duration_ms()
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Milliseconds to store an edited copy of a CT study.
+
+    Attributes
+    ----------
+    action
+        ``modify`` or ``anonymize``.
+    body
+        Of the request.
+    count
+        Instances of the study.
+    """
+
+    action: str
+    body: dict[str, Any]
+    count: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study, measure until the copy is stored, and delete both."""
+        keys = study_keys(studies[0], 2, self.count // 2)
+        before = server.count_instances()
+        upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        path = f"/studies/{keys[0].public_study_id}"
+        body = json.dumps(self.body).encode()
+        with timed() as watch:
+            answer = json.loads(server.request("POST", f"{path}/{self.action}", body))
+        _check_count(server, before + 2 * len(keys))
+        for study in (path, answer["Path"]):
+            server.request("DELETE", study)
+        return watch.build_duration_ms()
+
+
 def _check_found(server: Server, body: str, expected: int) -> None:
     """Make sure that a search finds as many resources as it should."""
     found = json.loads(server.request("POST", _FIND, body.encode()))
@@ -302,6 +403,65 @@ def _check_count(server: Server, expected: int) -> None:
     count = server.count_instances()
     if count != expected:
         raise BenchmarkError(f"{server.name} holds {count} instances instead of {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Milliseconds to move half a CT study into a study of its own.
+
+    Attributes
+    ----------
+    count
+        Instances that are moved.
+    """
+
+    count: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload a study of two series, measure until one is moved, and delete both studies."""
+        keys = study_keys(studies[0], 2, self.count)
+        before = server.count_instances()
+        upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        path = f"/studies/{keys[0].public_study_id}"
+        series = server.get_json(path)["Series"]
+        body = json.dumps({"Series": series[:1]}).encode()
+        with timed() as watch:
+            answer = json.loads(server.request("POST", f"{path}/split", body))
+        _check_count(server, before + len(keys))
+        for study in (path, f"/studies/{answer['TargetStudy']}"):
+            server.request("DELETE", study)
+        return watch.build_duration_ms()
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Milliseconds to bring a CT study into another one.
+
+    Attributes
+    ----------
+    count
+        Instances that are moved.
+    """
+
+    count: int
+    studies: int = 2
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Upload two studies, measure until one is a part of the other, and delete that."""
+        source, target = study_keys(studies[0], 2, self.count // 2), study_keys(studies[1], 1, 1)
+        before = server.count_instances()
+        for keys in (source, target):
+            upload(server.http_port, stage.templates["CT"], keys)
+        stage.settle()
+        path = f"/studies/{target[0].public_study_id}"
+        body = json.dumps({"Resources": [source[0].public_study_id]}).encode()
+        with timed() as watch:
+            server.request("POST", f"{path}/merge", body)
+        _check_count(server, before + len(source) + 1)
+        server.request("DELETE", path)
+        return watch.build_duration_ms()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import tempfile
 import zipfile
 import zlib
@@ -24,6 +25,7 @@ from tests.support.dicom_files import (
     encode_sequence,
     identifiers,
 )
+from tests.support.images import build_data_uri, build_jpeg, build_pam, build_png
 from tests.support.scripted_peer import (
     EXPLICIT_VR,
     IMPLICIT_VR,
@@ -32,15 +34,25 @@ from tests.support.scripted_peer import (
     encode_message,
 )
 
+from isocenter.archive.created_files import FileBuilder, Inherited
+from isocenter.archive.creation_requests import parse_creation
 from isocenter.archive.unpacking import iter_gzip, iter_zip
 from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
 from isocenter.config.loading import load_configuration
 from isocenter.config.source import parse_source
+from isocenter.dicom.data_set_writer import AnswerEncoding
+from isocenter.dicom.data_sets import get_layout, read_data_set
+from isocenter.dicom.directory import Directory
+from isocenter.dicom.directory_records import FilePlace, build_records
+from isocenter.dicom.find_request import NameRule, parse_find_request
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
 from isocenter.dicom.main_tags import build_main_tags
+from isocenter.dicom.matching import build_element_matcher
+from isocenter.dicom.portable import read_elements
 from isocenter.dicom.reader import build_identity, read_summary
+from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.dimse.association import AssociationMachine, Role
 from isocenter.dimse.commands import CommandField, decode_command, encode_command
 from isocenter.dimse.indications import AssociationRequested
@@ -63,8 +75,10 @@ from isocenter.errors import (
     ConfigurationError,
     CorruptedBlobError,
     MissingTagError,
+    RequestError,
 )
 from isocenter.http.plain_reads import parse_plain_read
+from isocenter.pixels.images import Image, decode_jpeg, decode_pam, decode_png, read_jpeg_header
 from isocenter.storage.compression import compress, iter_decompressed
 from isocenter.storage.spool import SpooledContent
 
@@ -126,6 +140,21 @@ def _run_tags(data: bytes) -> None:
             build_header_json(data, shape)
         except BadFileFormatError:
             continue
+
+
+def _run_directory(data: bytes) -> None:
+    """Whatever a file holds, its records are part of a DICOMDIR that can be read."""
+    place = FilePlace("IMAGES/IM0", (1, 1, 1), ("20200102", "030405"))
+    for is_extended in (False, True):
+        try:
+            records = build_records(data, place, is_extended=is_extended)
+        except BadFileFormatError:
+            return
+        directory = Directory()
+        directory.add(("patient", "study", "series"), records)
+        content = b"".join(directory.write("1.2.3"))
+        assert len(content) % 2 == 0
+        build_tags_json(content, Shape.FULL)
 
 
 def _run_pdu(data: bytes) -> None:
@@ -204,6 +233,20 @@ def _run_gzip(data: bytes) -> None:
     assert size <= _LIMIT
 
 
+def _run_identifier(data: bytes) -> None:
+    """Read the identifier of a C-FIND; what can be read can be answered and read again."""
+    layout = get_layout((EXPLICIT_VR, IMPLICIT_VR, EXPLICIT_BIG)[data[0] % 3] if data else "")
+    try:
+        identifier = read_data_set(data[1:], layout)
+        request = parse_find_request(identifier, NameRule())
+    except RequestError:
+        return
+    for criterion in request.criteria:
+        build_element_matcher(criterion)(request.keys.get(criterion.tag))
+    encoding = AnswerEncoding.choose(layout, request.character_set, "Latin1")
+    read_data_set(encoding.encode(request.keys), layout)
+
+
 def _run_compression(data: bytes) -> None:
     size = 0
     try:
@@ -229,6 +272,96 @@ def _run_configuration(data: bytes) -> None:
         return
 
 
+def _run_image(data: bytes) -> None:
+    """Decode an image; its samples must be as many as its header tells."""
+    if len(data) > _LIMIT:
+        return
+    for decode in (decode_png, decode_jpeg, decode_pam):
+        try:
+            image = decode(data)
+        except BadFileFormatError:
+            continue
+        assert isinstance(image, Image)
+        size = image.rows * image.columns * image.samples * image.bits_allocated // 8
+        assert sum(map(len, image.pieces)) == size
+    try:
+        read_jpeg_header(data)
+    except BadFileFormatError:
+        return
+
+
+def _run_creation(data: bytes) -> None:
+    """Create files of a request; whatever comes out can be read."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(body, dict):
+        return
+    try:
+        request = parse_creation(body, private_creator="", dictionary=DEFAULT_DICTIONARY)
+        builder = FileBuilder(
+            request,
+            None,
+            dictionary=DEFAULT_DICTIONARY,
+            default_encoding="Latin1",
+            created_at=0,
+        )
+        for pieces in builder.iter_files():
+            read_summary(b"".join(pieces), wanted=_WANTED)
+    except RequestError:
+        return
+
+
+def _run_portable(data: bytes) -> None:
+    """Read elements of a file to write them into another one."""
+    tags = frozenset({0x00100010, 0x00280010, 0x00400275})
+    try:
+        elements = read_elements(data, tags, default_encoding="Latin1")
+    except BadFileFormatError:
+        return
+    request = parse_creation({"Tags": {}}, private_creator="", dictionary=DEFAULT_DICTIONARY)
+    builder = FileBuilder(
+        request,
+        Inherited(elements, tags, "ISO_IR 192"),
+        dictionary=DEFAULT_DICTIONARY,
+        default_encoding="Latin1",
+        created_at=0,
+    )
+    try:
+        [pieces] = builder.iter_files()
+    except RequestError:
+        return
+    read_summary(b"".join(pieces), wanted=_WANTED)
+
+
+def _build_images() -> list[bytes]:
+    return [
+        build_png((2, 2), 8, 2, bytes(6), bytes(6)),
+        build_png((2, 1), 8, 3, b"\0\1", PLTE=bytes(6), tRNS=b"\0"),
+        build_png((1, 1), 16, 6, bytes(8)),
+        build_jpeg((1, 2, 3)),
+        build_jpeg((7,)),
+        build_pam((2, 2), 3, 4095, bytes(24)),
+    ]
+
+
+def _build_requests() -> list[bytes]:
+    png = build_data_uri("image/png", _build_images()[0])
+    jpeg = build_data_uri("image/jpeg", _build_images()[3])
+    bodies: list[object] = [
+        {"PatientName": "M\u00fcller", "PixelData": png},
+        {"Tags": {"Rows": "5", "0009,1001": "x"}, "PrivateCreator": "A", "Content": [png, png]},
+        {"Tags": {"SpecificCharacterSet": "ISO_IR 144"}, "Content": jpeg, "Encapsulate": True},
+        {
+            "Tags": {"ReferencedStudySequence": [{"0008,1155": "1.2", "0008,0100": "d"}]},
+            "Content": [{"Content": png, "Tags": {"ImageComments": "x"}}],
+            "Force": True,
+        },
+    ]
+    return [json.dumps(body).encode() for body in bodies]
+
+
 def _build_files() -> list[bytes]:
     pixels = encode_element(0x7FE00010, "OW", bytes(16))
     item = encode_element(0x00080100, "SH", "code")
@@ -251,6 +384,26 @@ def _build_files() -> list[bytes]:
     deflater = zlib.compressobj(wbits=-15)
     deflated = deflater.compress(build_data_set(identifiers())) + deflater.flush()
     return [*files, build_file(deflated, syntax=DEFLATED_LITTLE)]
+
+
+def _build_documents() -> list[bytes]:
+    """Files whose records have keys of all kinds."""
+    files = []
+    for sop_class in ("88.11", "11.1", "4.2", "104.1", "481.5"):
+        for syntax in (IMPLICIT_LITTLE, EXPLICIT_BIG):
+            elements: Elements = {
+                0x00080016: ("UI", f"1.2.840.10008.5.1.4.1.1.{sop_class}"),
+                0x00280010: ("US", b"\0\1"),
+            }
+            title = build_data_set({0x00080104: ("LO", "Title")}, syntax=syntax)
+            modifier = build_data_set({0x0040A010: ("CS", "HAS CONCEPT MOD")}, syntax=syntax)
+            tail = b"".join(
+                encode_sequence(tag, [item], syntax=syntax)
+                for tag, item in ((0x0040A043, title), (0x0040A730, modifier))
+            )
+            data_set = build_data_set({**identifiers(), **elements}, syntax=syntax)
+            files.append(build_file(data_set + tail, syntax=syntax))
+    return files
 
 
 def _build_pdus() -> list[bytes]:
@@ -326,6 +479,22 @@ def _build_gzips() -> list[bytes]:
     return [packed, packed + bytes(5) + packed, gzip.compress(bytes(3 * _LIMIT), mtime=0)]
 
 
+def _build_identifiers() -> list[bytes]:
+    seeds = []
+    for number, syntax in enumerate((EXPLICIT_VR, IMPLICIT_LITTLE, EXPLICIT_BIG)):
+        keys: Elements = {
+            0x00080005: ("CS", "\\ISO 2022 IR 87"),
+            0x00080020: ("DA", "20240101-"),
+            0x00080052: ("CS", "STUDY "),
+            0x00100010: ("PN", "A*^B?=\x1b$B;3ED\x1b(B"),
+            0x0020000D: ("UI", "1.2\\1.3"),
+        }
+        item = encode_element(0x00080100, "SH", "code", syntax=syntax)
+        tail = encode_sequence(0x00400275, [item], syntax=syntax, is_undefined=number == 0)
+        seeds.append(bytes((number,)) + build_data_set(keys, syntax=syntax) + tail)
+    return seeds
+
+
 def _build_blobs() -> list[bytes]:
     return [compress(content) for content in (b"", b"x", b"content" * 1000, bytes(3 * _LIMIT))]
 
@@ -341,12 +510,17 @@ def _build_configurations() -> list[bytes]:
 TARGETS = {
     "reader": Target(_run_reader, _build_files),
     "tags": Target(_run_tags, _build_files),
+    "directory": Target(_run_directory, _build_documents),
     "pdu": Target(_run_pdu, _build_bodies),
     "association": Target(_run_association, _build_streams),
     "command": Target(_run_command, _build_commands),
+    "identifier": Target(_run_identifier, _build_identifiers),
     "zip": Target(_run_zip, _build_zips),
     "gzip": Target(_run_gzip, _build_gzips),
     "compression": Target(_run_compression, _build_blobs),
+    "image": Target(_run_image, _build_images),
+    "creation": Target(_run_creation, _build_requests),
+    "portable": Target(_run_portable, _build_files),
     "plain_read": Target(_run_plain_read, _build_plain_reads),
     "configuration": Target(_run_configuration, _build_configurations),
 }

@@ -5,10 +5,13 @@
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
     │                        BadRange · MisplacedParent · NotAcceptable · NotSupported · UnknownTag
-    │                        UnsupportedMediaType · UnwritableFile
+    │                        UnorderedSlices · UnsupportedMediaType · UnwritableFile
+    │                        (creation:) NotText · OverriddenTag · MisplacedPixels · NoContent
+    │                        NoDataURI · UnknownParent · InstanceAsParent · ParentEncoding
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
+    │                        SourceChanged · UnstorableInstance
     ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
     │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
@@ -51,29 +54,40 @@ __all__ = [
     "DuplicateResourceError",
     "ForbiddenError",
     "FullStorageError",
+    "InstanceAsParentError",
     "InternalError",
     "LimitError",
     "MisplacedParentError",
+    "MisplacedPixelsError",
     "MissingError",
     "MissingFileError",
     "MissingTagError",
+    "NoContentError",
+    "NoDataURIError",
     "NoPresentationContextError",
     "NotAcceptableError",
     "NotSupportedError",
+    "NotTextError",
+    "OverriddenTagError",
     "ParameterTypeError",
+    "ParentEncodingError",
     "ReadOnlyError",
     "RemoteError",
     "RequestError",
     "RevisionConflictError",
     "SerializationFailureError",
     "ServerError",
+    "SourceChangedError",
     "StillRunningError",
     "StorageUnavailableError",
     "TooManyRequestsError",
     "UnauthorizedError",
     "UnknownItemError",
+    "UnknownParentError",
     "UnknownResourceError",
     "UnknownTagError",
+    "UnorderedSlicesError",
+    "UnstorableInstanceError",
     "UnsupportedMediaTypeError",
     "UnwritableFileError",
     "VerificationError",
@@ -168,6 +182,12 @@ class MisplacedParentError(RequestError):
     code, message = 6, "A parent must be of a level above"
 
 
+class UnorderedSlicesError(RequestError):
+    """Nothing tells the order of the instances of a series (500 in Orthanc)."""
+
+    code, message = 2040, "Unable to order the slices of the series"
+
+
 class UnwritableFileError(RequestError):
     """A path that a client gave cannot be written to."""
 
@@ -178,6 +198,54 @@ class NotSupportedError(RequestError):
     """A part of Orthanc's interface that this version does not have."""
 
     code, http_status, message = 2, 501, "Not implemented yet"
+
+
+class NotTextError(RequestError):
+    """A value of the old form of a creation is no text."""
+
+    code, message = 2019, "Only text can be given as the value of a tag"
+
+
+class OverriddenTagError(RequestError):
+    """A tag that comes from the parent, or an identifier, was given another value."""
+
+    code, message = 2020, "A value that comes from the parent cannot be changed without 'Force'"
+
+
+class MisplacedPixelsError(RequestError):
+    """Pixels were given as a tag."""
+
+    code, message = 2021, "Pixels must be given as 'Content'"
+
+
+class NoContentError(RequestError):
+    """An item of a series that is to be created has no content."""
+
+    code, message = 2022, "There is no content for an instance"
+
+
+class NoDataURIError(RequestError):
+    """The content of an instance that is to be created is no data URI."""
+
+    code, message = 2023, "The content must be a data URI"
+
+
+class UnknownParentError(RequestError):
+    """The parent of an instance that is to be created does not exist."""
+
+    code, message = 2024, "There is no such parent"
+
+
+class InstanceAsParentError(RequestError):
+    """An instance was named as the parent of a new one."""
+
+    code, message = 2025, "The parent must be a patient, a study or a series"
+
+
+class ParentEncodingError(RequestError):
+    """The text of the parent is in a character set that is not known (500 in Orthanc)."""
+
+    code, message = 2026, "The character set of the parent is not known"
 
 
 class AccessError(ServerError):
@@ -254,6 +322,18 @@ class BadJobStateError(ConflictError):
     code, http_status, message = 6, 400, "Not possible in this state of the job"
 
 
+class SourceChangedError(ConflictError):
+    """What a job works on was deleted or replaced by somebody else."""
+
+    message = "A source has changed in the meantime"
+
+
+class UnstorableInstanceError(ConflictError):
+    """An instance that a job has made cannot be stored, because its place is taken."""
+
+    code, http_status, message = 2018, 500, "Cannot store an instance"
+
+
 class LimitError(ServerError):
     """A limit of the server is reached."""
 
@@ -313,9 +393,25 @@ class RemoteError(ServerError):
 
 
 class AssociationRejectedError(RemoteError):
-    """The remote modality rejected the association (PS3.8 §9.3.4)."""
+    """The remote modality rejected the association (PS3.8 §9.3.4).
+
+    Parameters
+    ----------
+    is_permanent
+        It said that it will do so again.
+    """
 
     message = "The remote modality rejected the association"
+
+    def __init__(
+        self,
+        details: str = "",
+        *,
+        payload: dict[str, Any] | None = None,
+        is_permanent: bool = False,
+    ) -> None:
+        super().__init__(details, payload=payload)
+        self.is_permanent = is_permanent
 
 
 class AssociationAbortedError(RemoteError):

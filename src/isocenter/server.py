@@ -4,16 +4,18 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Any, TypeAlias
 
 from isocenter.archive.archive import Archive, build_archive
+from isocenter.archive.event_feed import EventFeed
 from isocenter.config.configuration import Configuration
 from isocenter.errors import ConfigurationError, FullStorageError, StorageUnavailableError
 from isocenter.http.access import AccessControl
@@ -22,7 +24,9 @@ from isocenter.http.application import build_application
 from isocenter.http.compression import CompressedApplication
 from isocenter.http.direct import DirectAnswers
 from isocenter.http.error_answers import ErrorAnswers
+from isocenter.http.event_streams import EventStreams
 from isocenter.http.immediate_routes import ImmediateRoutes
+from isocenter.http.job_times import JobTimes
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import ObservedApplication, Observer
 from isocenter.http.openapi import build_openapi
@@ -34,17 +38,21 @@ from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
 from isocenter.jobs.port import Recovery
+from isocenter.jobs.records import Job
 from isocenter.logs import Logs
+from isocenter.rest.events import EVENT_FORMATS
 from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import select_routes
+from isocenter.rest.unserved import UNSERVED
 from isocenter.scp.conformance import ConformanceStatement
 from isocenter.scp.server import build_acceptor
 from isocenter.storage.filesystem import FileSystemStorage
 from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.port import Storage
 from isocenter.tasks.engine import build_engine
-from isocenter.tls import build_dicom_tls, build_http_tls
+from isocenter.tasks.routing import Router
+from isocenter.tls import build_calling_tls, build_dicom_tls, build_http_tls
 from isocenter.version import __version__, read_library_versions
 
 __all__ = ["End", "Endpoints", "Server", "open_database", "open_storage"]
@@ -54,6 +62,8 @@ _log = logging.getLogger(__name__)
 Endpoint: TypeAlias = tuple[str, int]
 
 _BACKLOG = 2048
+# Enough for all connections, listeners and mapped files; systems often grant 1024 by default.
+_OPEN_FILES = 16_384
 _MIB = 1024 * 1024
 # For all doors at once; a second more for the steps of jobs. With closing what is open, a server
 # has ended 10 s after it was asked to.
@@ -203,6 +213,7 @@ class Server:
         self._end: asyncio.Future[None] | None = None
         self._outcome = End.RESTART
         self._http: HTTPServer | None = None
+        self._events: EventStreams | None = None
         self._stop_at = 0.0
 
     async def run(self, on_ready: Callable[[Endpoints], None]) -> End:
@@ -223,15 +234,22 @@ class Server:
         ServerError
             If a part cannot be started; what was started is stopped again.
         """
+        _allow_open_files()
         self._end = asyncio.get_running_loop().create_future()
         # Signals are handled until everything has stopped, so that none cuts that off.
         with ExitStack() as signals:
             async with AsyncExitStack() as stack:
                 archive, database = await stack.enter_async_context(self._open_archive())
-                jobs = await stack.enter_async_context(self._run_jobs(archive, database))
-                metrics = Metrics(archive, jobs, Observer(archive.measures), self._logs)
-                http = await stack.enter_async_context(self._serve_http(archive, jobs, metrics))
-                dicom = await stack.enter_async_context(self._serve_dicom(archive, metrics))
+                feed = EventFeed(archive.workers, archive.changes)
+                times = JobTimes()
+                jobs = await stack.enter_async_context(
+                    self._run_jobs(archive, database, feed, times)
+                )
+                observer = Observer(archive.measures)
+                metrics = Metrics(archive, jobs, observer, self._logs, job_times=times)
+                services = self._build_services(archive, jobs, feed, metrics)
+                http = await stack.enter_async_context(self._serve_http(services))
+                dicom = await stack.enter_async_context(self._serve_dicom(archive, jobs, metrics))
                 signals.enter_context(self._handle_signals())
                 on_ready(Endpoints(http, dicom))
                 await self._end
@@ -241,6 +259,8 @@ class Server:
     def _begin_to_stop(self) -> None:
         """Let all doors end at once, so that their deadlines do not add up."""
         self._stop_at = asyncio.get_running_loop().time() + _STOP_DEADLINE_S
+        if self._events is not None:
+            self._events.close()
         if self._http is not None:
             self._http.stop()
 
@@ -286,7 +306,12 @@ class Server:
             open_folder = _open_read_only_storage if is_read_only else open_storage
             storage = open_folder(self._configuration, database)
             stack.callback(storage.close)
-            archive = build_archive(self._configuration, database, storage)
+            archive = build_archive(
+                self._configuration,
+                database,
+                storage,
+                calling_tls=build_calling_tls(self._configuration),
+            )
             try:
                 with _naming_storage(self._configuration):
                     await archive.start()
@@ -295,27 +320,50 @@ class Server:
                 await archive.stop()
 
     @asynccontextmanager
-    async def _run_jobs(self, archive: Archive, database: Database) -> AsyncIterator[Engine]:
-        engine = build_engine(self._configuration, archive, database, recovery=self._recovery)
+    async def _run_jobs(
+        self, archive: Archive, database: Database, feed: EventFeed, times: JobTimes
+    ) -> AsyncIterator[Engine]:
+        def tell(job: Job) -> None:
+            feed.note_job(job)
+            times.note(job)
+
+        engine = build_engine(
+            self._configuration,
+            archive,
+            database,
+            recovery=self._recovery,
+            on_saved=tell,
+        )
+        feed.bind(engine)
         await engine.start()
+        router = Router(
+            archive, engine, retries=self._configuration.integer("Isocenter.TransferRetries")
+        )
+        if not archive.is_read_only:
+            router.start()
         try:
             yield engine
         finally:
+            await router.stop()
             await engine.stop(self._get_stop_time_s())
 
     @asynccontextmanager
-    async def _serve_http(
-        self, archive: Archive, jobs: Engine, metrics: Metrics
-    ) -> AsyncIterator[Endpoint | None]:
+    async def _serve_http(self, services: Services) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("HttpServerEnabled"):
             yield None
             return
-        server = self._http = self._build_http_server(archive, jobs, metrics)
-        metrics.add_gauge(
+        self._events = services.events
+        server = self._http = self._build_http_server(services)
+        services.metrics.add_gauge(
             "orthanc_available_http_threads_count",
             "Connections that may still be opened.",
             lambda: server.available_count,
+        )
+        services.metrics.add_gauge(
+            "isocenter_event_listeners",
+            "Clients that listen to events.",
+            lambda: services.events.count,
         )
         sockets = bind_sockets(
             self._get_http_addresses(), configuration.integer("HttpPort"), option="HttpPort"
@@ -334,31 +382,31 @@ class Server:
         is_remote = self._configuration.boolean("RemoteAccessAllowed")
         return _EVERYWHERE if is_remote else _LOOPBACK
 
-    def _build_http_server(self, archive: Archive, jobs: Engine, metrics: Metrics) -> HTTPServer:
-        configuration = self._configuration
-        services = self._build_services(archive, jobs, metrics)
+    def _build_http_server(self, services: Services) -> HTTPServer:
+        configuration, archive = self._configuration, services.archive
         has_users = configuration.boolean("AuthenticationEnabled")
         access = AccessControl(
             archive.workers,
             is_remote_allowed=configuration.boolean("RemoteAccessAllowed"),
             users=configuration.mapping("RegisteredUsers") if has_users else None,
         )
-        middleware = [metrics.observer, access]
+        middleware = [services.metrics.observer, access]
         errors = ErrorAnswers(has_bodies=configuration.boolean("HttpDescribeErrors"))
         application = build_application(
             self._routes,
             services,
             middleware=middleware,
             errors=errors,
+            unserved=UNSERVED,
         )
-        repeated = RepeatedAnswers(archive.workers.get_generation)
+        repeated = RepeatedAnswers(archive.get_generation)
         direct = DirectAnswers(ImmediateRoutes(self._routes, services), middleware, repeated)
         writes = ShortWrites(
             self._routes,
             services,
             middleware=middleware,
             errors=errors,
-            observer=metrics.observer,
+            observer=services.metrics.observer,
         )
         is_compressed = configuration.boolean("HttpCompressionEnabled")
         has_keep_alive = configuration.boolean("KeepAlive")
@@ -368,19 +416,23 @@ class Server:
             request_timeout_s=configuration.integer("HttpRequestTimeout"),
             shutdown_timeout_s=int(_STOP_DEADLINE_S),
             direct_answers=direct if archive.workers.reads_inline and not is_compressed else None,
+            count_listeners=lambda: services.events.count,
             short_writes=writes,
         )
-        outermost: Any = ObservedApplication(application, metrics.observer)
+        outermost: Any = ObservedApplication(application, services.metrics.observer)
         if is_compressed:
             outermost = CompressedApplication(outermost, archive.workers)
         return HTTPServer(outermost, options)
 
-    def _build_services(self, archive: Archive, jobs: Engine, metrics: Metrics) -> Services:
+    def _build_services(
+        self, archive: Archive, jobs: Engine, feed: EventFeed, metrics: Metrics
+    ) -> Services:
         statement = ConformanceStatement(self._configuration, archive.acceptance)
         openapi = build_openapi(self._routes, title="Isocenter", version=__version__)
         return Services(
             archive=archive,
             jobs=jobs,
+            events=EventStreams(feed, EVENT_FORMATS),
             configuration=self._configuration,
             logs=self._logs,
             metrics=metrics,
@@ -394,13 +446,13 @@ class Server:
 
     @asynccontextmanager
     async def _serve_dicom(
-        self, archive: Archive, metrics: Metrics
+        self, archive: Archive, jobs: Engine, metrics: Metrics
     ) -> AsyncIterator[Endpoint | None]:
         configuration = self._configuration
         if not configuration.boolean("DicomServerEnabled"):
             yield None
             return
-        acceptor = await build_acceptor(configuration, archive)
+        acceptor = await build_acceptor(configuration, archive, jobs)
         metrics.add_gauge(
             "orthanc_available_dicom_threads",
             "Associations that may still be opened.",
@@ -420,6 +472,15 @@ class Server:
             yield ("localhost", acceptor.port)
         finally:
             await acceptor.stop(deadline_s=self._get_stop_time_s())
+
+
+def _allow_open_files() -> None:
+    """Take as many open files as the system grants: each connection and each file is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind_sockets(addresses: Sequence[str], port: int, *, option: str) -> list[socket.socket]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from isocenter.config.configuration import Configuration
 from isocenter.errors import ConfigurationError
 
-__all__ = ["build_dicom_tls", "build_http_tls"]
+__all__ = ["build_calling_tls", "build_dicom_tls", "build_http_tls"]
 
 # Numbers of the options for the lowest version; older protocols are broken and not offered.
 _VERSIONS = {5: ssl.TLSVersion.TLSv1_3}
@@ -72,8 +72,38 @@ def build_dicom_tls(configuration: Configuration) -> ssl.SSLContext | None:
     return context
 
 
-def _build_context(minimum_version: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def build_calling_tls(configuration: Configuration) -> ssl.SSLContext | None:
+    """Build the context for calling remote modalities; ``None`` if no certificates are trusted.
+
+    As in other DICOM software the certificate of the other side is checked, not its host name.
+
+    Raises
+    ------
+    ConfigurationError
+        If a certificate cannot be read.
+
+    References
+    ----------
+    PS3.15 Annex B; Orthanc configuration: ``UseDicomTls`` of a modality (behaviour manual §23.1)
+    """
+    trusted = configuration.lookup_path("DicomTlsTrustedCertificates")
+    if trusted is None:
+        return None
+    context = _build_context(
+        configuration.integer("DicomTlsMinimumProtocolVersion"), ssl.PROTOCOL_TLS_CLIENT
+    )
+    certificate = configuration.lookup_path("DicomTlsCertificate")
+    with _naming_options("DICOM over TLS", "DicomTlsTrustedCertificates"):
+        context.check_hostname = False
+        context.load_verify_locations(trusted)
+        if certificate is not None:
+            context.load_cert_chain(certificate, configuration.lookup_path("DicomTlsPrivateKey"))
+        _set_ciphers(context, configuration.texts("DicomTlsCiphersAccepted"))
+    return context
+
+
+def _build_context(minimum_version: int, protocol: int = ssl.PROTOCOL_TLS_SERVER) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
     context.minimum_version = _VERSIONS.get(minimum_version, ssl.TLSVersion.TLSv1_2)
     return context
 

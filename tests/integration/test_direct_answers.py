@@ -97,6 +97,20 @@ def test_lasting_answers_follow_every_change(server: TestServer) -> None:
         assert count() == before
 
 
+def test_lasting_tags_follow_the_default_encoding(server: TestServer) -> None:
+    name = {0x00100010: ("PN", "\xd2".encode("latin-1"))}
+    file = server.store(build_synthetic(name))
+    request = f"GET {file.paths['instances']}/simplified-tags HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
+        stream = connection.makefile("rb")
+        for encoding, expected in (("Latin1", "Ò"), ("Cyrillic", "в")):
+            assert server.request("PUT", "/tools/default-encoding", encoding.encode()).status == 200
+            for _ in range(2):
+                connection.sendall(request)
+                assert json.loads(_read_body(stream))["PatientName"] == expected
+    server.request("PUT", "/tools/default-encoding", b"Latin1")
+
+
 def test_pipelined_requests_are_answered_in_order(server: TestServer) -> None:
     public_id = server.get("/instances").json()[0]
     targets = ["/statistics", "/tools/now", f"/instances/{public_id}", "/nothing", "/system"] * 8

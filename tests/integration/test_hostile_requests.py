@@ -1,7 +1,9 @@
 """Malformed HTTP requests and DICOM bytes: refused, closed, and the server is unharmed."""
 
+import io
 import random
 import threading
+import zipfile
 from collections.abc import Iterator
 
 import psutil
@@ -119,6 +121,21 @@ def test_pipelined_requests_are_answered_in_their_order(server: TestServer) -> N
     answer = exchange(server.http_port, "".join([*requests, last]).encode())
     statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
     assert statuses == [b"200", b"404", b"200", b"404", b"200"] * 20 + [b"200"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_client_of_http_1_0_gets_what_has_no_length_without_chunks(
+    server: TestServer, method: str
+) -> None:
+    study = server.get("/studies").json()[0]
+    for target in (f"/studies/{study}/archive", "/system", "/nowhere"):
+        answer = exchange(server.http_port, f"{method} {target} HTTP/1.0\r\n\r\n".encode())
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in head
+        assert bool(body) == (method == "GET")
+        if method == "GET" and target.endswith("/archive"):
+            with zipfile.ZipFile(io.BytesIO(body)) as archive:
+                assert archive.testzip() is None
 
 
 def test_request_that_comes_byte_by_byte_is_answered(server: TestServer) -> None:

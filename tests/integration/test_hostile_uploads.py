@@ -76,6 +76,32 @@ def test_chunked_upload_is_stored(server: TestServer) -> None:
     assert server.get(f"/instances/{file.instance}/file").body == file.content
 
 
+@pytest.mark.parametrize("length", ["known", None])
+def test_upload_that_offers_another_protocol_is_stored(
+    server: TestServer, length: str | None
+) -> None:
+    """The HTTP client of Java offers HTTP/2 with the first request of each connection."""
+    file = build_synthetic()
+    content = file.content
+    body = content if length else b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
+    head = build_head(
+        len(content) if length else None,
+        "Connection: Upgrade, HTTP2-Settings",
+        "Upgrade: h2c",
+        "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+    ).replace(b"Connection: close\r\n", b"")
+    last = b"GET /instances HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with Peer(server.http_port) as peer:
+        peer.send(head)
+        peer.send(body[:100])
+        peer.send(body[100:] + last)
+        answers = peer.read_all()
+
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert file.instance.encode() in answers.rpartition(b"HTTP/1.1 200 OK")[2]
+    assert "upgrade" not in server.log
+
+
 def test_expect_continue_is_honoured(server: TestServer) -> None:
     file = build_synthetic()
     with Peer(server.http_port) as peer:

@@ -13,17 +13,20 @@ __all__ = [
     "ANNOTATIONS",
     "BULK",
     "CHANGES",
+    "DICOM_USER",
     "EXPORTS",
     "FIND",
-    "NEGOTIATION",
+    "FINDINGS",
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "OPTIONS",
     "READING",
     "RECYCLING",
+    "RETRIEVALS",
     "STORE",
     "TAGS",
     "UPLOADS",
+    "WORKLISTS",
 ]
 
 NO_ANSWER = "no answer"
@@ -369,18 +372,38 @@ STORE = {
 }
 """Of C-STORE, by the name of the case."""
 
-_LATER = "query, retrieve and storage commitment are not there yet"
-
-NEGOTIATION = {
-    "1.2.840.10008.1.20.1": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.1": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.2": _LATER,
-    "1.2.840.10008.5.1.4.1.2.1.3": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.1": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.2": _LATER,
-    "1.2.840.10008.5.1.4.1.2.2.3": _LATER,
+FINDINGS = {
+    "a study by the modality of its series": "a lower level is searched (quirk 45)",
+    "counters of other levels": "what can be counted above is; RetrieveAETitle is given (quirk 50)",
+    "availability": "what is stored is online",
+    "a name beyond the default character set": "the answer is in UTF-8 then (quirk 27)",
+    "a name in Cyrillic": "answered in the character set of the question (quirk 27)",
+    "all names in UTF-8": "answered in the character set of the question (quirk 27)",
+    "all names in Japanese": "answered in the character set of the question (quirk 27)",
+    "a name without its accent": "accents do not count (quirk 28)",
+    "a time zone": "newer: TimezoneOffsetFromUTC is not matched",
+    "a sequence": "newer: sequences are answered; one that the file lacks is empty",
+    "an item of a sequence": "items are matched, as PS3.4 C.2.2.2.6 says",
+    "items that nothing has": "items are matched, as PS3.4 C.2.2.2.6 says",
+    "a private tag without its creator": "the value representation of the question is repeated",
 }
-"""Of SOP classes, with the reason."""
+"""Of C-FIND, by the name of the question, with the reason."""
+
+WORKLISTS = {
+    "keys that entries lack": "answered empty, as PS3.4 K.6.1.2.2 asks of type 2",
+    "a level": "QueryRetrieveLevel is not matched: worklists have none",
+    "in UTF-8": "answered in the character set of the question (quirk 27)",
+}
+"""Of C-FIND of worklists, by the name of the question, with the reason."""
+
+RETRIEVALS = {
+    "move to an unknown title": "the standard's status A801",
+    "move to a dead modality": "the standard's status A702, and how many failed",
+    "move that is refused": "the standard's status A702, and how many failed",
+    "move with warnings": "warnings are counted as such, with the status B000",
+    "get without a context": "the others are tried, too; the standard's status A702",
+}
+"""Of C-MOVE and C-GET, by the name of the case, with the reason."""
 
 NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.4.110": "JPEG XL",
@@ -442,3 +465,35 @@ ADOPTION = (
     Accepted(f"GET {_RESOURCE}/attachments/", "etag", _NO_REVISIONS),
 )
 """Of an archive that was adopted."""
+
+_CONTENT = "newer: the content of the job is answered"
+
+DICOM_USER = (
+    Accepted("GET /modalities", r"body(/\w+)?/RetrieveMethod", "newer: C-GET", theirs=ABSENT),
+    Accepted("GET /modalities/peer ", "body", "newer: get is among the operations"),
+    Accepted("PUT /modalities/z", "body/OrthancStatus", "a wrong form is a bad format", ours=15),
+    Accepted("POST /modalities/.*/store ", "body/Resources", "newer", theirs=ABSENT),
+    Accepted("POST /modalities/.*/store ", "body/ParentResources/[01]", "in the given order"),
+    Accepted("POST /modalities/peer/store", "body/ParentResources", "given if empty, too", ours=[]),
+    Accepted("POST .*/store .*, ", "body/InstancesCount", "nothing is sent twice", 3),
+    Accepted("POST .*/store .*Permissive", "body/OrthancStatus", "as in all calls of jobs", 8),
+    Accepted("POST /modalities/dead/store", "body/FailedInstancesCount", "all failed", 3),
+    Accepted("GET /exports", "body/First", "newer: First is given", theirs=ABSENT),
+    Accepted("GET /queries/{q}/answers/0 ", r"body/\d", "quirk 34; the comparison sorts theirs"),
+    Accepted(
+        "GET /queries/{q}/answers",
+        "body/.*(0002,0003|MediaStorageSOPInstanceUID)",
+        "file meta information is no part of an answer",
+        ours=ABSENT,
+    ),
+    Accepted("POST /queries/.*/query-", "status", "no error of ours", 400),
+    Accepted("POST .*/retrieve", "body/TargetAet", "newer", theirs=ABSENT),
+    Accepted("POST .*/retrieve", "body/ErrorPayload", "newer", theirs=ABSENT),
+    Accepted("POST /modalities/peer/move", "type", _CONTENT),
+    Accepted(
+        "POST /modalities/peer/move",
+        "body/(Description|LocalAet|Query|RemoteAet|TargetAet)",
+        _CONTENT,
+        theirs=ABSENT,
+    ),
+)

@@ -41,6 +41,10 @@ class Table:
     def __init__(self, decisions: dict[int, Decision], additions: dict[int, NewElement]) -> None:
         self.decisions = decisions
         self.additions = additions
+        self.lasting: set[int] | None = None
+
+    def depends_on_value(self, _: Element) -> bool:
+        return False
 
     def decide(self, element: Element) -> Decision:
         return self.decisions.get(element.tag, Action.DESCEND)
@@ -136,6 +140,25 @@ def test_changes_are_those_of_pydicom(
     for tag, text in added.items():
         expected.add_new(tag, "LO", text)
     assert _decode(result, syntax) == _decode(_encode(expected, syntax), syntax)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(_data_sets(), min_size=2, max_size=3),
+    _syntaxes,
+    st.dictionaries(st.sampled_from([0x00080050, 0x00081030, 0x00100040]), _text, max_size=2),
+)
+def test_what_was_learned_from_other_files_changes_nothing(
+    data_sets: list[Dataset], syntax: str, added: dict[int, str]
+) -> None:
+    layout = _LAYOUTS[syntax]
+    decisions: dict[int, Decision] = {0x00100010: Action.REMOVE}
+    additions = {tag: NewElement("LO", text.encode()) for tag, text in added.items()}
+    learning = Table(decisions, additions)
+    learning.lasting = set()
+    for data in (_encode(data_set, syntax) for data_set in data_sets):
+        expected = _rewrite(data, layout, Table(decisions, additions))
+        assert _rewrite(data, layout, learning) == expected
 
 
 @settings(max_examples=200)

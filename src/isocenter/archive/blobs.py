@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 from isocenter.archive.received import Content
 from isocenter.errors import CorruptedBlobError, ServerError, UnknownItemError, VerificationError
@@ -22,6 +23,8 @@ _AS_IS = 0
 _ZLIB = 1
 _DIGEST_THREADS = 2
 _PIECE = 256 * 1024
+
+_Buffer = TypeVar("_Buffer", bound=Buffer)
 
 
 class Blobs:
@@ -66,6 +69,42 @@ class Blobs:
             self._storage.write(name, content)
             md5 = digest.result()
         return Attachment(content_type, name, _AS_IS, size, size, md5, md5)
+
+    def write_stream(
+        self, name: str, pieces: Iterable[Buffer], size_bytes: int, content_type: int
+    ) -> Attachment:
+        """Write a content that comes in pieces; it is durable when this returns.
+
+        Parameters
+        ----------
+        name
+            Of the new blob.
+        size_bytes
+            Of all pieces together.
+
+        Raises
+        ------
+        FullStorageError
+            If no room is left; nothing stays behind.
+        """
+        digest = hashlib.md5(usedforsecurity=False)
+        if self._has_md5:
+            pieces = _observe(pieces, digest.update)
+        compression, stored = _AS_IS, pieces
+        if self._is_compressed:
+            compression, stored = _ZLIB, iter_compressed(pieces, size_bytes)
+        has_two = self._has_md5 and self._is_compressed
+        stored_size, stored_md5 = self._write_pieces(name, stored, has_md5=has_two)
+        md5 = digest.hexdigest() if self._has_md5 else ""
+        return Attachment(
+            content_type,
+            name,
+            compression,
+            stored_size,
+            size_bytes,
+            stored_md5 if has_two else md5,
+            md5,
+        )
 
     def _write_compressed(self, content: Content, content_type: int, name: str) -> Attachment:
         size = content.size_bytes if isinstance(content, SpooledContent) else len(content)
@@ -195,7 +234,7 @@ def _md5(chunks: Iterable[Buffer]) -> str:
     return digest.hexdigest()
 
 
-def _observe(pieces: Iterable[bytes], observe: Callable[[bytes], None]) -> Iterator[bytes]:
+def _observe(pieces: Iterable[_Buffer], observe: Callable[[_Buffer], None]) -> Iterator[_Buffer]:
     for piece in pieces:
         observe(piece)
         yield piece

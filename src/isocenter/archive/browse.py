@@ -117,8 +117,10 @@ class Browse:
             rows = lookup_resources(tx, internal_ids, parts | RequestedTagReader.parts)
             return rows, self._requested.find(tx, level, rows, tags)
 
-        rows, findings = await self._workers.read_long(query)
-        values = await self._requested.complete(findings)
+        is_short = len(internal_ids) <= _SHORT_LIST
+        read = self._workers.read_soon if is_short else self._workers.read_long
+        rows, findings = await read(query)
+        values = await self._requested.complete(findings) if findings.samples else findings.values
         return [Described(row, values[row.internal_id]) for row in rows]
 
     async def _is_short(self, level: Level, page: Page, most: int) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -63,6 +64,8 @@ class FileDescription:
         Where the file came from.
     received_at
         Seconds since 1970, UTC.
+    more
+        Metadata of some levels that do not follow from the file.
 
     References
     ----------
@@ -70,12 +73,19 @@ class FileDescription:
     """
 
     def __init__(
-        self, summary: FileSummary, main_tags: MainTags, origin: Origin, received_at: int
+        self,
+        summary: FileSummary,
+        main_tags: MainTags,
+        origin: Origin,
+        received_at: int,
+        *,
+        more: Mapping[Level, Mapping[MetadataCode, str]] = MappingProxyType({}),
     ) -> None:
         self._summary = summary
         self._main_tags = main_tags
         self._origin = origin
         self._received_at = received_at
+        self._more = more
 
     def build(self, level: Level) -> NewResource:
         """Build the row of one level."""
@@ -114,6 +124,7 @@ class FileDescription:
 
     def _metadata(self, level: Level) -> dict[MetadataCode, str]:
         metadata = {MetadataCode.MAIN_DICOM_TAGS_SIGNATURE: self._main_tags.build_signature(level)}
+        metadata |= self._more.get(level, {})
         sequences = self._get_sequences(level)
         if sequences:
             document = _encode({"Version": 1, "Sequences": sequences}).decode()

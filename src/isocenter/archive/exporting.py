@@ -1,35 +1,51 @@
-"""Archives: their plan, and their bytes, one entry after the other with bounded memory."""
+"""Archives and media: their plan, and their bytes, entry after entry with bounded memory."""
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from isocenter.archive.packaging import PackagedFile, list_archive_files
+from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.packaging import PackagedFile, list_archive_files, list_media_files
+from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.archive.zip_format import ZipEntry, ZipFormat, compress_entry
+from isocenter.clock import now_us
+from isocenter.dicom.directory import Directory
+from isocenter.dicom.directory_records import FilePlace, FileRecords, build_records
 from isocenter.dicom.levels import Level
-from isocenter.errors import CorruptedBlobError, MissingFileError, ServerError
+from isocenter.dicom.uids import build_uid
+from isocenter.errors import (
+    BadFileFormatError,
+    CorruptedBlobError,
+    MissingFileError,
+    ServerError,
+)
 from isocenter.index.packaging import read_package, resolve_resources
 from isocenter.index.port import Transaction
 from isocenter.storage.compression import decompress, iter_decompressed
-from isocenter.storage.port import Storage
+from isocenter.storage.port import Buffer, Storage
 
-__all__ = ["ExportPlan", "ExportRequest", "Exporter", "MissingFile"]
+__all__ = ["ExportPlan", "ExportRequest", "Exporter", "MissingFile", "Written", "gather"]
 
 _log = logging.getLogger(__name__)
 
 # A larger file is compressed while it is read, a smaller one whole and ahead of its turn.
 _LARGEST_WHOLE_BYTES = 8 * 1024 * 1024
 _AHEAD = 4
+# The end of an archive of so many files is written in one hop to a thread.
+_FEW_FILES = 500
 _PIECE = 1 << 20
 _MIB = 1024 * 1024
 _MANIFEST = "manifest.json"
+_DIRECTORY = "DICOMDIR"
+# Tag, VR and length of the element Pixel Data, which ends the header (PS3.5 §7.1).
+_PIXEL_DATA_HEADER = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +60,32 @@ class ExportRequest:
         Names may hold letters that are not ASCII.
     has_manifest
         The last entry is a list of all others with their sums, and of what is missing.
+    is_media
+        The files have the names of a medium, and are followed by a DICOMDIR.
+    is_extended
+        The DICOMDIR has optional attributes, too.
     """
 
     resources: tuple[str, ...]
     is_utf8: bool = False
     has_manifest: bool = False
+    is_media: bool = False
+    is_extended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
-    """The files of an archive, in their order."""
+    """The files of an archive, in their order.
+
+    Attributes
+    ----------
+    uncompressed_size
+        Of all files together, in bytes.
+    """
 
     request: ExportRequest
     files: tuple[PackagedFile, ...]
-
-    @property
-    def uncompressed_size(self) -> int:
-        """Size of all files together, in bytes."""
-        return sum(file.attachment.uncompressed_size for file in self.files)
+    uncompressed_size: int
 
     def describe(self) -> dict[str, Any]:
         """Describe the archive for the content of a job (behaviour manual §17)."""
@@ -83,12 +107,47 @@ class MissingFile:
     error: ServerError
 
 
-class Exporter:
-    """Builds archives of what is stored."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What of an archive was written.
 
-    def __init__(self, workers: Workers, storage: Storage) -> None:
+    Attributes
+    ----------
+    missing
+        Files that could not be read; the archive goes on without them.
+    directory
+        The records of the files; empty unless the archive is a medium.
+    """
+
+    writer: ZipFormat = field(default_factory=ZipFormat)
+    missing: list[MissingFile] = field(default_factory=list)
+    directory: Directory = field(default_factory=Directory)
+
+
+class _Prepared(NamedTuple):
+    """A file that was read and compressed ahead of its turn."""
+
+    entry: ZipEntry
+    data: bytes
+    records: FileRecords | None
+
+
+class Exporter:
+    """Builds archives of what is stored.
+
+    Parameters
+    ----------
+    buffers
+        Opens the headers of large files.
+    """
+
+    def __init__(
+        self, workers: Workers, storage: Storage, buffers: FileBuffers, settings: Settings
+    ) -> None:
         self._workers = workers
         self._storage = storage
+        self._buffers = buffers
+        self._settings = settings
 
     async def plan(self, request: ExportRequest) -> ExportPlan:
         """Find out what an archive will hold.
@@ -99,12 +158,17 @@ class Exporter:
             If one of the resources does not exist.
         """
 
-        def query(tx: Transaction) -> list[PackagedFile]:
+        def query(tx: Transaction) -> ExportPlan:
             resolved = resolve_resources(tx, request.resources)
             package = read_package(tx, [key for _, _, key in resolved])
-            return list_archive_files(package, is_utf8=request.is_utf8)
+            if request.is_media:
+                files = list_media_files(package)
+            else:
+                files = list_archive_files(package, is_utf8=request.is_utf8)
+            size = sum(file.attachment.uncompressed_size for file in files)
+            return ExportPlan(request, tuple(files), size)
 
-        return ExportPlan(request, tuple(await self._workers.read_long(query)))
+        return await self._workers.read_long(query)
 
     async def exists(self, level: Level, public_id: str) -> bool:
         """Tell whether a resource of a level exists."""
@@ -113,42 +177,40 @@ class Exporter:
         )
         return found is not None
 
-    async def stream(self, plan: ExportPlan, missing: list[MissingFile]) -> AsyncIterator[bytes]:
-        """Write a whole archive.
-
-        Parameters
-        ----------
-        missing
-            Gets the files that could not be read; the archive goes on without them.
-        """
-        writer = ZipFormat()
-        async for piece in self.write(plan.files, writer, missing):
+    async def stream(self, plan: ExportPlan) -> AsyncIterator[bytes]:
+        """Write a whole archive; it goes on without files that cannot be read."""
+        written = Written()
+        async for piece in self.write(plan, plan.files, written):
             yield piece
-        for piece in self.finish(plan, writer, missing):
+        async for piece in self.finish(plan, written):
             yield piece
 
     async def write(
-        self, files: Sequence[PackagedFile], writer: ZipFormat, missing: list[MissingFile]
+        self, plan: ExportPlan, files: Sequence[PackagedFile], written: Written
     ) -> AsyncIterator[bytes]:
         """Write some entries, a few files ahead being read and compressed in threads."""
-        ahead: deque[tuple[PackagedFile, asyncio.Future[tuple[ZipEntry, bytes]] | None]] = deque()
+        ahead: deque[tuple[PackagedFile, asyncio.Future[_Prepared] | None]] = deque()
         pending = iter(files)
+        is_extended = plan.request.is_extended
         try:
             while True:
                 for file in pending:
-                    ahead.append((file, self._begin(file)))
+                    ahead.append((file, self._begin(file, is_extended=is_extended)))
                     if len(ahead) >= _AHEAD:
                         break
                 if not ahead:
                     return
                 file, prepared = ahead.popleft()
                 try:
-                    pieces = await self._prepare(file, prepared, writer)
+                    if prepared is None:
+                        pieces = await self._open_large(file, written, is_extended=is_extended)
+                    else:
+                        pieces = _add(file, await prepared, written)
                 except (MissingFileError, CorruptedBlobError) as error:
                     _log.warning(
                         "a file is missing in an archive", extra={"instance": file.public_id}
                     )
-                    missing.append(MissingFile(file, error))
+                    written.missing.append(MissingFile(file, error))
                     continue
                 # From here on a file that turns out to be damaged ends the archive.
                 while (piece := await self._next(pieces, prepared)) is not None:
@@ -158,24 +220,25 @@ class Exporter:
                 if prepared is not None:
                     prepared.cancel()
 
-    def _begin(self, file: PackagedFile) -> "asyncio.Future[tuple[ZipEntry, bytes]] | None":
+    def _begin(
+        self, file: PackagedFile, *, is_extended: bool
+    ) -> "asyncio.Future[_Prepared] | None":
         if file.attachment.uncompressed_size > _LARGEST_WHOLE_BYTES:
             return None
-        return asyncio.ensure_future(self._workers.run(self._compress, file))
+        return asyncio.ensure_future(
+            self._workers.run(self._compress, file, is_extended=is_extended)
+        )
 
-    async def _prepare(
-        self,
-        file: PackagedFile,
-        prepared: "asyncio.Future[tuple[ZipEntry, bytes]] | None",
-        writer: ZipFormat,
+    async def _open_large(
+        self, file: PackagedFile, written: Written, *, is_extended: bool
     ) -> Iterator[bytes]:
-        """Begin to write an entry, having read at least its beginning."""
-        if prepared is not None:
-            return writer.add(*await prepared)
+        """Begin to write a large entry, having read at least its beginning."""
+        records = await self._workers.run(self._read_records, file, is_extended=is_extended)
         content = self._iter_content(file)
         first = await self._workers.run(next, content, b"")
+        _note(file, records, written)
         chunks = chain((first,), content)
-        return writer.stream(file.name, chunks, modified_at=file.last_update)
+        return written.writer.stream(file.name, chunks, modified_at=file.last_update)
 
     async def _next(self, pieces: Iterator[bytes], prepared: object | None) -> bytes | None:
         """Take the next piece, in a thread if the file is still being read."""
@@ -183,14 +246,43 @@ class Exporter:
             return next(pieces, None)
         return await self._workers.run(next, pieces, None)
 
-    def _compress(self, file: PackagedFile) -> tuple[ZipEntry, bytes]:
+    def _compress(self, file: PackagedFile, *, is_extended: bool) -> _Prepared:
         attachment = file.attachment
         content = self._storage.read(attachment.attachment_uuid)
         if attachment.compression:
             content = decompress(content, attachment.uncompressed_size)
         if len(content) != attachment.uncompressed_size:
             raise CorruptedBlobError
-        return compress_entry(file.name, content, modified_at=file.last_update)
+        records = self._build_records(file, content, is_extended=is_extended)
+        entry, data = compress_entry(file.name, content, modified_at=file.last_update)
+        return _Prepared(entry, data, records)
+
+    def _read_records(self, file: PackagedFile, *, is_extended: bool) -> FileRecords | None:
+        """Build the records of a large file of its header alone."""
+        attachment, place = file.attachment, file.place
+        if place is None:
+            return None
+        if place.pixel_data_offset is None:
+            with self._buffers.open_whole(attachment) as buffer:
+                return self._build_records(file, buffer, is_extended=is_extended)
+        stop = min(place.pixel_data_offset + _PIXEL_DATA_HEADER, attachment.uncompressed_size)
+        with self._buffers.open_start(attachment, stop) as buffer:
+            return self._build_records(file, buffer, is_extended=is_extended)
+
+    def _build_records(
+        self, file: PackagedFile, content: Buffer, *, is_extended: bool
+    ) -> FileRecords | None:
+        if file.place is None:
+            return None
+        try:
+            return build_records(
+                content,
+                FilePlace(file.name, file.place.numbers, file.place.received),
+                is_extended=is_extended,
+                default_encoding=self._settings.default_encoding,
+            )
+        except BadFileFormatError as error:
+            raise CorruptedBlobError from error
 
     def _iter_content(self, file: PackagedFile) -> Iterator[bytes]:
         attachment = file.attachment
@@ -204,16 +296,59 @@ class Exporter:
             else:
                 yield from pieces
 
-    def finish(
-        self, plan: ExportPlan, writer: ZipFormat, missing: Sequence[MissingFile]
-    ) -> Iterator[bytes]:
-        """Write the end of an archive: the manifest if it is wanted, and the directory."""
-        if plan.request.has_manifest:
-            content = msgspec.json.format(
-                msgspec.json.encode(_build_manifest(plan, writer.entries, missing)), indent=3
-            )
-            yield from writer.add(*compress_entry(_MANIFEST, content))
-        yield from writer.finish()
+    async def finish(self, plan: ExportPlan, written: Written) -> AsyncIterator[bytes]:
+        """Write the end of an archive, in threads: the entries about the others, the directory."""
+        if len(plan.files) <= _FEW_FILES:
+            yield await self._workers.run(lambda: b"".join(_iter_end(plan, written)))
+            return
+        pieces = gather(_iter_end(plan, written), _PIECE)
+        while (piece := await self._workers.run(next, pieces, None)) is not None:
+            yield piece
+
+
+def _add(file: PackagedFile, prepared: _Prepared, written: Written) -> Iterator[bytes]:
+    _note(file, prepared.records, written)
+    return written.writer.add(prepared.entry, prepared.data)
+
+
+def _note(file: PackagedFile, records: FileRecords | None, written: Written) -> None:
+    """Enter a file into the DICOMDIR."""
+    if file.place is not None and records is not None:
+        written.directory.add(file.place.lineage, records)
+
+
+def gather(pieces: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:
+    """Join small pieces to larger ones, so that each hop to a thread is worth it."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= size_bytes:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _iter_end(plan: ExportPlan, written: Written) -> Iterator[bytes]:
+    writer, now = written.writer, now_us() // 1_000_000
+    if plan.request.is_media:
+        yield from _write_directory(written, now)
+    if plan.request.has_manifest:
+        content = msgspec.json.format(
+            msgspec.json.encode(_build_manifest(plan, writer.entries, written.missing)), indent=3
+        )
+        yield from writer.add(*compress_entry(_MANIFEST, content, modified_at=now))
+    yield from writer.finish()
+
+
+def _write_directory(written: Written, now: int) -> Iterator[bytes]:
+    chunks = written.directory.write(build_uid())
+    first, second = next(chunks), next(chunks, None)
+    if second is None:
+        return written.writer.add(*compress_entry(_DIRECTORY, first, modified_at=now))
+    return written.writer.stream(_DIRECTORY, chain((first, second), chunks), modified_at=now)
 
 
 def _build_manifest(

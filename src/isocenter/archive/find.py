@@ -17,10 +17,12 @@ from isocenter.archive.file_headers import open_header
 from isocenter.archive.settings import Settings
 from isocenter.archive.warning_log import WarningCode, WarningLog
 from isocenter.archive.workers import Workers
+from isocenter.dicom.data_sets import read_file_elements
+from isocenter.dicom.elements import Buffer
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import DEFAULT_MAIN_TAGS, MainTags
-from isocenter.dicom.matching import build_matcher
-from isocenter.dicom.query import Criterion, Query
+from isocenter.dicom.matching import build_element_matcher, build_matcher
+from isocenter.dicom.query import Criterion, Items, Query
 from isocenter.dicom.reader import read_values
 from isocenter.errors import BadRequestError, DeadlineExceededError, ServerError
 from isocenter.index.places import lookup_place
@@ -159,9 +161,15 @@ class Finder:
 
         return await self._read(query, search, deadline)
 
-    async def find_public_ids(self, query: Query) -> list[str]:
-        """Find the public identifiers of the resources, otherwise as `find_rows`."""
-        query, deadline = self._options.limit(query), _Deadline()
+    async def find_public_ids(self, query: Query, *, is_limited: bool = True) -> list[str]:
+        """Find the public identifiers of the resources, otherwise as `find_rows`.
+
+        Parameters
+        ----------
+        is_limited
+            Whether the configured limits of searches apply.
+        """
+        query, deadline = self._options.limit(query) if is_limited else query, _Deadline()
         main_tags = await self._choose_main_tags(query)
         wanted = self._list_file_criteria(query, main_tags)
         if wanted:
@@ -328,8 +336,12 @@ class _FileTester:
     ) -> None:
         self._storage = storage
         self._default_encoding = default_encoding
-        self._tags = frozenset(criterion.tag for criterion in criteria)
-        self._matchers = [(criterion.tag, build_matcher(criterion)) for criterion in criteria]
+        texts = [c for c in criteria if not isinstance(c.test, Items)]
+        sequences = [c for c in criteria if isinstance(c.test, Items)]
+        self._tags = frozenset(criterion.tag for criterion in texts)
+        self._matchers = [(criterion.tag, build_matcher(criterion)) for criterion in texts]
+        self._sequence_tags = frozenset(criterion.tag for criterion in sequences)
+        self._sequences = [(c.tag, build_element_matcher(c)) for c in sequences]
 
     def select(self, rows: Sequence[int], samples: Mapping[int, DicomAttachment]) -> list[int]:
         """Keep the rows whose file fulfils all criteria; the samples are one file for each."""
@@ -338,14 +350,26 @@ class _FileTester:
     def _test(self, found: DicomAttachment) -> bool:
         try:
             with open_header(self._storage, found) as header:
-                values = read_values(
-                    header, wanted=self._tags, default_encoding=self._default_encoding
-                ).values
-        except ServerError:
-            uuid = found.attachment.attachment_uuid
-            _log.warning("a file cannot be searched", exc_info=True, extra={"attachment": uuid})
+                return self._matches(header)
+        except ServerError as error:
+            # No stack of calls: whoever deletes while others search is no cause for alarm.
+            about = {"attachment": found.attachment.attachment_uuid, "error": str(error)}
+            _log.warning("a file cannot be searched", extra=about)
             return False
-        return all(matches(values.get(tag)) for tag, matches in self._matchers)
+
+    def _matches(self, header: Buffer) -> bool:
+        if self._matchers:
+            values = read_values(
+                header, wanted=self._tags, default_encoding=self._default_encoding
+            ).values
+            if not all(matches(values.get(tag)) for tag, matches in self._matchers):
+                return False
+        if not self._sequences:
+            return True
+        elements = read_file_elements(
+            header, wanted=self._sequence_tags, default_encoding=self._default_encoding
+        )
+        return all(matches(elements.get(tag)) for tag, matches in self._sequences)
 
 
 def _iter_pages(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -452,6 +452,43 @@ class Ingest:
             self._discard_unused(new, result)
         return _build_outcome(result, public_ids)
 
+    def store_jointly(
+        self, contents: Sequence[SpooledContent], origin: Origin
+    ) -> list[StoreOutcome]:
+        """Store some instances on the calling thread: all of them, or none if one is refused.
+
+        Parameters
+        ----------
+        contents
+            Closed in any case.
+
+        Raises
+        ------
+        ServerError
+            As by `store`.
+        """
+        memo = self._new_memo(origin)
+        rows: list[NewInstance] = []
+        try:
+            for content in contents:
+                prepared = self._prepare(content, memo, None)
+                keeps = self._options.keeps_files
+                attachment = self.blobs.write(content, _DICOM) if keeps else None
+                rows.append(self._build_row(prepared, attachment))
+            results = self._index.store_jointly(rows)
+        except Exception as error:
+            for new in rows:
+                self._discard_unused(new, error)
+            raise
+        finally:
+            for content in contents:
+                content.close()
+        for new, result in zip(rows, results, strict=True):
+            if not result.is_stored:
+                self._discard_unused(new, result)
+        pairs = zip(rows, results, strict=True)
+        return [_build_outcome(result, PublicIds(*new.public_ids)) for new, result in pairs]
+
     def _is_settled(self, public_id: str) -> bool:
         """Tell whether an instance is stored already and will stay as it is.
 

@@ -1,9 +1,7 @@
 """Editing the file of one instance."""
 
-import mmap
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from isocenter.archive.edit_requests import (
@@ -12,21 +10,19 @@ from isocenter.archive.edit_requests import (
     build_edit,
 )
 from isocenter.archive.settings import Settings
+from isocenter.archive.whole_files import iter_portions, open_whole_file, release
 from isocenter.archive.workers import Workers
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.pseudonyms import Pseudonyms
-from isocenter.dicom.rewriting import Piece
 from isocenter.dicom.tag_paths import TagPath
 from isocenter.index.properties import advance_counter
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment
-from isocenter.storage.compression import decompress
-from isocenter.storage.port import Buffer, Storage
+from isocenter.storage.port import Storage
 
 __all__ = ["InstanceEditor"]
 
 _COUNTER = "anonymizations"
-_PIECE = 1 << 20
 _KEY_BYTES = 32
 
 
@@ -51,8 +47,15 @@ class InstanceEditor:
         number = await self._workers.write(lambda tx: advance_counter(tx, _COUNTER))
         return build_anonymous_values(request, number)
 
-    async def edit(self, public_id: str, request: EditRequest) -> AsyncIterator[bytes] | None:
+    async def edit(
+        self, public_id: str, request: EditRequest, key: bytes | None = None
+    ) -> AsyncIterator[bytes] | None:
         """Edit a file without storing the result.
+
+        Parameters
+        ----------
+        key
+            New identifiers follow from it; ``None`` for new ones each time.
 
         Returns
         -------
@@ -68,7 +71,8 @@ class InstanceEditor:
         if found is None:
             return None
         defaults = await self.number_anonymization(request)
-        edit = build_edit(request, Pseudonyms(secrets.token_bytes(_KEY_BYTES)), defaults=defaults)
+        pseudonyms = Pseudonyms(key or secrets.token_bytes(_KEY_BYTES))
+        edit = build_edit(request, pseudonyms, defaults=defaults)
         pieces = self._iter_edited(found.attachment, edit)
         # What does not fit shows with the first piece, when the answer can still be an error.
         first = await self._workers.run(next, pieces, b"")
@@ -80,45 +84,9 @@ class InstanceEditor:
             yield piece
 
     def _iter_edited(self, attachment: Attachment, edit: Edit) -> Iterator[bytes]:
-        with self.open_file(attachment) as buffer:
+        with open_whole_file(self._storage, attachment) as buffer:
             pieces = edit_file(buffer, edit, default_encoding=self._settings.default_encoding)
             try:
-                yield from _cut(pieces)
+                yield from iter_portions(pieces)
             finally:
-                # A mapping can be closed only when nobody looks at it any more.
-                for piece in pieces:
-                    if isinstance(piece, memoryview):
-                        piece.release()
-
-    @contextmanager
-    def open_file(self, attachment: Attachment) -> Iterator[Buffer]:
-        """Give all bytes of a file, mapped where it is a local one."""
-        if attachment.compression:
-            stored = self._storage.read(attachment.attachment_uuid)
-            yield decompress(stored, attachment.uncompressed_size)
-            return
-        with self._storage.open_reader(attachment.attachment_uuid) as reader:
-            if reader.path is None or not reader.size_bytes:
-                yield reader.read_at(0, reader.size_bytes)
-                return
-            with (
-                reader.path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-            ):
-                yield mapped
-
-
-def _cut(pieces: list[Piece]) -> Iterator[bytes]:
-    """Copy pieces in portions of about a megabyte."""
-    waiting: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        for start in range(0, len(piece), _PIECE):
-            part = piece[start : start + _PIECE]
-            waiting.append(part)
-            size += len(part)
-            if size >= _PIECE:
-                yield b"".join(waiting)
-                waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)
+                release(pieces)

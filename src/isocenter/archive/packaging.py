@@ -9,15 +9,52 @@ from typing import Any
 import msgspec
 
 from isocenter.archive.package_names import build_file_names, build_folder_name, make_unique
-from isocenter.index.packaging import Folder, Package, PackagedInstance
-from isocenter.index.records import Attachment
+from isocenter.clock import format_timestamp
+from isocenter.index.packaging import Package, PackagedInstance
+from isocenter.index.records import Attachment, MetadataCode
 
-__all__ = ["PackagedFile", "list_archive_files", "list_media_files"]
+__all__ = [
+    "MediaPlace",
+    "PackagedFile",
+    "list_archive_files",
+    "list_media_files",
+    "list_sorted_instances",
+]
 
 _INSTANCE_NUMBER = "InstanceNumber"
+_DATE = re.compile(r"\d{8}", re.ASCII)
+_TIME = re.compile(r"\d{6}", re.ASCII)
+_OFFSET = re.compile(r"\d{1,18}", re.ASCII)
 _NUMBER = re.compile(r"\s*\+?(\d{1,9})\s*")
 
+# PS3.10 §8.5: a component of a file ID has eight characters.
+_FILES_OF_A_FOLDER = 1_000_000
+_RECEPTION_DATE = str(int(MetadataCode.RECEPTION_DATE))
+_PIXEL_DATA_OFFSET = str(int(MetadataCode.PIXEL_DATA_OFFSET))
+
 _decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPlace:
+    """Where a file of a medium belongs in its DICOMDIR.
+
+    Attributes
+    ----------
+    lineage
+        Public identifiers of its patient, its study and its series.
+    numbers
+        Places of study, series and instance among their siblings, from 1.
+    received
+        Date and time of its reception, as DA and TM.
+    pixel_data_offset
+        Where its header ends; ``None`` if that is not known.
+    """
+
+    lineage: tuple[str, str, str]
+    numbers: tuple[int, int, int]
+    received: tuple[str, str]
+    pixel_data_offset: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +69,15 @@ class PackagedFile:
         Of the instance.
     last_update
         Seconds since 1970, UTC.
+    place
+        Only of the files of a medium.
     """
 
     name: str
     public_id: str
     attachment: Attachment
     last_update: int
+    place: MediaPlace | None = None
 
 
 def list_archive_files(package: Package, *, is_utf8: bool) -> list[PackagedFile]:
@@ -61,22 +101,55 @@ def list_archive_files(package: Package, *, is_utf8: bool) -> list[PackagedFile]
     ]
 
 
-def list_media_files(package: Package) -> list[tuple[PackagedFile, tuple[Folder, Folder, Folder]]]:
-    """Name the files of a medium, each with its patient, study and series.
+def list_media_files(package: Package) -> list[PackagedFile]:
+    """Name the files of a medium.
 
     References
     ----------
     PS3.10 §8.5 (file IDs), Orthanc REST: media (behaviour manual §22.3)
     """
-    tree = _Tree(package)
-    files: list[tuple[PackagedFile, tuple[Folder, Folder, Folder]]] = []
-    for series, instances in tree.list_series():
-        lineage = tree.get_lineage(series)
-        for instance in instances:
-            name = f"IMAGES/IM{len(files)}"
-            file = PackagedFile(name, instance.public_id, instance.attachment, instance.last_update)
-            files.append((file, lineage))
+    files: list[PackagedFile] = []
+    for lineage, numbers, instances in _Tree(package).walk_media():
+        for number, instance in enumerate(instances, 1):
+            place = _build_place(lineage, (*numbers, number), instance)
+            files.append(
+                PackagedFile(
+                    _build_file_id(len(files)),
+                    instance.public_id,
+                    instance.attachment,
+                    instance.last_update,
+                    place,
+                )
+            )
     return files
+
+
+def list_sorted_instances(package: Package) -> list[PackagedInstance]:
+    """List the instances series by series, in the order of their instance numbers.
+
+    References
+    ----------
+    Orthanc REST: order of sending (behaviour manual §23.2)
+    """
+    return [instance for _, _, instances in _Tree(package).walk_media() for instance in instances]
+
+
+def _build_file_id(number: int) -> str:
+    folder, file = divmod(number, _FILES_OF_A_FOLDER)
+    return f"IMAGES{folder or ''}/IM{file}"
+
+
+def _build_place(
+    lineage: tuple[str, str, str], numbers: tuple[int, int, int], instance: PackagedInstance
+) -> MediaPlace:
+    metadata = _parse(instance.metadata)
+    date, _, time = str(metadata.get(_RECEPTION_DATE, "")).partition("T")
+    if not (_DATE.fullmatch(date) and _TIME.fullmatch(time)):
+        date, time = format_timestamp(instance.last_update).split("T")
+    offset = str(metadata.get(_PIXEL_DATA_OFFSET, ""))
+    return MediaPlace(
+        lineage, numbers, (date, time), int(offset) if _OFFSET.fullmatch(offset) else None
+    )
 
 
 class _Tree:
@@ -100,18 +173,16 @@ class _Tree:
                     path = f"{patient_name}/{study_name}/{series_name}"
                     yield path, modality, self._sort(series)
 
-    def list_series(self) -> Iterable[tuple[int, list[PackagedInstance]]]:
-        """Iterate over the series and their instances."""
+    def walk_media(
+        self,
+    ) -> Iterable[tuple[tuple[str, str, str], tuple[int, int], list[PackagedInstance]]]:
+        """Iterate over (public identifiers, numbers of study and series, instances)."""
         for patient in self._children[None]:
-            for study in self._children[patient]:
-                for series in self._children[study]:
-                    yield series, self._sort(series)
-
-    def get_lineage(self, series: int) -> tuple[Folder, Folder, Folder]:
-        """Give the patient, the study and the series."""
-        own = self._folders[series]
-        study = self._folders[_known(own.parent)]
-        return self._folders[_known(study.parent)], study, own
+            for study_number, study in enumerate(self._children[patient], 1):
+                for series_number, series in enumerate(self._children[study], 1):
+                    names = [self._folders[key].public_id for key in (patient, study, series)]
+                    lineage = (names[0], names[1], names[2])
+                    yield lineage, (study_number, series_number), self._sort(series)
 
     def _name(self, parent: int | None, *, is_utf8: bool) -> Iterable[tuple[int, str]]:
         keys = self._children[parent]
@@ -125,11 +196,6 @@ class _Tree:
 
     def _sort(self, series: int) -> list[PackagedInstance]:
         return sorted(self._instances[series], key=_sort_key)
-
-
-def _known(key: int | None) -> int:
-    assert key is not None, "only patients have no parent"  # noqa: S101
-    return key
 
 
 def _sort_key(instance: PackagedInstance) -> tuple[bool, int, str]:

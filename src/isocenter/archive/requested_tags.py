@@ -8,7 +8,7 @@ Orthanc REST: requested tags (behaviour manual §4.4)
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 _FILES_OF_A_HOP = 32
 _HOPS_AT_ONCE = 4
 
+_SOP_CLASS_UID = 0x00080016
+_SOP_CLASS = str(int(MetadataCode.SOP_CLASS_UID))
 _SIGNATURE = str(int(MetadataCode.MAIN_DICOM_TAGS_SIGNATURE))
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -85,13 +87,16 @@ class Findings:
 class _MainTags:
     """The main tags of one resource, decoded once."""
 
-    __slots__ = ("level", "main", "patient", "signature")
+    __slots__ = ("level", "main", "patient", "signature", "sop_class_uid")
 
     def __init__(self, row: ResourceRow | AncestorRow) -> None:
         self.level = row.level
         self.main = _decode(row.main_tags)
         self.patient = _decode(row.patient_tags) if row.patient_tags else {}
-        self.signature: str | None = _decode(row.metadata).get(_SIGNATURE)
+        metadata = _decode(row.metadata)
+        self.signature: str | None = metadata.get(_SIGNATURE)
+        # Of instances only.
+        self.sop_class_uid: str | None = metadata.get(_SOP_CLASS)
 
 
 class RequestedTagReader:
@@ -132,10 +137,12 @@ class RequestedTagReader:
         lineages = _find_lineages(tx, rows, highest)
         for tag in computed:
             _add_computed(tx, findings, lineages, tag)
-        self._add_stored(findings, lineages, stored)
+        known = self._add_stored(findings, lineages, stored)
+        if findings.missing and self._options.may_open_files:
+            findings.samples = find_samples(tx, level, list(findings.missing))
+        # Behind the last statement: a read that proves long is begun again.
+        self._warn_of_signatures(known, stored)
         if findings.missing:
-            if self._options.may_open_files:
-                findings.samples = find_samples(tx, level, list(findings.missing))
             self._warn_of_files(level, findings)
         return findings
 
@@ -147,10 +154,12 @@ class RequestedTagReader:
                 return at
         return level
 
-    def _add_stored(self, findings: Findings, lineages: _Lineages, tags: Sequence[int]) -> None:
-        """Look the tags up among the main tags."""
+    def _add_stored(
+        self, findings: Findings, lineages: _Lineages, tags: Sequence[int]
+    ) -> Collection[_MainTags]:
+        """Look the tags up among the main tags, which are returned."""
         if not tags:
-            return
+            return ()
         keys = [(tag, DEFAULT_DICTIONARY.get_key(tag)) for tag in tags]
         rows = {row.internal_id: row for row in chain.from_iterable(lineages.values())}
         known = {internal_id: _MainTags(row) for internal_id, row in rows.items()}
@@ -162,7 +171,7 @@ class RequestedTagReader:
                     findings.missing.setdefault(internal_id, []).append(tag)
                 else:
                     findings.values[internal_id][tag] = found[0]
-        self._warn_of_signatures(known.values(), tags)
+        return known.values()
 
     def _look_up(self, above: Sequence[_MainTags], tag: int, key: str) -> tuple[Any] | None:
         """Find the value of a tag, ``(None,)`` if the files are known to lack it.
@@ -172,6 +181,8 @@ class RequestedTagReader:
         by_level = self._options.main_tags.by_level
         is_absent = False
         for tags in above:
+            if tag == _SOP_CLASS_UID and tags.sop_class_uid is not None:
+                return (tags.sop_class_uid,)
             if tag in by_level[tags.level]:
                 if key in tags.main:
                     return (tags.main[key],)
@@ -183,12 +194,13 @@ class RequestedTagReader:
     def _warn_of_signatures(self, known: Iterable[_MainTags], tags: Sequence[int]) -> None:
         by_level = self._options.main_tags.by_level
         unsigned, outdated = 0, 0
-        for one in known:
-            asked = [tag for tag in tags if tag in by_level[one.level]]
-            if asked and one.signature is None:
-                unsigned += 1
-            elif any(format_tag(tag) not in (one.signature or "") for tag in asked):
-                outdated += 1
+        counts = Counter((one.level, one.signature) for one in known)
+        for (level, signature), count in counts.items():
+            asked = [tag for tag in tags if tag in by_level[level]]
+            if asked and signature is None:
+                unsigned += count
+            elif any(format_tag(tag) not in (signature or "") for tag in asked):
+                outdated += count
         if unsigned:
             self._warnings.add(WarningCode.NO_SIGNATURE, resources=unsigned)
         if outdated:
@@ -246,9 +258,10 @@ class RequestedTagReader:
                     wanted=frozenset(tags),
                     default_encoding=self._options.settings.default_encoding,
                 )
-        except ServerError:
+        except ServerError as error:
             # One damaged file must not withhold the answer about all others.
-            _log.warning("a stored file cannot be read for the tags of it", exc_info=True)
+            about = {"attachment": sample.attachment.attachment_uuid, "error": str(error)}
+            _log.warning("a file cannot be read for its tags", extra=about)
             return {}
         return {tag: values.get(tag, sequences.get(tag)) for tag in tags}
 

@@ -13,6 +13,8 @@ class Settings:
     ----------
     default_encoding
         Character set of files that name none, one of `DEFAULT_ENCODINGS`.
+    generation
+        Grows with each change, so that whoever keeps answers knows which are older.
 
     References
     ----------
@@ -20,3 +22,9 @@ class Settings:
     """
 
     default_encoding: str = "Latin1"
+    generation: int = 0
+
+    def change_default_encoding(self, encoding: str) -> None:
+        """Read files that name no character set in another one from now on."""
+        self.default_encoding = encoding
+        self.generation += 1

@@ -112,13 +112,14 @@ class TagsReader:
         self._cache: ByteCache[TagsQuestion] = ByteCache(cache_bytes)
 
     def forget(self) -> None:
-        """Empty the cache of tags.
+        """Empty the cache of tags, and have nobody repeat what was answered before.
 
         References
         ----------
         Orthanc REST: POST /tools/invalidate-tags
         """
         self._cache.clear()
+        self._settings.generation += 1
 
     def get_statistics(self) -> CacheStatistics:
         """Tell how the cache of tags is doing."""

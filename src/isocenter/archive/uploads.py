@@ -67,7 +67,12 @@ class Uploads:
         return SpooledContent(self._options.spool_folder, self._options.spool_threshold)
 
     async def receive(
-        self, pieces: AsyncIterable[bytes], *, size: int | None = None, is_gzip: bool = False
+        self,
+        pieces: AsyncIterable[bytes],
+        *,
+        size: int | None = None,
+        is_gzip: bool = False,
+        largest: int | None = None,
     ) -> Content:
         """Collect a request body: in memory if it is small, else in a temporary file.
 
@@ -79,6 +84,8 @@ class Uploads:
             Its length, if it was announced.
         is_gzip
             Decompress it.
+        largest
+            Of this body, if that is less than what any may have.
 
         Raises
         ------
@@ -88,6 +95,7 @@ class Uploads:
             If it is not valid gzip.
         """
         limit = self._options.largest_body or 2**63
+        limit = limit if largest is None else min(limit, largest)
         _check_size(size or 0, limit)
         if size is not None and size <= self._options.spool_threshold and not is_gzip:
             return b"".join([piece async for piece in pieces])

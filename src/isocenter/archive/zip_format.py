@@ -112,6 +112,15 @@ class ZipFormat:
         """The entries written so far."""
         return list(self._entries)
 
+    @property
+    def count(self) -> int:
+        """Number of entries written so far."""
+        return len(self._entries)
+
+    def list_from(self, start: int) -> list[ZipEntry]:
+        """List the entries behind the first ``start`` ones."""
+        return self._entries[start:]
+
     def add(self, entry: ZipEntry, data: bytes) -> Iterator[bytes]:
         """Write an entry whose content was deflated before (`compress_entry`)."""
         placed = replace(entry, offset=self._offset)

@@ -10,6 +10,7 @@ from typing import Any
 from isocenter.config.option import Option
 from isocenter.config.options import OPTIONS
 from isocenter.config.remote_modalities import RemoteModality, parse_remote_modality
+from isocenter.config.routing_rules import RoutingRule, parse_routing_rule
 from isocenter.config.values import (
     BooleanKind,
     ChoiceKind,
@@ -189,6 +190,12 @@ class Configuration:
         """``DicomModalities``, each by its symbolic name."""
         configured = self.mapping("DicomModalities")
         return {name: parse_remote_modality(value) for name, value in configured.items()}
+
+    @property
+    def routing_rules(self) -> Mapping[str, RoutingRule]:
+        """``Isocenter.Routing``, each rule by its name."""
+        configured = self.mapping("Isocenter.Routing")
+        return {name: parse_routing_rule(value) for name, value in configured.items()}
 
     def _lookup(self, name: str, *kinds: type[Kind]) -> Any:
         """Return the value set, else the fallback's, else the default, which may be ``None``."""

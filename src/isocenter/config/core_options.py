@@ -230,6 +230,7 @@ _INDEX = Group(
             "CaseSensitivePN",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Whether case matters for the names of persons in C-FIND.",
         ),
         Option(
@@ -334,8 +335,10 @@ _JOBS = Group(
         Option(
             "JobsEngineThreadsCount",
             MapKind(COUNT),
-            default={"ResourceModification": 1},
-            meaning="Threads inside one job, per kind of job; 0 means one per processor thread.",
+            default={"ResourceModification": 2},
+            effect=Effect.FULL,
+            meaning="Threads inside one job, per kind of job; 0 means one per processor thread. At "
+            "most half of `Isocenter.IngestThreads`. Orthanc: 1.",
         ),
         Option(
             "MediaArchiveSize",
@@ -369,12 +372,14 @@ _JOBS = Group(
             "QueryRetrieveSize",
             COUNT,
             default=100,
+            effect=_FULL,
             meaning="Queries to remote modalities whose answers are remembered.",
         ),
         Option(
             "StorageCommitmentReportsSize",
             COUNT,
             default=100,
+            effect=_FULL,
             meaning="Reports of storage commitment that are remembered.",
         ),
     ),
@@ -458,11 +463,18 @@ _EXTENSIONS = Group(
             effect=_FULL,
             meaning="Collect metrics and serve them for Prometheus.",
         ),
-        Option("DeidentifyLogs", BOOLEAN, default=True, meaning="Hide personal data in logs."),
+        Option(
+            "DeidentifyLogs",
+            BOOLEAN,
+            default=True,
+            effect=_FULL,
+            meaning="Hide personal data in logs.",
+        ),
         Option(
             "DeidentifyLogsDicomVersion",
             ChoiceKind(("2008", "2017c", "2021b", "2023b")),
             default="2023b",
+            effect=_FULL,
             meaning=(
                 "Edition of the standard whose de-identification profile says what is personal."
             ),

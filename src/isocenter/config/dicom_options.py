@@ -116,6 +116,7 @@ _DICOM_SERVER = Group(
             "DicomAlwaysAllowFind",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning=(
                 "Answer C-FIND to anyone. Shows personal data to every host that reaches the port."
             ),
@@ -124,10 +125,23 @@ _DICOM_SERVER = Group(
             "DicomAlwaysAllowFindWorklist",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Answer worklist queries to anyone.",
         ),
-        Option("DicomAlwaysAllowGet", BOOLEAN, default=False, meaning="Serve C-GET to anyone."),
-        Option("DicomAlwaysAllowMove", BOOLEAN, default=False, meaning="Serve C-MOVE to anyone."),
+        Option(
+            "DicomAlwaysAllowGet",
+            BOOLEAN,
+            default=False,
+            effect=_FULL,
+            meaning="Serve C-GET to anyone.",
+        ),
+        Option(
+            "DicomAlwaysAllowMove",
+            BOOLEAN,
+            default=False,
+            effect=_FULL,
+            meaning="Serve C-MOVE to anyone.",
+        ),
         Option(
             "DicomCheckModalityHost",
             BOOLEAN,
@@ -190,6 +204,7 @@ _DICOM_SERVER = Group(
             "SynchronousCMove",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Answer C-MOVE when the transfers are over; if false, at once.",
         ),
         Option(
@@ -267,6 +282,7 @@ _DICOM_CLIENT = Group(
             "DicomModalitiesInDatabase",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Keep the modalities in the database, where clients may change them for "
             "good, instead of in this file.",
         ),
@@ -274,12 +290,14 @@ _DICOM_CLIENT = Group(
             "DicomEchoChecksFind",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Testing a modality also tries a C-FIND.",
         ),
         Option(
             "DicomDefaultRetrieveMethod",
             ChoiceKind(RETRIEVE_METHODS),
             default="C-MOVE",
+            effect=_FULL,
             meaning="How this server fetches from modalities that set no `RetrieveMethod`.",
         ),
         Option(
@@ -287,12 +305,14 @@ _DICOM_CLIENT = Group(
             COUNT,
             default=10,
             unit="s",
+            effect=_FULL,
             meaning="Longest silence of a called modality; 0 means no limit.",
         ),
         Option(
             "DicomScuPreferredTransferSyntax",
             UID,
             default="1.2.840.10008.1.2.1",
+            effect=_FULL,
             meaning="Transfer syntax proposed first when sending.",
         ),
     ),
@@ -305,6 +325,7 @@ _TRANSCODING = Group(
             "TranscodeDicomProtocol",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Convert an instance when the modality refuses its transfer syntax.",
         ),
         Option(

@@ -1,7 +1,7 @@
 """The options that only this server has, in the section ``Isocenter``."""
 
 from isocenter.config.option import Effect, Group, Option
-from isocenter.config.shapes import BOOLEAN, COUNT
+from isocenter.config.shapes import BOOLEAN, COUNT, ROUTING_RULES
 from isocenter.config.values import ChoiceKind, IntegerKind, MapKind
 
 __all__ = ["OWN_GROUPS"]
@@ -93,6 +93,52 @@ OWN_GROUPS = (
                 default=0,
                 effect=Effect.FULL,
                 meaning="Most jobs that send to the same modality or peer at once; 0 for no limit.",
+            ),
+            Option(
+                "Isocenter.TransferRetries",
+                COUNT,
+                default=12,
+                effect=Effect.FULL,
+                meaning="How often a job that sends in the background tries again while its "
+                "destination cannot be reached, since the last instance that arrived. A call that "
+                "waits for its job fails at once, unless it says `Retries`.",
+            ),
+            Option(
+                "Isocenter.TransferRetryDelay",
+                IntegerKind(1, 2**31),
+                default=5,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="How long such a job waits before the first new attempt; then twice as "
+                "long each time.",
+            ),
+            Option(
+                "Isocenter.TransferRetryLongestDelay",
+                IntegerKind(1, 2**31),
+                default=600,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="The longest such wait.",
+            ),
+            Option(
+                "Isocenter.Routing",
+                ROUTING_RULES,
+                default={},
+                effect=Effect.FULL,
+                meaning="Rules that send what arrives to modalities: "
+                '`{"heads": {"Destination": {"Modality": "pacs"}, "Modality": ["CT"], '
+                '"OriginAet": ["SCANNER*"], "Tags": {"StudyDescription": "*HEAD*"}}}`, with '
+                "`Trigger` (`StableStudy`, `StableSeries`, `NewInstance`), `Delay` in seconds, "
+                '`QuietHours` (`[["07:00", "19:00"]]`), `Retries`, `Priority`, `Permissive`, '
+                "`Enabled`. Clients may add others (`/routing`).",
+            ),
+            Option(
+                "Isocenter.QueryRetrieveAge",
+                IntegerKind(1, 2**31),
+                default=7 * 86400,
+                unit="s",
+                effect=Effect.FULL,
+                meaning="How long the answers to queries to remote modalities are kept.",
             ),
             Option(
                 "Isocenter.JobOutputsSizeMB",

@@ -7,7 +7,7 @@ References
 Orthanc REST: behaviour manual §39
 """
 
-from isocenter.config.option import Group, Option
+from isocenter.config.option import Effect, Group, Option
 from isocenter.config.shapes import (
     BOOLEAN,
     COUNT,
@@ -20,6 +20,9 @@ from isocenter.config.shapes import (
 from isocenter.config.values import ChoiceKind, IntegerKind, MapKind, ObjectKind
 
 __all__ = ["PLUGIN_GROUPS"]
+
+_FULL = Effect.FULL
+_NONE = Effect.NONE
 
 _METADATA_SOURCES = ChoiceKind(("Full", "MainDicomTags", "Extrapolate"))
 _LIST = ObjectKind(list)
@@ -179,48 +182,69 @@ _TRANSFERS = Group(
 _WORKLISTS = Group(
     "Modality worklists",
     (
-        Option("Worklists.Enable", BOOLEAN, default=False, meaning="Answer worklist queries."),
+        Option(
+            "Worklists.Enable",
+            BOOLEAN,
+            default=False,
+            effect=_FULL,
+            meaning="Answer worklist queries.",
+        ),
         Option(
             "Worklists.Directory",
             PATH,
+            fallback="Worklists.Database",
+            effect=_FULL,
+            meaning="Folder of worklist files (`.wl`), which other programs write.",
+        ),
+        Option(
+            "Worklists.Database",
+            PATH,
             default="",
             default_note="unset",
-            meaning="Folder of worklist files (`.wl`).",
+            effect=_FULL,
+            meaning="Older name of `Worklists.Directory`.",
         ),
         Option(
             "Worklists.SaveInOrthancDatabase",
             BOOLEAN,
             default=False,
+            effect=_NONE,
             meaning="Keep worklist entries in the database.",
+            differs="Entries of clients are always kept in the database.",
         ),
         Option(
             "Worklists.FilterIssuerAet",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Show a modality only the entries planned for its AE title.",
         ),
         Option(
             "Worklists.LimitAnswers",
             COUNT,
             default=0,
+            effect=_FULL,
             meaning="Most answers to a query; 0 means no limit.",
         ),
         Option(
             "Worklists.SetStudyInstanceUidIfMissing",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Invent a Study Instance UID for entries that lack one.",
         ),
         Option(
             "Worklists.DeleteWorklistsOnStableStudy",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Drop an entry when its study is stable.",
         ),
         Option(
             "Worklists.DeleteWorklistsDelay",
             COUNT,
             default=0,
+            effect=_FULL,
             meaning="Entries are dropped at this age; 0 means never.",
             unit="h",
         ),
@@ -228,6 +252,7 @@ _WORKLISTS = Group(
             "Worklists.HousekeepingInterval",
             IntegerKind(1),
             default=60,
+            effect=_FULL,
             meaning="Time between clean-ups.",
             unit="s",
         ),
@@ -235,6 +260,7 @@ _WORKLISTS = Group(
             "Worklists.LogMatchedWorklistIds",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Log which entries matched.",
         ),
     ),

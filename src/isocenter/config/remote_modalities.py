@@ -16,7 +16,13 @@ from typing import Any
 from isocenter.config.values import BooleanKind, ChoiceKind, IntegerKind, Kind, TextKind
 from isocenter.errors import ConfigurationError
 
-__all__ = ["AE_TITLE", "RETRIEVE_METHODS", "RemoteModality", "parse_remote_modality"]
+__all__ = [
+    "AE_TITLE",
+    "RETRIEVE_METHODS",
+    "RemoteModality",
+    "format_remote_modality",
+    "parse_remote_modality",
+]
 
 # PS3.5 §6.2: VR AE has at most 16 characters of the default repertoire without backslash and
 # control characters; spaces alone are no title.
@@ -56,7 +62,7 @@ class RemoteModality:
 
     The ``allow_`` switches say what it may ask of us; ``allow_transcoding`` says whether we may
     transcode what we send to it. ``local_ae_title`` and ``timeout_s`` are ``None`` where the
-    server's own title and ``DicomScuTimeout`` apply; ``timeout_s`` 0 means no limit.
+    server's own title and ``DicomScuTimeout`` apply.
     """
 
     ae_title: str
@@ -100,6 +106,8 @@ _OBJECT_FORM: dict[str, tuple[str, Kind]] = {
 }
 _LIST_FORM = ("AET", "Host", "Port", "Manufacturer")
 _REQUIRED = ("AET", "Host", "Port")
+# What stands for a value that was not given when a modality is read back.
+_NOT_GIVEN: dict[str, object] = {"LocalAet": "", "Timeout": 0}
 
 
 def parse_remote_modality(value: object) -> RemoteModality:
@@ -144,7 +152,26 @@ def _entries(value: object) -> dict[str, object]:
             named = {"AllowNAction": allowed, "AllowEventReport": allowed} | named
     else:
         raise ConfigurationError("must be a list or an object")
+    named = {name: entry for name, entry in named.items() if not _is_not_given(name, entry)}
     port = named["Port"]
     if isinstance(port, str) and port.isascii() and port.isdigit() and len(port) <= 5:
         named["Port"] = int(port)  # The reference accepts digits in a text (measured on 1.10.1).
     return {name: entry for name, entry in named.items() if name in _OBJECT_FORM}
+
+
+def _is_not_given(name: str, entry: object) -> bool:
+    return name in _NOT_GIVEN and not isinstance(entry, bool) and entry == _NOT_GIVEN[name]
+
+
+def format_remote_modality(modality: RemoteModality) -> dict[str, Any]:
+    """Write a remote modality in its object form, which `parse_remote_modality` understands.
+
+    References
+    ----------
+    Orthanc REST: GET /modalities/{id}/configuration (behaviour manual §23.1)
+    """
+    form: dict[str, Any] = {}
+    for name, (attribute, _) in _OBJECT_FORM.items():
+        value = getattr(modality, attribute)
+        form[name] = _NOT_GIVEN[name] if value is None else value
+    return form

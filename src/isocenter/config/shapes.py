@@ -17,6 +17,7 @@ from isocenter.config.codes import (
     is_number,
 )
 from isocenter.config.remote_modalities import AE_TITLE, parse_remote_modality
+from isocenter.config.routing_rules import parse_routing_rule
 from isocenter.config.values import (
     BooleanKind,
     ChoiceKind,
@@ -45,6 +46,7 @@ __all__ = [
     "PEERS",
     "PORT",
     "REMOTE_MODALITIES",
+    "ROUTING_RULES",
     "TEXT",
     "TEXTS",
     "UID",
@@ -198,6 +200,14 @@ def _check_remote_modality(value: object) -> object:
 REMOTE_MODALITIES = MapKind(
     CustomKind('["AET", "host", port] or its object form', _check_remote_modality)
 )
+
+
+def _check_routing_rule(value: object) -> object:
+    parse_routing_rule(value)
+    return value
+
+
+ROUTING_RULES = MapKind(CustomKind("object with a destination and conditions", _check_routing_rule))
 
 _URL = TextKind(re.compile(r"https?://\S+", re.IGNORECASE), "address starting with http or https")
 # Entries of the object form; plugins add entries of their own, which pass unchecked.

@@ -16,8 +16,10 @@ __all__ = [
     "DEFAULT_ENCODINGS",
     "DEFINED_TERMS",
     "CharacterSet",
+    "are_known_terms",
     "build_character_set",
     "cut_at_nul",
+    "normalize_character_set",
     "strip_padding",
 ]
 
@@ -49,7 +51,10 @@ _CODECS = {
     "192": "utf_8",
     "203": "iso8859_15",
 }
+# Sets that have no defined term without code extensions (PS3.3 Table C.12-4).
+_EXTENSIONS_ONLY = frozenset({"58", "87", "149", "159"})
 _NAMED_CODECS = {"GB18030": "gb18030", "GBK": "gbk"}
+_MOST_TERMS = 16
 _TERM = re.compile(r"ISO(?:[ _]?2022)?[ _-]?IR[ _-]?(\d+)", re.IGNORECASE)
 
 DEFINED_TERMS = (*(f"ISO_IR {number}" for number in _CODECS), *_NAMED_CODECS)
@@ -204,6 +209,48 @@ def build_character_set(
     is_standalone = codec == "utf_8" or codec in _NAMED_CODECS.values()
     has_extensions = not is_standalone and (bool(more) or "2022" in first)
     return CharacterSet(codec, has_extensions)
+
+
+def normalize_character_set(specific_character_set: str) -> str | None:
+    """Spell the terms of a value of (0008,0005) as the standard does; ``None`` if one is unknown.
+
+    References
+    ----------
+    PS3.3 §C.12.1.1.2
+    """
+    first, *more = (term.strip(" ") for term in specific_character_set.split("\\"))
+    if len(more) >= _MOST_TERMS:
+        return None
+    spelled = [_spell(term) for term in more]
+    spelled.insert(0, "" if more and not first else _spell(first))
+    known = [term for term in spelled if term is not None]
+    return "\\".join(known) if len(known) == len(spelled) else None
+
+
+def _spell(term: str) -> str | None:
+    match = _TERM.fullmatch(term)
+    if match is None:
+        return term.upper() if term.upper() in _NAMED_CODECS else None
+    if match[1] not in _CODECS:
+        return None
+    has_extensions = "2022" in term or match[1] in _EXTENSIONS_ONLY
+    return f"ISO 2022 IR {match[1]}" if has_extensions else f"ISO_IR {match[1]}"
+
+
+def are_known_terms(specific_character_set: str) -> bool:
+    """Tell whether all terms of a Specific Character Set are known; an empty one stands for ASCII.
+
+    References
+    ----------
+    PS3.3 §C.12.1.1.2
+    """
+    terms = [term.strip(" ") for term in specific_character_set.split("\\")]
+    return len(terms) <= _MOST_TERMS and all(not term or _is_known(term) for term in terms)
+
+
+def _is_known(term: str) -> bool:
+    match = _TERM.fullmatch(term)
+    return term.upper() in _NAMED_CODECS if match is None else match[1] in _CODECS
 
 
 def _lookup_codec(term: str) -> str:

@@ -8,16 +8,20 @@ References
 Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
 
 from isocenter.dicom.character_sets import CharacterSet, build_character_set
 from isocenter.dicom.confidentiality import Profile, ProfileAction
+from isocenter.dicom.dates import shift_dates
 from isocenter.dicom.deflate import deflate_data_set, inflate_data_set
+from isocenter.dicom.descriptors import DESCRIPTORS, IDENTIFYING, clean_text, split_words
 from isocenter.dicom.elements import Buffer, Layout
-from isocenter.dicom.encoding import Encoder, TextCodec
+from isocenter.dicom.encoding import Encoder, TextCodec, iter_texts
 from isocenter.dicom.file_meta import build_file_meta, read_file_meta
+from isocenter.dicom.portable import LOCALIZED_VRS
 from isocenter.dicom.pseudonyms import Pseudonyms
 from isocenter.dicom.reader import read_summary
 from isocenter.dicom.rewriting import (
@@ -33,18 +37,32 @@ from isocenter.dicom.rewriting import (
 from isocenter.dicom.tag_paths import TagPath
 from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary, is_private, is_private_creator
 
-__all__ = ["IDENTIFIERS", "Edit", "FileFacts", "edit_file"]
+__all__ = [
+    "IDENTIFIERS",
+    "Change",
+    "ChangeKind",
+    "Edit",
+    "FileFacts",
+    "edit_file",
+    "list_changes",
+]
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _PATIENT_ID = 0x00100020
+_PATIENT_NAME = 0x00100010
+# Birth date and time, which tell who a patient is however they are shifted.
+_TIMES_OF_BIRTH = frozenset({0x00100030, 0x00100032})
+# Graphic annotations stay, their texts go.
+_GRAPHICS = {0x00700001: Action.DESCEND, 0x00700008: Action.REMOVE}
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
 _SOP_INSTANCE_UID = 0x00080018
 _SOP_CLASS_UID = 0x00080016
+_REFERENCED_SOP_INSTANCE_UID = 0x00081155
 _NOTED = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
+_PARENTS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID})
 _FIRST_PRIVATE_BLOCK = 0x10
 _LAST_PRIVATE_BLOCK = 0xFF
-_LOCALIZED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _UTF8 = "ISO_IR 192"
 
 IDENTIFIERS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID})
@@ -67,10 +85,22 @@ class Edit:
         Confidentiality profile to apply, at every depth; ``None`` for none.
     references
         UIDs that are replaced wherever they occur, at every depth: what a job renames.
+    partings
+        UIDs of series and studies that only some of their instances leave. Inside sequences they
+        are replaced unless all instances that are named with them stay.
     is_private_removed
         Private elements go, at every depth.
+    most_shifted_days
+        Dates are shifted back by up to so many days, the same for all of a patient; 0 leaves them
+        to the profile.
+    is_naming_patients
+        The new name of a patient follows from the old Patient ID.
+    has_clean_descriptors, has_clean_graphics
+        Descriptive text, and graphic annotations, are cleaned where the profile would remove them.
     pseudonyms
         Gives new UIDs.
+    lasting
+        What was learned from one file for the others (see `rewriting.Rules`).
     """
 
     pseudonyms: Pseudonyms
@@ -80,9 +110,40 @@ class Edit:
     regenerate: frozenset[int] = frozenset()
     profile: Profile | None = None
     references: frozenset[str] = frozenset()
+    partings: frozenset[str] = frozenset()
     is_private_removed: bool = False
+    most_shifted_days: int = 0
+    is_naming_patients: bool = False
+    has_clean_descriptors: bool = False
+    has_clean_graphics: bool = False
     private_creator: str | None = None
     dictionary: TagDictionary = DEFAULT_DICTIONARY
+    lasting: set[int] = field(default_factory=set, compare=False, repr=False)
+
+    @property
+    def wanted(self) -> frozenset[int]:
+        """What must be known of a file before its first element is decided."""
+        return IDENTIFYING if self.has_clean_descriptors else frozenset()
+
+
+class ChangeKind(Enum):
+    """What becomes of an element; the values are for clients."""
+
+    ADDED = "Added"
+    EMPTIED = "Emptied"
+    REMOVED = "Removed"
+    REPLACED = "Replaced"
+
+
+class Change(NamedTuple):
+    """An element that is changed, and the sequences around it."""
+
+    parents: tuple[int, ...]
+    tag: int
+    kind: ChangeKind
+
+
+_Observe: TypeAlias = Callable[[Element, Decision], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +156,17 @@ class FileFacts:
         Value of (0008,0005); empty if there is none.
     character_set
         How its text is decoded.
+    patient_id
+        Its Patient ID.
+    identifying
+        Words that tell who the patient is.
     """
 
     layout: Layout
     specific_character_set: str
     character_set: CharacterSet
+    patient_id: str = ""
+    identifying: frozenset[str] = frozenset()
 
 
 def edit_file(buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1") -> list[Piece]:
@@ -122,11 +189,52 @@ def edit_file(buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1") -
     ServerError
         If a value does not fit its tag, or the file is damaged.
     """
-    summary = read_summary(buffer, wanted=frozenset(), default_encoding=default_encoding)
+    return _edit(buffer, edit, default_encoding, lambda _element, _decision: None)
+
+
+def list_changes(
+    buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1"
+) -> tuple[list[Piece], list[Change]]:
+    """Edit a file as `edit_file` does, and tell what is changed.
+
+    Raises
+    ------
+    ServerError
+        If a value does not fit its tag, or the file is damaged.
+    """
+    changes: list[Change] = []
+
+    def observe(element: Element, decision: Decision) -> None:
+        if not isinstance(decision, Action):
+            is_empty = not (decision.value if isinstance(decision, NewElement) else decision.items)
+            kind = ChangeKind.EMPTIED if is_empty else ChangeKind.REPLACED
+        elif decision is Action.REMOVE:
+            kind = ChangeKind.REMOVED
+        else:
+            return
+        changes.append(Change(tuple(tag for tag, _ in element.path), element.tag, kind))
+
+    pieces = _edit(buffer, edit, default_encoding, observe)
+    known = {change.tag for change in changes if not change.parents}
+    added = {path.tag for path in edit.replace if not path.parents} - known
+    changes.extend(Change((), tag, ChangeKind.ADDED) for tag in sorted(added))
+    return pieces, changes
+
+
+def _edit(buffer: Buffer, edit: Edit, default_encoding: str, observe: _Observe) -> list[Piece]:
+    summary = read_summary(buffer, wanted=edit.wanted, default_encoding=default_encoding)
     meta = read_file_meta(buffer)
     named = summary.specific_character_set or ""
-    facts = FileFacts(meta.layout, named, build_character_set(named or None, default_encoding))
-    rules = _EditRules(edit, facts)
+    facts = FileFacts(
+        meta.layout,
+        named,
+        build_character_set(named or None, default_encoding),
+        summary.values.get(_PATIENT_ID, ""),
+        split_words(summary.values[tag] for tag in IDENTIFYING if tag in summary.values)
+        if edit.has_clean_descriptors
+        else frozenset(),
+    )
+    rules = _EditRules(edit, facts, observe)
     data, start = buffer, meta.data_set_offset
     if meta.is_deflated:
         data, start = inflate_data_set(buffer, start), 0
@@ -149,7 +257,8 @@ class _EditRules:
     Orthanc REST: order of operations on one file (behaviour manual §18.5)
     """
 
-    def __init__(self, edit: Edit, facts: FileFacts) -> None:
+    def __init__(self, edit: Edit, facts: FileFacts, observe: _Observe) -> None:
+        self._observe = observe
         self._edit = edit
         self._facts = facts
         codec, self._is_recoded = _choose_codec(edit, facts)
@@ -158,6 +267,18 @@ class _EditRules:
         if self._is_recoded:
             character_set = NewElement("CS", codec.specific_character_set.encode("ascii"))
             values[TagPath((), _SPECIFIC_CHARACTER_SET)] = character_set
+        name = TagPath((), _PATIENT_NAME)
+        if edit.is_naming_patients and name not in values.keys() | edit.keep | edit.remove:
+            pseudonym = edit.pseudonyms.replace_patient_id(facts.patient_id)
+            values[name] = NewElement("PN", f"Anonymized-{pseudonym[:8]}".encode())
+        self._shifted_days = (
+            edit.pseudonyms.count_shifted_days(facts.patient_id, edit.most_shifted_days)
+            if edit.most_shifted_days
+            else 0
+        )
+        self._has_options = bool(
+            self._shifted_days or edit.has_clean_descriptors or edit.has_clean_graphics
+        )
         self._codec = codec
         self._values = {path.tag: value for path, value in values.items() if not path.parents}
         self._deep_values = {path: value for path, value in values.items() if path.parents}
@@ -168,8 +289,16 @@ class _EditRules:
         self._kept_creators = {_get_creator_group(tag) for tag in self._kept if is_private(tag)}
         self._parents = {path.parents[0][0] for path in (*self._deep_values, *self._deep_removed)}
         self._uids: dict[int, bytes] = {}
+        # Items in which instances are named: whether one of these is renamed.
+        self._namings: dict[Path, bool] = {}
+        # Text of another character set has to be looked at in any case.
+        self.lasting = None if self._is_recoded else edit.lasting
         self._is_deep = bool(
-            edit.profile or edit.references or edit.is_private_removed or self._is_recoded
+            edit.profile
+            or edit.references
+            or edit.partings
+            or edit.is_private_removed
+            or self._is_recoded
         )
 
     def list_additions(self, path: Path) -> Iterable[tuple[int, NewElement | NewItems]]:
@@ -194,11 +323,18 @@ class _EditRules:
             value = added.value
         return value.rstrip(b" \0").decode("ascii", "replace")
 
+    def depends_on_value(self, element: Element) -> bool:
+        """UIDs may be replaced, or noted; dates may be empty (see `rewriting.Rules`)."""
+        return element.vr in {"DA", "DT", "UI"} or element.tag in _NOTED
+
     def decide(self, element: Element) -> Decision:
         """Say what becomes of an element."""
         if element.path:
-            return self._decide_deep(element)
+            decision = self._decide_deep(element)
+            self._observe(element, decision)
+            return decision
         decision = self._decide_top(element)
+        self._observe(element, decision)
         if element.tag in _NOTED:
             value = decision.value if isinstance(decision, NewElement) else element.value
             self._uids[element.tag] = b"" if decision is Action.REMOVE else value
@@ -230,9 +366,28 @@ class _EditRules:
         return self._decide_by_rules(element)
 
     def _decide_by_rules(self, element: Element) -> Decision:
-        tag, profile = element.tag, self._edit.profile
+        tag = element.tag
         if self._edit.is_private_removed and is_private(tag):
             return Action.KEEP if tag in self._kept_creators else Action.REMOVE
+        decision = self._decide_by_options(element) if self._has_options else None
+        return self._decide_by_profile(element) if decision is None else decision
+
+    def _decide_by_options(self, element: Element) -> Decision | None:
+        """Apply what goes before the profile (PS3.15 §E.3); ``None`` for all other elements."""
+        tag, edit = element.tag, self._edit
+        if self._shifted_days and tag not in _TIMES_OF_BIRTH:
+            if element.vr in {"DA", "DT"}:
+                return self._shift(element)
+            if element.vr == "TM":
+                return self._pass(element)
+        if edit.has_clean_descriptors and tag in DESCRIPTORS:
+            return self._clean(element)
+        if edit.has_clean_graphics:
+            return _GRAPHICS.get(tag)
+        return None
+
+    def _decide_by_profile(self, element: Element) -> Decision:
+        tag, profile = element.tag, self._edit.profile
         action = None if profile is None else profile.lookup(tag)
         if action is ProfileAction.REMOVE:
             return Action.REMOVE
@@ -245,10 +400,24 @@ class _EditRules:
     def _empty(self, element: Element) -> Decision:
         if element.vr == "SQ":
             return Action.REMOVE if element.path else NewItems(())
-        is_text = element.vr in _LOCALIZED_VRS or element.vr in {"AS", "CS", "DA", "DT", "TM", "IS"}
+        is_text = element.vr in LOCALIZED_VRS or element.vr in {"AS", "CS", "DA", "DT", "TM", "IS"}
         if element.path and not is_text and element.vr not in {"AE", "DS", "UI", "UR"}:
             return Action.REMOVE
         return NewElement(element.vr, b"")
+
+    def _shift(self, element: Element) -> Decision:
+        text = element.value.rstrip(b" \0").decode("ascii", "replace")
+        if not text:
+            return Action.KEEP
+        return NewElement(
+            element.vr, shift_dates(text, self._shifted_days).encode("ascii", "ignore")
+        )
+
+    def _clean(self, element: Element) -> Decision:
+        if element.vr not in LOCALIZED_VRS:
+            return Action.REMOVE
+        text = self._facts.character_set.decode(element.value.rstrip(b" \0"))
+        return NewElement(element.vr, self._codec.encode(clean_text(text, self._facts.identifying)))
 
     def _replace_patient_id(self, element: Element) -> Decision:
         text = self._facts.character_set.decode(element.value.rstrip(b" \0"))
@@ -263,9 +432,9 @@ class _EditRules:
 
     def _pass(self, element: Element) -> Decision:
         """Let an element pass, but for references and text that must change everywhere."""
-        if self._edit.references and element.vr == "UI":
+        if element.vr == "UI" and (self._edit.references or self._edit.partings):
             return self._replace_references(element)
-        if self._is_recoded and element.vr in _LOCALIZED_VRS:
+        if self._is_recoded and element.vr in LOCALIZED_VRS:
             is_name = element.vr == "PN"
             text = self._facts.character_set.decode(
                 element.value.rstrip(b" \0"), is_person_name=is_name
@@ -278,11 +447,30 @@ class _EditRules:
     def _replace_references(self, element: Element) -> Decision:
         parts = element.value.rstrip(b" \0").decode("ascii", "replace").split("\\")
         known = self._edit.references
-        if known.isdisjoint(part.strip() for part in parts):
+        is_known = not known.isdisjoint(part.strip() for part in parts)
+        if self._edit.partings and element.path:
+            if element.tag == _REFERENCED_SOP_INSTANCE_UID:
+                self._note_naming(element.path, is_renamed=is_known)
+            elif element.tag in _PARENTS and self._follows(element.path, parts[0].strip()):
+                return NewElement("UI", self._edit.pseudonyms.replace_uid(parts[0]).encode())
+        if not is_known:
             return Action.KEEP
         replace = self._edit.pseudonyms.replace_uid
         text = "\\".join(replace(p) if p.strip() in known else p for p in parts)
         return NewElement("UI", text.encode())
+
+    def _note_naming(self, path: Path, *, is_renamed: bool) -> None:
+        for depth in range(1, len(path) + 1):
+            item = path[:depth]
+            self._namings[item] = is_renamed or self._namings.get(item, False)
+
+    def _follows(self, path: Path, uid: str) -> bool:
+        """Tell whether a series or study that is parted means the new one in an item.
+
+        The sequences of instances come before it, since their tags are lower; where there are none,
+        the instance's own series or study is meant.
+        """
+        return uid in self._edit.partings and self._namings.get(path, True)
 
 
 def _choose_codec(edit: Edit, facts: FileFacts) -> tuple[TextCodec, bool]:
@@ -295,22 +483,9 @@ def _choose_codec(edit: Edit, facts: FileFacts) -> tuple[TextCodec, bool]:
     if isinstance(wanted, str):
         return TextCodec(wanted), wanted.strip() != facts.specific_character_set.strip()
     codec = TextCodec(facts.specific_character_set)
-    if all(map(codec.can_encode, _iter_texts(list(edit.replace.values())))):
+    if all(map(codec.can_encode, iter_texts(list(edit.replace.values())))):
         return codec, False
     return TextCodec(_UTF8), True
-
-
-def _iter_texts(value: Any) -> Iterable[str]:
-    """Iterate over all text in a value of JSON."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, Mapping):
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
 
 
 def _get_creator_tag(tag: int) -> int | None:

@@ -9,22 +9,27 @@ manual §18.2)
 import base64
 import binascii
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from isocenter.dicom.elements import MAXIMUM_DEPTH, Layout
+from isocenter.dicom.portable import LOCALIZED_VRS, PortableElement, swap_bytes
+from isocenter.dicom.portable import iter_texts as iter_portable_texts
 from isocenter.dicom.rewriting import NewElement, NewItems, encode_element
 from isocenter.dicom.tags import TagDictionary
 from isocenter.errors import BadParameterError, BadRequestError, ParameterTypeError
 
-__all__ = ["Encoder", "TextCodec"]
+__all__ = ["DataURIs", "Encoder", "TextCodec", "iter_texts"]
 
 _DATA_URI = "data:"
 _BASE64 = ";base64,"
 _UNKNOWN = "UN"
 _SEQUENCE = "SQ"
 _TEXT = "LO"
+# Of items and delimiters, which are no elements (PS3.5 §7.5).
+_DELIMITERS = 0xFFFE
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", _UNKNOWN})
 _NUMBERS = {
     "US": "H",
@@ -36,7 +41,6 @@ _NUMBERS = {
     "FL": "f",
     "FD": "d",
 }
-_LOCALIZED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _UTF8 = "ISO_IR 192"
 
 
@@ -57,6 +61,15 @@ class TextCodec:
 
         self._encode_string = charset.encode_string
         self._encodings = charset.convert_encodings(terms if len(terms) > 1 else terms[0])
+
+    @staticmethod
+    def is_supported(specific_character_set: str) -> bool:
+        """Tell whether text can be encoded in a character set, spelled as in the standard."""
+        from pydicom import charset  # noqa: PLC0415 - as above
+
+        first, *more = specific_character_set.split("\\")
+        terms = more if more and not first else [first, *more]
+        return all(term and term in charset.python_encoding for term in terms)
 
     def can_encode(self, text: str) -> bool:
         """Tell whether a text survives."""
@@ -99,6 +112,15 @@ class TextCodec:
         return False
 
 
+class DataURIs(Enum):
+    """Which data URIs are decoded; others are text."""
+
+    ALL = "all"
+    BINARY = "binary"
+    """Those of elements whose value is no text."""
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """Encodes what clients give as values.
@@ -107,15 +129,20 @@ class Encoder:
     ----------
     private_creator
         Who has defined the private tags among them.
+    data_uris
+        Which are decoded.
     """
 
     layout: Layout
     codec: TextCodec
     dictionary: TagDictionary
     private_creator: str | None = None
+    data_uris: DataURIs = DataURIs.ALL
 
     def encode(self, tag: int, value: Any, *, depth: int = 0) -> NewElement | NewItems:
         """Encode a value of JSON: text, a data URI, or a list of objects for a sequence.
+
+        An element of another file is encoded, too.
 
         Raises
         ------
@@ -124,8 +151,14 @@ class Encoder:
         BadRequestError, BadParameterError
             If the text does not fit the tag.
         """
+        if isinstance(value, PortableElement):
+            return self.encode_portable(value)
+        if tag >> 16 == _DELIMITERS:
+            raise BadParameterError("a tag was named that cannot stand in a data set")
         vr = self.dictionary.lookup_vr(tag, self.private_creator)
         if isinstance(value, list):
+            if vr not in {_SEQUENCE, _UNKNOWN}:
+                raise ParameterTypeError("only a sequence can have a list as its value")
             return self._encode_items(value, depth)
         if not isinstance(value, str):
             raise ParameterTypeError("the value of a tag must be text or a list of objects")
@@ -133,10 +166,38 @@ class Encoder:
             if value:
                 raise BadParameterError("the value of a sequence must be a list of objects")
             return NewItems(())
-        if value.startswith(_DATA_URI):
+        if value.startswith(_DATA_URI) and self._decodes(vr):
             data = _decode_data_uri(value)
             return NewElement(_TEXT if vr == _UNKNOWN and not tag & 0x10000 else vr, data)
         return self._encode_text(vr, value)
+
+    def _decodes(self, vr: str) -> bool:
+        if self.data_uris is DataURIs.BINARY:
+            return vr in _BINARY_VRS
+        return self.data_uris is DataURIs.ALL
+
+    def encode_portable(self, element: PortableElement) -> NewElement | NewItems:
+        """Encode an element of another file.
+
+        Raises
+        ------
+        BadParameterError
+            If the character set cannot hold its text.
+        """
+        value = element.value
+        if isinstance(value, tuple):
+            return NewItems(tuple(map(self._encode_portable_item, value)))
+        if isinstance(value, str):
+            return self._encode_localized(element.vr, value)
+        if self.layout.byte_order == ">":
+            value = swap_bytes(element.vr, value)
+        return NewElement(element.vr, value)
+
+    def _encode_portable_item(self, item: Mapping[int, PortableElement]) -> bytes:
+        return b"".join(
+            encode_element(tag, self.encode_portable(item[tag]), self.layout)
+            for tag in sorted(item)
+        )
 
     def _encode_items(self, items: list[Any], depth: int) -> NewItems:
         if depth >= MAXIMUM_DEPTH:
@@ -163,8 +224,11 @@ class Encoder:
             vr = _TEXT
         if vr in _BINARY_VRS:
             return NewElement(vr, text.encode())
-        if vr not in _LOCALIZED_VRS:
+        if vr not in LOCALIZED_VRS:
             return NewElement(vr, text.encode("ascii", "replace"))
+        return self._encode_localized(vr, text)
+
+    def _encode_localized(self, vr: str, text: str) -> NewElement:
         try:
             return NewElement(vr, self.codec.encode(text))
         except UnicodeEncodeError as error:
@@ -187,6 +251,21 @@ class Encoder:
         tags = [self.dictionary.parse_tag(part) for part in text.split("\\") if part.strip()]
         halves = [half for tag in tags for half in (tag >> 16, tag & 0xFFFF)]
         return struct.pack(f"{self.layout.byte_order}{len(halves)}H", *halves)
+
+
+def iter_texts(value: Any) -> Iterator[str]:
+    """Iterate over all text in a value of JSON, or in an element of another file."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, PortableElement):
+            yield from iter_portable_texts([item])
 
 
 def _decode_data_uri(text: str) -> bytes:

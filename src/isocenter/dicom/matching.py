@@ -12,8 +12,8 @@ PS3.4 §C.2.2.2; Orthanc REST: matching of one criterion (behaviour manual §15.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from isocenter.dicom.data_sets import Element
 from isocenter.dicom.main_tags import fold_text, normalize_for_search
 from isocenter.dicom.query import (
     RANGE_VRS,
@@ -32,12 +32,12 @@ from isocenter.dicom.query import (
 __all__ = [
     "PADDING",
     "Pattern",
+    "build_element_matcher",
     "build_matcher",
     "build_metadata_matcher",
     "fold_metadata",
     "is_plain",
     "loosen",
-    "matches_items",
     "parse_pattern",
     "split_values",
 ]
@@ -209,27 +209,37 @@ def _keep(text: str) -> str:
     return text
 
 
-def matches_items(criteria: tuple[Criterion, ...], items: list[Mapping[int, Any]]) -> bool:
-    """Tell whether one of the items of a sequence fulfils all criteria.
-
-    Parameters
-    ----------
-    items
-        Tag to text, or to a list of items.
+def build_element_matcher(criterion: Criterion) -> Callable[[Element | None], bool]:
+    """Build the test of a criterion on a data element, a sequence perhaps; ``None`` if absent.
 
     References
     ----------
     PS3.4 §C.2.2.2.6
     """
-    return any(all(_matches_element(c, item.get(c.tag)) for c in criteria) for item in items)
-
-
-def _matches_element(criterion: Criterion, value: Any) -> bool:
     if isinstance(criterion.test, Items):
-        return isinstance(value, list) and matches_items(criterion.test.criteria, value)
-    if isinstance(value, list):
-        return isinstance(criterion.test, (Universal, Exists))
-    return build_matcher(criterion)(value)
+        matches_item = _build_item_matcher(criterion.test)
+        return lambda element: (
+            element is not None
+            and isinstance(element.value, list)
+            and any(map(matches_item, element.value))
+        )
+    if isinstance(criterion.test, Exists):
+        return lambda element: element is not None
+    matches = build_matcher(criterion)
+
+    def matches_element(element: Element | None) -> bool:
+        if element is None:
+            return matches(None)
+        if isinstance(element.value, str):
+            return matches(element.value)
+        return isinstance(criterion.test, Universal)
+
+    return matches_element
+
+
+def _build_item_matcher(test: Items) -> Callable[[Mapping[int, Element]], bool]:
+    matchers = [(criterion.tag, build_element_matcher(criterion)) for criterion in test.criteria]
+    return lambda item: all(matches(item.get(tag)) for tag, matches in matchers)
 
 
 def fold_metadata(text: str) -> str:

@@ -9,7 +9,7 @@ References
 PS3.4 §C.2.2.2; Orthanc REST: POST /tools/find (behaviour manual §15.1)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -35,6 +35,7 @@ __all__ = [
     "Test",
     "Universal",
     "Wildcards",
+    "build_items_criterion",
     "parse_criterion",
     "parse_test",
 ]
@@ -238,6 +239,8 @@ def _count_texts(test: Test) -> int:
         return len(test.values)
     if isinstance(test, Wildcards):
         return len(test.patterns)
+    if isinstance(test, Items):
+        return sum(_count_texts(criterion.test) for criterion in test.criteria)
     return 1
 
 
@@ -259,6 +262,17 @@ def parse_criterion(tag: int, vr: str, text: str, *, is_case_sensitive: bool = F
         return Criterion(tag, vr, _parse_range(text), is_case_sensitive)
     test = parse_test(text, keeps_whole=vr in SINGLE_VALUED_VRS)
     return Criterion(tag, vr, test, is_case_sensitive)
+
+
+def build_items_criterion(tag: int, criteria: Iterable[Criterion]) -> Criterion:
+    """Ask for a sequence of which one item fulfils all criteria; without any, for everything.
+
+    References
+    ----------
+    PS3.4 §C.2.2.2.6
+    """
+    kept = tuple(c for c in criteria if not isinstance(c.test, Universal))
+    return Criterion(tag, "SQ", Items(kept) if kept else Universal())
 
 
 def parse_test(text: str, *, keeps_whole: bool = False) -> Test:

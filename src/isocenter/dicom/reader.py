@@ -8,23 +8,25 @@ References
 PS3.5 §7, PS3.10 §7.1; Orthanc REST: POST /instances (refused files by observation)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from isocenter.dicom.character_sets import CharacterSet, build_character_set, strip_padding
 from isocenter.dicom.deflate import read_inflated
 from isocenter.dicom.elements import (
     IMPLICIT_LITTLE,
+    MAXIMUM_NESTED,
     PIXEL_DATA,
     UNDEFINED_LENGTH,
     Buffer,
     Layout,
     measure_fragments,
-    measure_undefined_length,
+    measure_within,
     read_element_header,
     read_long_header,
+    too_many,
     truncated,
 )
 from isocenter.dicom.file_meta import FileMeta, choose_layout, read_file_meta
@@ -36,11 +38,14 @@ from isocenter.dicom.values import NUMBER_VRS, TEXT_VRS, format_numbers, format_
 from isocenter.errors import BadFileFormatError, MissingTagError
 
 __all__ = [
+    "MAXIMUM_TOP_LEVEL",
     "MAXIMUM_VALUE_BYTES",
     "FileSummary",
     "FileValues",
+    "Hit",
     "Identity",
     "build_identity",
+    "read_located",
     "read_summary",
     "read_values",
 ]
@@ -58,6 +63,12 @@ _IDENTIFIERS = frozenset(
 
 MAXIMUM_VALUE_BYTES = 64 * 1024
 """A longer value is passed over, as if it were absent; identifiers are read however long."""
+
+MAXIMUM_TOP_LEVEL = 1 << 18
+"""The most elements outside of sequences, padding aside."""
+
+# Padding is looked through in pieces of this size.
+_PADDING_BYTES = 1 << 20
 
 _ALWAYS_READ = frozenset(
     {
@@ -127,8 +138,10 @@ class Identity:
     public_ids: PublicIds
 
 
-# A wanted element that was found: tag, VR (None in implicit encoding), start and end of its value.
-_Hit = tuple[int, str | None, int, int]
+Hit: TypeAlias = tuple[int, str | None, int, int]
+"""A wanted element: tag, VR (None in implicit encoding), start and end of its value."""
+
+T = TypeVar("T")
 
 
 class _Question(NamedTuple):
@@ -142,7 +155,7 @@ class _Question(NamedTuple):
 class _Scan(NamedTuple):
     """What one walk over a data set found; ``pixel_data`` is the offset of that element."""
 
-    hits: list[_Hit]
+    hits: list[Hit]
     pixel_data: int | None
 
 
@@ -227,6 +240,43 @@ def read_values(
     return read(buffer, meta.data_set_offset)
 
 
+def read_located(
+    buffer: Buffer,
+    read: Callable[[Buffer, FileMeta, Sequence[Hit]], T],
+    *,
+    wanted: frozenset[int],
+) -> T:
+    """Find some elements of a file, and give their places to a function.
+
+    Parameters
+    ----------
+    buffer
+        A DICOM file, or its beginning up to and including the header of the pixel data.
+    read
+        Gets the data set (the inflated one if it is deflated), the file meta information and the
+        elements in the order of the file; ends are checked.
+    wanted
+        Tags of the elements to find; more may come. Those behind the pixel data are not found.
+
+    Raises
+    ------
+    BadFileFormatError
+        If the buffer is no DICOM file or ends inside an element before the pixel data.
+
+    References
+    ----------
+    PS3.10 §7, PS3.5 §7
+    """
+    meta = read_file_meta(buffer)
+
+    def locate(data: Buffer, start: int) -> T:
+        return read(data, meta, _scan(data, start, meta.layout, wanted).hits)
+
+    if meta.is_deflated:
+        return read_inflated(buffer, meta.data_set_offset, lambda data: locate(data, 0))
+    return locate(buffer, meta.data_set_offset)
+
+
 def build_identity(summary: FileSummary) -> Identity:
     """Take the identifiers of an instance and compute its public identifiers.
 
@@ -302,7 +352,7 @@ def _scan(buffer: Buffer, start: int, layout: Layout, wanted: frozenset[int]) ->
 
 
 def _read_hits(
-    buffer: Buffer, hits: list[_Hit], layout: Layout, default_encoding: str
+    buffer: Buffer, hits: list[Hit], layout: Layout, default_encoding: str
 ) -> FileValues:
     """Turn the elements that were found into text and JSON; binary ones are left out."""
     values: dict[int, str] = {}
@@ -348,9 +398,12 @@ def _scan_explicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
     unpack, short_vrs = layout.unpack_key, layout.short_vrs
     end = len(buffer)
     last = end - 8
-    hits: list[_Hit] = []
+    hits: list[Hit] = []
     position = start
-    while position <= last:
+    left = MAXIMUM_NESTED
+    for _ in range(MAXIMUM_TOP_LEVEL):
+        if position > last:
+            break
         key, vr, length = unpack(buffer, position)
         if vr in short_vrs:
             value = position + 8
@@ -360,13 +413,18 @@ def _scan_explicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
             if keys.get(key) == PIXEL_DATA:
                 return _Scan(hits, position)
             name, value, length = read_long_header(buffer, position, vr, layout)
-            stop = _find_end(buffer, value, length, name, layout)
+            stop = value + length
+            if length == UNDEFINED_LENGTH:
+                items = IMPLICIT_LITTLE if name == "UN" else layout
+                stop, left = measure_within(buffer, value, end, items, left)
         if key in keys:
             tag = keys[key]
             if tag == PIXEL_DATA:
                 return _Scan(hits, position)
             hits.append((tag, name or layout.vr_names[vr], value, stop))
         position = stop
+    else:
+        position = _pass_padding(buffer, position)
     if position != end:
         raise truncated()
     return _Scan(hits, None)
@@ -376,30 +434,45 @@ def _scan_implicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
     unpack = layout.unpack_key
     end = len(buffer)
     last = end - 8
-    hits: list[_Hit] = []
+    hits: list[Hit] = []
     position = start
-    while position <= last:
+    left = MAXIMUM_NESTED
+    for _ in range(MAXIMUM_TOP_LEVEL):
+        if position > last:
+            break
         key, length = unpack(buffer, position)
         value = position + 8
         if keys.get(key) == PIXEL_DATA:
             return _Scan(hits, position)
         if length == UNDEFINED_LENGTH:
-            stop = measure_undefined_length(buffer, value, end, layout)
+            stop, left = measure_within(buffer, value, end, layout, left)
         else:
             stop = value + length
         if key in keys:
             hits.append((keys[key], None, value, stop))
         position = stop
+    else:
+        position = _pass_padding(buffer, position)
     if position != end:
         raise truncated()
     return _Scan(hits, None)
 
 
-def _find_end(buffer: Buffer, value: int, length: int, vr: str, layout: Layout) -> int:
-    if length != UNDEFINED_LENGTH:
-        return value + length
-    items = IMPLICIT_LITTLE if vr == "UN" else layout
-    return measure_undefined_length(buffer, value, len(buffer), items)
+def _pass_padding(buffer: Buffer, position: int) -> int:
+    """Go to the end of zeros, as there are behind files of a medium with blocks.
+
+    Raises
+    ------
+    BadFileFormatError
+        If something else follows: more elements than are read.
+    """
+    end = len(buffer)
+    for start in range(position, end, _PADDING_BYTES):
+        piece = bytes(buffer[start : start + _PADDING_BYTES])
+        if piece.count(0) != len(piece):
+            raise too_many(MAXIMUM_TOP_LEVEL)
+    # Zeros are empty elements of 8 bytes.
+    return end - (end - position) % 8
 
 
 def _check_pixel_data(
@@ -427,7 +500,7 @@ def _check_pixel_data(
     return position, vr or "OW"
 
 
-def _find_character_set(buffer: Buffer, hits: list[_Hit], default_encoding: str) -> CharacterSet:
+def _find_character_set(buffer: Buffer, hits: list[Hit], default_encoding: str) -> CharacterSet:
     for tag, _, value, stop in hits:
         if tag == _SPECIFIC_CHARACTER_SET:
             text = strip_padding(bytes(buffer[value:stop])).decode("ascii", "ignore")

@@ -57,6 +57,7 @@ Path: TypeAlias = tuple[tuple[int, int], ...]
 _SEQUENCE = "SQ"
 _UNKNOWN = "UN"
 _LONGEST_SHORT = 0xFFFE
+_BEYOND_TAGS = 1 << 32
 _LONG_VRS = frozenset(
     {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 )
@@ -135,7 +136,21 @@ _Span: TypeAlias = tuple[memoryview, int, int]
 
 
 class Rules(Protocol):
-    """What is to be changed."""
+    """What is to be changed.
+
+    Attributes
+    ----------
+    lasting
+        Elements of data sets, not of items, that stay whatever their value is: keys, which
+        `rewrite_data_set` adds and understands. Shared by the rules of several files it saves most
+        of the work on all but the first; ``None`` to ask about each element.
+    """
+
+    lasting: set[int] | None
+
+    def depends_on_value(self, element: Element) -> bool:
+        """Tell whether an element that stays might not have stayed with another value."""
+        ...
 
     def decide(self, element: Element) -> Decision:
         """Say what becomes of an element.
@@ -291,7 +306,15 @@ class _Walker:
         output = _Output(self._view)
         additions = deque(sorted(self._rules.list_additions(path)))
         creators: dict[int, str] = {}
+        is_skipping = not path and layout.is_explicit and self._rules.lasting is not None
         while position < end:
+            if is_skipping:
+                limit = additions[0][0] if additions else _BEYOND_TAGS
+                after = self._skip(position, end, layout, limit)
+                if after > position:
+                    output.keep(position, after)
+                    position = after
+                    continue
             found = self._read(position, end, layout)
             while additions and additions[0][0] < found.tag:
                 output.add([encode_element(*additions.popleft(), layout)])
@@ -306,6 +329,27 @@ class _Walker:
         if additions:
             output.add([encode_element(*addition, layout) for addition in additions])
         return output
+
+    def _skip(self, position: int, end: int, layout: Layout, limit: int) -> int:
+        """Find the next element that has to be looked at, or that of a tag."""
+        view, lasting, unpack = self._view, self._rules.lasting or (), layout.unpack_header
+        while position + 8 <= end:
+            group, element, vr, length = unpack(view, position)
+            key = (group << 16 | element) << 16 | vr
+            stop = position + 8 + length
+            if key not in lasting or key >> 16 >= limit or stop > end:
+                break
+            position = stop
+        return position
+
+    def _note_lasting(self, found: _Found, element: Element, layout: Layout) -> None:
+        """Remember an element that stays, if it has a short header and no other one needs it."""
+        lasting = self._rules.lasting
+        if lasting is None or element.path or is_private(found.tag) or not layout.is_explicit:
+            return
+        vr = layout.unpack_header(self._view, found.start)[2]
+        if vr in layout.short_vrs and not self._rules.depends_on_value(element):
+            lasting.add(found.tag << 16 | vr)
 
     def _read(self, position: int, end: int, layout: Layout) -> _Found:
         tag, vr, value, length = read_element_header(self._view, position, end, layout)
@@ -336,12 +380,13 @@ class _Walker:
         vr = found.encoded_vr
         if vr is None or vr == _UNKNOWN:
             vr = self._dictionary.lookup_vr(found.tag, creator)
-        span = (self._view, found.value, found.stop)
-        decision = self._rules.decide(Element(found.tag, vr, path, creator, span))
+        element = Element(found.tag, vr, path, creator, (self._view, found.value, found.stop))
+        decision = self._rules.decide(element)
         if decision is Action.DESCEND and _holds_items(found, vr):
             self._descend(output, found, layout, path)
         elif decision is Action.KEEP or decision is Action.DESCEND:
             output.keep(found.start, found.stop)
+            self._note_lasting(found, element, layout)
         elif decision is Action.REMOVE:
             output.is_changed = True
         else:

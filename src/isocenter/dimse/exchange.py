@@ -11,7 +11,7 @@ PS3.7 §6, §7.5, Annex D.3.3.3 (window); PS3.8 §7.2 to §7.4 (release, abort)
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from types import MappingProxyType
@@ -182,6 +182,12 @@ class DimseAssociation:
         """
         await self._sender.send(context_id, command, data)
 
+    async def send_responses(
+        self, context_id: int, command: Command, data_sets: Iterable[bytes]
+    ) -> None:
+        """Send pending responses that differ by their data sets only, otherwise as one response."""
+        await self._sender.send_alike(context_id, command, data_sets)
+
     async def send_request(
         self, context_id: int, command: Command, data: DataSource | None = None
     ) -> Response:
@@ -234,6 +240,10 @@ class DimseAssociation:
         """Return a message identifier for a request of ours, 1 to 65535 in turn."""
         self._last_message_id = self._last_message_id % 0xFFFF + 1
         return self._last_message_id
+
+    def touch(self) -> None:
+        """Let the time that counts as silence start again, because the peer works elsewhere."""
+        self._transport.touch()
 
     @asynccontextmanager
     async def _expect_responses(self, command: Command) -> AsyncIterator[ResponseQueue]:

@@ -42,6 +42,8 @@ from isocenter.errors import (
 __all__ = ["AssociationProposal", "AssociationTarget", "open_association"]
 
 _RELEASE_TIMEOUT_S = 5.0
+# PS3.8 Table 9-21.
+_REJECTED_PERMANENT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,10 @@ class _RequestorSession:
             self._accept()
         elif isinstance(indication, AssociationRejected):
             details = describe_rejection(indication.reject)
-            self._fail(AssociationRejectedError(f"{self._name}: {details}"))
+            is_permanent = indication.reject.result == _REJECTED_PERMANENT
+            self._fail(
+                AssociationRejectedError(f"{self._name}: {details}", is_permanent=is_permanent)
+            )
         elif isinstance(indication, AssociationAborted):
             self._fail(AssociationAbortedError(f"{self._name}: {indication.details}"))
 

@@ -67,6 +67,31 @@ class MessageSender:
                 self._association.abort()
                 raise
 
+    async def send_alike(
+        self, context_id: int, command: Command, data_sets: Iterable[bytes]
+    ) -> None:
+        """Send messages with the same command, many in one write; waits while the peer is slow.
+
+        Raises
+        ------
+        AssociationAbortedError
+            If the association has ended.
+        """
+        size = self._transport.machine.fragment_size
+        command_set = encode_command(command, has_data_set=True)
+        head = encode_fragments(context_id, command_set, size=size, is_command=True)
+        async with self._lock:
+            waiting: list[bytes] = []
+            length = 0
+            for data in data_sets:
+                waiting += (head, encode_fragments(context_id, data, size=size))
+                length += len(waiting[-1])
+                if length > _WRITE_SIZE:
+                    await self._write(b"".join(waiting))
+                    waiting, length = [], 0
+            if waiting:
+                await self._write(b"".join(waiting))
+
     async def _send_with_data(self, context_id: int, head: bytes, data: DataSource) -> None:
         if isinstance(data, bytes | bytearray | memoryview):
             await self._send_whole(context_id, head, memoryview(data))
@@ -92,6 +117,8 @@ class MessageSender:
         self._association.require_open()
         self._transport.send_data(pdus)
         await self._transport.drain()
+        # A peer that reads a long message has no reason to speak.
+        self._transport.touch()
 
 
 async def _iter_chunks(data: Iterable[Chunk] | AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:

@@ -2,14 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import falcon
 from falcon.asgi import Request, Response
 
-from isocenter.errors import ServerError
+from isocenter.errors import NotSupportedError, ServerError
 from isocenter.http.answers import answer_json
 from isocenter.http.bodies import Application
 from isocenter.http.error_answers import ErrorAnswers, NotFound
@@ -55,6 +55,7 @@ def build_application(
     *,
     middleware: Sequence[Any],
     errors: ErrorAnswers,
+    unserved: Mapping[str, str] | None = None,
 ) -> Application:
     """Build the application that answers a table of routes.
 
@@ -68,6 +69,8 @@ def build_application(
         Falcon middleware, outermost first.
     errors
         Writes error answers.
+    unserved
+        Templates of paths that are known but not served, with the reason to answer.
     """
     app = Application(middleware=[*middleware, Leniency()])
     app.req_options.strip_url_path_trailing_slash = True
@@ -77,6 +80,8 @@ def build_application(
     multipart.parse_options.max_body_part_count = _MOST_PARTS  # type: ignore[attr-defined]
     app.resp_options.default_media_type = "text/plain"
     _add_error_handlers(app, errors)
+    for path, reason in (unserved or {}).items():
+        app.add_route(_build_template(path), _Unserved(reason))
     for path, responders in _group(routes).items():
         app.add_route(_build_template(path), _Resource(responders, services))
     for directory in list_directories(routes):
@@ -125,3 +130,14 @@ class _Directory:
 
     async def on_head(self, _: Request, resp: Response, **__: str) -> None:
         answer_json(resp, self._names)
+
+
+class _Unserved:
+    """Answers why a path of Orthanc's interface has nothing behind it."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        self.on_head = self.on_post = self.on_put = self.on_delete = self.on_get
+
+    async def on_get(self, _: Request, __: Response, **___: str) -> None:
+        raise NotSupportedError(self._reason)

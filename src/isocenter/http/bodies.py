@@ -6,7 +6,7 @@ from typing import Any
 from falcon.asgi import App, Request, Response
 
 from isocenter.errors import BadRequestError
-from isocenter.http.streaming import IS_GONE
+from isocenter.http.streaming import ABORT, IS_GONE
 
 __all__ = ["Application", "require_whole_body"]
 
@@ -34,7 +34,15 @@ class Application(App[Request, Response]):
             # uvicorn takes what is sent to a client that has left, and says nothing.
             cycle = getattr(send, "__self__", None)
             scope[IS_GONE] = lambda: getattr(cycle, "disconnected", False)
+            scope[ABORT] = lambda: _abort(cycle)
         await super().__call__(scope, receive, send)
+
+
+def _abort(cycle: Any) -> None:
+    """End the connection of a request as uvicorn knows it; nothing if it is no connection."""
+    transport = getattr(cycle, "transport", None)
+    if transport is not None:
+        transport.abort()
 
 
 async def _refuse_version(send: Any) -> None:

@@ -22,7 +22,9 @@ _SMALLEST = 1024
 _LARGEST_INLINE = 256 * 1024
 _LEVEL = 1
 _COMPRESSIBLE = re.compile(
-    rb"text/|application/(json|dicom\+json|dicom\+xml|javascript|xml)\b|image/svg", re.IGNORECASE
+    rb"text/(?!event-stream)|application/(json|dicom\+json|dicom\+xml|javascript|xml)\b"
+    rb"|image/svg",
+    re.IGNORECASE,
 )
 _WEIGHT = re.compile(r"q=([01](?:\.\d{0,3})?)")
 
@@ -102,6 +104,16 @@ class _Sender:
         self._compressor: Any = None
         # Kept until the first part of the body tells the length.
         self._start: dict[str, Any] | None = None
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the client has left, as uvicorn's own record of a request says."""
+        return bool(getattr(getattr(self._send, "__self__", None), "disconnected", False))
+
+    @property
+    def transport(self) -> Any:
+        """The connection of the request."""
+        return getattr(getattr(self._send, "__self__", None), "transport", None)
 
     async def send(self, event: dict[str, Any]) -> None:
         if event["type"] == "http.response.start":

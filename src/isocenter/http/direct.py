@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
 from isocenter.http.immediate_routes import ImmediateRoute, ImmediateRoutes, collect, finish
-from isocenter.http.limits import LimitedProtocol
+from isocenter.http.limits import ConnectionLimit, LimitedProtocol
 from isocenter.http.plain_reads import parse_plain_read
 from isocenter.http.repeated import LARGEST_REQUEST_BYTES, Repeatable, RepeatedAnswers
 from isocenter.http.sending import send_file
@@ -373,7 +373,11 @@ class DirectProtocol(LimitedProtocol):
 
 
 def build_protocol(
-    answers: DirectAnswers | None, writes: ShortWrites | None, *, request_timeout_s: int
+    answers: DirectAnswers | None,
+    writes: ShortWrites | None,
+    *,
+    request_timeout_s: int,
+    connection_limit: ConnectionLimit | None = None,
 ) -> type[LimitedProtocol]:
     """Build the class of which uvicorn makes one object for each connection.
 
@@ -385,8 +389,13 @@ def build_protocol(
         ``None`` to have it answer everything that brings a body.
     request_timeout_s
         Longest silence in the middle of a request.
+    connection_limit
+        How many connections may be open at once; ``None`` for no limit.
     """
-    values: dict[str, Any] = {"request_timeout_s": request_timeout_s}
+    values: dict[str, Any] = {
+        "request_timeout_s": request_timeout_s,
+        "connection_limit": connection_limit,
+    }
     if answers is None:
         return type("BoundLimitedProtocol", (LimitedProtocol,), values)
     values |= {"answers": answers, "writes": writes}

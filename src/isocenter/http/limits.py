@@ -1,29 +1,62 @@
 """Limits of what a client may make the server hold or wait for."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["LARGEST_HEAD_BYTES", "LimitedProtocol"]
+from isocenter.http.old_clients import end_with_connection
+from isocenter.http.upgrades import format_without_upgrade
+
+__all__ = ["LARGEST_HEAD_BYTES", "ConnectionLimit", "LimitedProtocol"]
 
 LARGEST_HEAD_BYTES = 64 * 1024
 """Longest request line with all headers."""
+
+# What follows is not HTTP; it is refused by its method.
+_CONNECT = b"CONNECT"
+_OLD_VERSION = "1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimit:
+    """How many connections may be open at once.
+
+    Attributes
+    ----------
+    count_listeners
+        Tells how many clients only listen to events, which are not counted.
+    """
+
+    most: int
+    count_listeners: Callable[[], int]
+
+    def get(self) -> int:
+        """Tell the limit as it is now."""
+        return self.most + self.count_listeners()
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with a limit on the head of a request and on silence in the middle of it.
 
+    Offers to go on in another protocol are ignored; the parser alone would lose the body that
+    comes with one. Clients of HTTP/1.0 get no chunks.
+
     References
     ----------
-    Orthanc configuration: ``HttpRequestTimeout``; RFC 6585 §5, RFC 9110 §15.5.9
+    Orthanc configuration: ``HttpRequestTimeout``; RFC 6585 §5, RFC 9110 §7.8, §15.5.9
     """
 
     request_timeout_s: ClassVar[int] = 30
+    connection_limit: ClassVar[ConnectionLimit | None] = None
     _idle_bytes = 0
     _has_progress = False
     _is_in_head = False
     _is_receiving = False
+    _has_offer = False
     _silence: asyncio.TimerHandle | None = None
     _last_arrival = 0.0
     _answered_at = 0.0
@@ -83,12 +116,39 @@ class LimitedProtocol(HttpToolsProtocol):
         """Parse what arrived; called by the transport."""
         self._last_arrival = self.loop.time()
         self._has_progress = False
-        super().data_received(data)
+        self._parse(data)
         # The parser keeps an unfinished header or trailer to itself, so the bytes are counted here:
         # those of the pieces that neither begin a request nor hold a part of a body.
         self._idle_bytes = 0 if self._has_progress else self._idle_bytes + len(data)
         if self._idle_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
+
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._take_back_offer(data[upgrade.args[0] :])
+            except httptools.HttpParserError:
+                message = "Invalid HTTP request received."
+                self.logger.warning(message)
+                self.send_400_response(message)
+                return
+            else:
+                return
+
+    def _take_back_offer(self, rest: bytes) -> bytes:
+        """Begin a request anew as if it did not offer another protocol; give what to parse then."""
+        if not self._has_offer:
+            return b""
+        self._has_offer = False
+        head = format_without_upgrade(
+            self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+        )
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return head + rest
 
     def on_message_begin(self) -> None:
         """Begin to expect a head; called by the parser."""
@@ -109,10 +169,19 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to expect a body; called by the parser."""
         self._is_in_head = False
+        if self.connection_limit is not None:
+            self.limit_concurrency = self.connection_limit.get()
+        self._has_offer = self.parser.should_upgrade() and self.parser.get_method() != _CONNECT
+        if self._has_offer:
+            return
         super().on_headers_complete()
+        if self.parser.get_http_version() == _OLD_VERSION:
+            end_with_connection(self.cycle)
 
     def on_message_complete(self) -> None:
         """Note the end of the request; called by the parser."""
+        if self._has_offer:
+            return
         self._is_receiving = False
         self._has_progress = True
         super().on_message_complete()

@@ -8,9 +8,11 @@ from isocenter.archive.archive import Archive
 from isocenter.archive.records import Statistics
 from isocenter.clock import now_us
 from isocenter.http.exposition import MEDIA_TYPE, Family, Kind, Sample, format_families
+from isocenter.http.job_times import JobTimes
 from isocenter.http.observing import Observer
 from isocenter.jobs.engine import Engine
 from isocenter.jobs.port import JobCounts
+from isocenter.jobs.states import JobState
 from isocenter.logs import Logs
 
 __all__ = ["Metrics"]
@@ -38,9 +40,18 @@ class Metrics:
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, archive: Archive, jobs: Engine, observer: Observer, logs: Logs) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        jobs: Engine,
+        observer: Observer,
+        logs: Logs,
+        *,
+        job_times: JobTimes,
+    ) -> None:
         self._archive = archive
         self._jobs = jobs
+        self._job_times = job_times
         self.observer = observer
         self._logs = logs
         self._started_at = perf_counter()
@@ -75,6 +86,7 @@ class Metrics:
         families = [
             *_build_content(statistics),
             *_build_jobs(await self._jobs.count()),
+            *self._job_times.build_families(),
             *self._build_timings(),
             *self._build_use(),
             *self._build_http(),
@@ -179,6 +191,15 @@ def _build_jobs(counts: JobCounts) -> Iterable[Family]:
         ("total_failed", "Jobs in the history that failed.", counts.failed),
     ):
         yield _build(f"orthanc_jobs_{name}", _GAUGE, meaning, value)
+    yield Family(
+        "isocenter_jobs",
+        _GAUGE,
+        "Jobs by state, those in the history included.",
+        tuple(
+            Sample(counts.by_state.get(state, 0), labels=(("state", state.title),))
+            for state in JobState
+        ),
+    )
 
 
 def _build(name: str, kind: Kind, meaning: str, value: float) -> Family:

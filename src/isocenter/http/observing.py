@@ -1,13 +1,12 @@
 """What is noted of every HTTP request: its duration by route, and a line of the log if wanted."""
 
 import logging
-from bisect import bisect_left
-from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
 from isocenter.http.exchange import Request, Response
 from isocenter.http.exposition import Sample
+from isocenter.http.histograms import Histogram
 from isocenter.logs import TRACE
 from isocenter.measures import Measures
 
@@ -19,24 +18,6 @@ _log = logging.getLogger(__name__)
 # a large file or a long search more than the last but one.
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 _OTHER = "other"
-
-
-class _Histogram:
-    """How often which duration occurred."""
-
-    __slots__ = ("counts", "sum_s")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(_BOUNDS) + 1)
-        self.sum_s = 0.0
-
-    def build_samples(self, labels: tuple[tuple[str, str], ...]) -> Iterable[Sample]:
-        total = 0
-        for bound, count in zip((*map(repr, _BOUNDS), "+Inf"), self.counts, strict=True):
-            total += count
-            yield Sample(total, "_bucket", (*labels, ("le", bound)))
-        yield Sample(self.sum_s, "_sum", labels)
-        yield Sample(total, "_count", labels)
 
 
 class Observer:
@@ -55,7 +36,7 @@ class Observer:
         self.requests = 0
         self.errors = 0
         self._measures = measures
-        self._histograms: dict[tuple[str, str], _Histogram] = {}
+        self._histograms: dict[tuple[str, str], Histogram] = {}
 
     async def process_request(self, req: Request, _: Response) -> None:
         """Note the time; Falcon calls this."""
@@ -80,9 +61,8 @@ class Observer:
             key = (req.method, req.uri_template or _OTHER)
             histogram = self._histograms.get(key)
             if histogram is None:
-                histogram = self._histograms[key] = _Histogram()
-            histogram.counts[bisect_left(_BOUNDS, duration_s)] += 1
-            histogram.sum_s += duration_s
+                histogram = self._histograms[key] = Histogram(_BOUNDS)
+            histogram.note(duration_s)
         if _log.isEnabledFor(logging.DEBUG):
             _log_request(req, resp, duration_s)
 

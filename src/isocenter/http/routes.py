@@ -77,8 +77,9 @@ class Route:
         The responder often finds all it needs at hand. It may be run on the event loop outside of a
         task, and a second time if that did not do, so it must only read (see `http.direct`).
     is_lasting
-        An immediate answer depends on the request and the index alone, so it stays true until the
-        next transaction (see `http.repeated`). Not: time, files, options that change at run time.
+        An immediate answer depends on the request, the index, stored files, which never change, and
+        `archive.settings`, so it stays true until one of these has another generation (see
+        `http.repeated`). Not: time, other options that change at run time.
     is_light
         Of the request and the response, the responder of a short body asks only for what
         `http.exchange` offers, and answers with bytes (see `http.short_writes`).

@@ -5,13 +5,14 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 
 from isocenter.http.direct import DirectAnswers, build_protocol
+from isocenter.http.limits import ConnectionLimit
 from isocenter.http.short_writes import ShortWrites
 
 __all__ = ["HTTPServer", "HTTPServerOptions"]
@@ -33,6 +34,8 @@ class HTTPServerOptions:
         Longest silence in the middle of a request.
     direct_answers
         Answers hot reads without the application; ``None`` to have it answer everything.
+    count_listeners
+        Tells how many clients only listen; they are not counted as connections.
     short_writes
         Answers short requests with a body without the application, where there are direct answers.
     """
@@ -42,6 +45,7 @@ class HTTPServerOptions:
     request_timeout_s: int = 30
     shutdown_timeout_s: int = 8
     direct_answers: DirectAnswers | None = None
+    count_listeners: Callable[[], int] = lambda: 0
     short_writes: ShortWrites | None = None
 
 
@@ -58,12 +62,14 @@ class HTTPServer(uvicorn.Server):
 
     def __init__(self, application: Any, options: HTTPServerOptions) -> None:
         tls = options.tls
+        self._limit = ConnectionLimit(_MOST_CONNECTIONS, options.count_listeners)
         config = uvicorn.Config(
             application,
             http=build_protocol(
                 options.direct_answers,
                 options.short_writes,
                 request_timeout_s=options.request_timeout_s,
+                connection_limit=self._limit,
             ),
             ws="none",
             lifespan="off",
@@ -94,7 +100,7 @@ class HTTPServer(uvicorn.Server):
     @property
     def available_count(self) -> int:
         """Connections that may still be opened."""
-        return max(0, _MOST_CONNECTIONS - len(self.server_state.connections))
+        return max(0, self._limit.get() - len(self.server_state.connections))
 
     def stop(self) -> None:
         """Ask `serve_until_stopped` to return."""

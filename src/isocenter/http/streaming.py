@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator, Callable
 
 from falcon.asgi import Request
 
-__all__ = ["Stream"]
+__all__ = ["ABORT", "IS_GONE", "Stream"]
 
 IS_GONE = "isocenter.is_gone"
 """Where the application notes in the ASGI scope how to see whether the client has left."""
+
+
+ABORT = "isocenter.abort"
+"""Where it notes how to end the connection at once, whatever is still to be sent."""
 
 
 class Stream:

@@ -9,7 +9,7 @@ from isocenter.index.batch import Batch, delete_trees, measure_trees
 from isocenter.index.port import Transaction
 from isocenter.index.records import NO_RULES, Deletion, Rules
 
-__all__ = ["Named", "delete_resource", "delete_resources", "forget_removals"]
+__all__ = ["Named", "delete_resource", "delete_resources", "find_doomed", "forget_removals"]
 
 Named: TypeAlias = tuple[Level | None, str]
 """A resource by level and identifier; ``None`` means whatever the level."""
@@ -107,6 +107,24 @@ def delete_resources(
         )
     batch.finish()
     return [_describe(chain) for chain in topmost.values()]
+
+
+def find_doomed(tx: Transaction, named: Sequence[Named]) -> set[tuple[Level, str]]:
+    """Find what a deletion of some resources would take away: these and ancestors left childless.
+
+    What lies below the resources is not listed.
+    """
+    chains = _drop_nested(_find_chains(tx, named))
+    if not chains:
+        return set()
+    topmost = _find_topmost(tx, chains)
+    doomed: set[tuple[Level, str]] = set()
+    for chain in chains:
+        for node in chain:
+            doomed.add((node.level, node.public_id))
+            if node.internal_id in topmost:
+                break
+    return doomed
 
 
 def _describe(chain: _Chain) -> Deletion:

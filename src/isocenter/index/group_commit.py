@@ -100,6 +100,27 @@ class GroupCommit:
                         self._commit_group()
         return [waiting.result for waiting in mine if waiting.result is not None]
 
+    def store_jointly(self, instances: Sequence[NewInstance]) -> list[StoreResult]:
+        """Write the rows of all instances or of none; their blobs are durable, and so are they.
+
+        Raises
+        ------
+        ServerError
+            What the database raised; `FullStorageError` also if the limits of storage leave no
+            room for all of them.
+        """
+
+        def change(tx: Transaction) -> list[StoreResult]:
+            results = store_instances(tx, instances, self._rules)
+            for instance, result in zip(instances, results, strict=True):
+                if result.is_full:
+                    raise _refuse(instance)
+            return results
+
+        results = self._database.write(change)
+        self._follow_up(results)
+        return results
+
     def _commit_group(self) -> None:
         group = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_GROUP))]
         try:

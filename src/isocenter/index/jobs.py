@@ -5,6 +5,7 @@ References
 Orthanc REST: jobs engine (behaviour manual §16); `isocenter.jobs.port`
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,12 +24,13 @@ from isocenter.jobs.records import (
     Failure,
     Job,
     JobFilter,
+    JobMark,
     NewJob,
     Step,
 )
 from isocenter.jobs.states import FINISHED, TRANSITIONS, Action, JobState
 
-__all__ = ["DatabaseJobs"]
+__all__ = ["DatabaseJobs", "insert_job", "set_arguments"]
 
 _LAST = 2**63 - 1
 # A server that has not shown itself for that long is taken for dead.
@@ -38,6 +40,9 @@ _MOST_CANDIDATES = 500
 _MOST_FORGOTTEN = 1000
 # Another server that waits for the end of a job must have the time to see it.
 _SHARED_GRACE_US = 60_000_000
+
+# States that have an index: those jobs are found without passing over the history.
+_LISTED_BY_STATE = frozenset({JobState.PENDING, JobState.RUNNING, JobState.RETRY})
 
 _RECOVERED = {
     Recovery.RESUME: "list_orphaned_jobs",
@@ -62,10 +67,12 @@ class DatabaseJobs:
         self._database = database
         self._history = history
         self._grace_us = 0 if database.is_exclusive else _SHARED_GRACE_US
+        # Jobs that may end before the history is looked at; exact enough without a lock.
+        self._until_forgetting = 0
 
     def insert(self, job_id: str, new: NewJob) -> Job:
         """Keep a new job (see `JobStore.insert`)."""
-        return self._database.write(lambda tx: _insert(tx, job_id, new))
+        return self._database.write(lambda tx: insert_job(tx, job_id, new))
 
     def lookup(self, job_id: str) -> Job | None:
         """Read a job (see `JobStore.lookup`)."""
@@ -86,6 +93,21 @@ class DatabaseJobs:
         job_ids = self._database.read(lambda tx: _list_ids(tx, selection))
         return sorted(job_ids) if not selection.since and selection.limit is None else job_ids
 
+    def list_marks(self, completed_since: int, *, limit: int) -> list[JobMark]:
+        """List the jobs that go on or ended since a moment (see `JobStore.list_marks`)."""
+        keys = {"completed_since": completed_since, "limit": limit}
+
+        def query(tx: Transaction) -> list[JobMark]:
+            rows = [*tx.rows("list_waiting_marks", keys), *tx.rows("list_running_marks", keys)]
+            rows += tx.rows("list_finished_marks", keys)
+            return [JobMark(row[0], JobState(row[1]), *row[2:]) for row in rows]
+
+        return self._database.read(query)
+
+    def read(self, job_ids: Sequence[str]) -> list[Job]:
+        """Read some jobs (see `JobStore.read`)."""
+        return self._database.read(lambda tx: _read(tx, job_ids))
+
     def list_failed_items(self, job_id: str, *, limit: int) -> list[FailedItem]:
         """List what a job could not deal with (see `JobStore.list_failed_items`)."""
         keys = {"job_id": job_id, "limit": limit}
@@ -94,11 +116,17 @@ class DatabaseJobs:
 
     def claim(self, owner: str, count: int, limits: Limits) -> Claim:
         """Take jobs that are due (see `JobStore.claim`)."""
-        return self._database.write(lambda tx: _claim(tx, owner, count, limits))
+        # If a power failure takes it back, the job still waits; what is saved later comes after it.
+        return self._database.write(lambda tx: _claim(tx, owner, count, limits), can_be_redone=True)
 
     def save(self, job: Job, step: Step, *, runtime: int) -> Job | None:
         """Save a step of a running job (see `JobStore.save`)."""
-        return self._database.write(lambda tx: self._save(tx, job, step, runtime))
+        # A power failure may take back that a job has gone on; it does the step again. Not what a
+        # step has changed: files are removed as soon as their rows are.
+        can_be_redone = step.apply is None and not step.is_last and not step.failed_items
+        return self._database.write(
+            lambda tx: self._save(tx, job, step, runtime), can_be_redone=can_be_redone
+        )
 
     def _save(self, tx: Transaction, job: Job, step: Step, runtime: int) -> Job | None:
         current = _lock_own(tx, job)
@@ -115,6 +143,8 @@ class DatabaseJobs:
             runtime=current.runtime + runtime,
         )
         if step.is_last:
+            # A failed job keeps its locks, as it may be resubmitted.
+            tx.run("delete_locks", {"job_id": job.job_id})
             return self._finish(tx, replace(saved, state=JobState.SUCCESS, progress=100))
         if step.retry_after_s is not None:
             due_at = now_us() + int(step.retry_after_s * 1_000_000)
@@ -127,15 +157,22 @@ class DatabaseJobs:
         finished = _update(
             tx, replace(job, completed_at=completed_at, requested=None, resume_at=None, owner="")
         )
+        self._until_forgetting -= 1
+        if self._until_forgetting < 0:
+            # Passing over a long history takes its time, so it may grow by a hundredth.
+            self._until_forgetting = min(self._history // 100, _MOST_FORGOTTEN // 2)
+            self._forget_old(tx, completed_at)
+        return finished
+
+    def _forget_old(self, tx: Transaction, now_us: int) -> None:
         keys = {
-            "before": completed_at - self._grace_us,
+            "before": now_us - self._grace_us,
             "keep": self._history,
             "limit": _MOST_FORGOTTEN,
         }
         old = [row[0] for row in tx.rows("list_old_jobs", keys)]
         if old:
             _forget(tx, old)
-        return finished
 
     def release(self, job: Job) -> None:
         """Give a running job back, or do what was requested (see `JobStore.release`)."""
@@ -228,16 +265,11 @@ class DatabaseJobs:
     def count(self) -> JobCounts:
         """Count the jobs of each state (see `JobStore.count`)."""
         rows = self._database.read(lambda tx: tx.rows("count_jobs"))
-        counts = {JobState(state): int(number) for state, number in rows}
-        return JobCounts(
-            pending=sum(counts.get(s, 0) for s in (JobState.PENDING, JobState.RETRY)),
-            running=counts.get(JobState.RUNNING, 0),
-            success=counts.get(JobState.SUCCESS, 0),
-            failed=counts.get(JobState.FAILURE, 0),
-        )
+        return JobCounts({JobState(state): int(number) for state, number in rows})
 
 
-def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
+def insert_job(tx: Transaction, job_id: str, new: NewJob) -> Job:
+    """Keep a new job, as a part of a larger transaction (see `JobStore.insert`)."""
     if new.idempotency_key:
         known = tx.row("select_job_of_key", {"idempotency_key": new.idempotency_key})
         if known is not None:
@@ -248,7 +280,7 @@ def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
         state=JobState.PENDING,
         priority=new.priority,
         created_at=now_us(),
-        arguments=new.arguments,
+        arguments={**new.arguments, **new.drawn},
         content=new.content,
         destination=new.destination,
         user_data=new.user_data,
@@ -261,17 +293,26 @@ def _insert(tx: Transaction, job_id: str, new: NewJob) -> Job:
             "priority": new.priority,
             "destination": new.destination,
             "created_at": job.created_at,
-            "arguments": _format(new.arguments),
+            "arguments": _format(job.arguments),
             "content": _format(new.content),
             "user_data": _format_optional(new.user_data),
             "idempotency_key": new.idempotency_key or None,
         },
     )
+    if new.locks:
+        names = [{"job_id": job_id, "name": name} for name in sorted(new.locks)]
+        tx.run_many("insert_lock", names)
     return job
 
 
+def set_arguments(tx: Transaction, job_id: str, arguments: Mapping[str, Any]) -> None:
+    """Replace the arguments of a job, in the transaction of one of its steps."""
+    tx.run("set_arguments", {"job_id": job_id, "arguments": _format(arguments)})
+
+
 def _check_same(job: Job, new: NewJob) -> Job:
-    if job.kind != new.kind or _format(job.arguments) != _format(new.arguments):
+    compared = {name: value for name, value in job.arguments.items() if name not in new.drawn}
+    if job.kind != new.kind or _format(compared) != _format(new.arguments):
         message = "the idempotency key belongs to another job"
         raise DuplicateResourceError(message)
     return job
@@ -280,17 +321,39 @@ def _check_same(job: Job, new: NewJob) -> Job:
 def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     now = now_us()
     tx.run("wake_due_jobs", {"now": now})
-    candidates = [Candidate(*row) for row in tx.rows("list_due_jobs", {"limit": _MOST_CANDIDATES})]
+    is_limited = bool(limits.by_kind) or limits.per_destination > 0
+    candidates, held = _list_candidates(tx, _MOST_CANDIDATES if is_limited else count)
     running = [
         (str(kind), str(destination), int(number))
-        for kind, destination, number in tx.rows("count_running_jobs")
+        for kind, destination, number in (tx.rows("count_running_jobs") if is_limited else ())
     ]
-    chosen = choose(candidates, running, count, limits)
+    chosen = choose(candidates, running, count, limits, held=held)
     if chosen:
         tx.run("claim_jobs", {"owner": owner, "now": now, "job_ids": chosen})
     due = tx.row("next_due_job")
     found = {job.job_id: job for job in _read(tx, chosen)}
     return Claim([found[job_id] for job_id in chosen], None if due is None else due[0])
+
+
+def _list_candidates(tx: Transaction, limit: int) -> tuple[list[Candidate], set[str]]:
+    """List the jobs that are due in their order, and those of their locks that are held."""
+    candidates, held = _read_candidates(tx, limit)
+    if limit < _MOST_CANDIDATES and any(candidate.locks for candidate in candidates):
+        # Those that must wait let others pass.
+        return _read_candidates(tx, _MOST_CANDIDATES)
+    return candidates, held
+
+
+def _read_candidates(tx: Transaction, limit: int) -> tuple[list[Candidate], set[str]]:
+    due = tx.rows("list_due_jobs", {"limit": limit})
+    locks: defaultdict[str, set[str]] = defaultdict(set)
+    held: set[str] = set()
+    if due:
+        for job_id, name, is_held in tx.rows("list_locks", {"job_ids": [row[0] for row in due]}):
+            locks[job_id].add(name)
+            if is_held:
+                held.add(name)
+    return [Candidate(row[0], row[1], row[2], frozenset(locks[row[0]])) for row in due], held
 
 
 def _forget(tx: Transaction, job_ids: Sequence[str]) -> None:
@@ -354,7 +417,9 @@ def _list_ids(tx: Transaction, selection: JobFilter) -> list[str]:
         "since": selection.since,
         "limit": _LAST if selection.limit is None else selection.limit,
     }
-    return [row[0] for row in tx.rows("list_jobs", keys)]
+    is_short = bool(selection.states) and _LISTED_BY_STATE.issuperset(selection.states)
+    statement = "list_unfinished_ids" if is_short else "list_jobs"
+    return [row[0] for row in tx.rows(statement, keys)]
 
 
 def _insert_failed_items(tx: Transaction, job_id: str, items: Sequence[FailedItem]) -> None:

@@ -27,6 +27,7 @@ from isocenter.dicom.query import (
     AnyOf,
     Criterion,
     Exists,
+    Items,
     LabelConstraint,
     LabelFilter,
     MetadataCriterion,
@@ -146,7 +147,11 @@ def list_file_criteria(query: Query, main_tags: MainTags) -> tuple[Criterion, ..
         if not isinstance(criterion.test, Universal)
         and criterion.tag not in COUNTERS
         and criterion.tag != INSTANCE_AVAILABILITY
-        and lookup_place(criterion.tag, query.level, main_tags) is None
+        # The index keeps sequences for answers only.
+        and (
+            isinstance(criterion.test, Items)
+            or lookup_place(criterion.tag, query.level, main_tags) is None
+        )
     )
 
 
@@ -214,7 +219,7 @@ class _Builder:
     def add_criterion(self, criterion: Criterion) -> None:
         """Add a condition on a tag, unless only the files know it."""
         test = criterion.test
-        if isinstance(test, Universal):
+        if isinstance(test, Universal | Items):
             return
         if criterion.tag == INSTANCE_AVAILABILITY:
             if not build_matcher(criterion)(_ONLINE):

@@ -30,6 +30,7 @@ class Candidate:
     job_id: str
     kind: str
     destination: str
+    locks: frozenset[str] = frozenset()
 
 
 def choose(
@@ -37,6 +38,8 @@ def choose(
     running: Sequence[tuple[str, str, int]],
     count: int,
     limits: Limits,
+    *,
+    held: Iterable[str] = (),
 ) -> list[str]:
     """Choose jobs to run.
 
@@ -48,22 +51,28 @@ def choose(
         (kind, destination, number) of the jobs that run.
     count
         The most to choose.
+    held
+        Locks of the jobs that run.
 
     Returns
     -------
     list of str
-        Identifiers; a job whose kind or destination is busy lets those behind it pass.
+        Identifiers; a job whose kind, destination or lock is busy lets those behind it pass,
+        unless they want one of its locks: these are taken in the order of the queue.
     """
     kinds: Counter[str] = Counter()
     destinations: Counter[str] = Counter()
     for kind, destination, number in running:
         kinds[kind] += number
         destinations[destination] += number
+    taken = set(held)
     chosen: list[str] = []
     for candidate in candidates:
         if len(chosen) == count:
             break
-        if kinds[candidate.kind] >= limits.by_kind.get(candidate.kind, 1 << 30):
+        is_locked = not taken.isdisjoint(candidate.locks)
+        taken |= candidate.locks
+        if is_locked or kinds[candidate.kind] >= limits.by_kind.get(candidate.kind, 1 << 30):
             continue
         is_bound = bool(candidate.destination) and limits.per_destination > 0
         if is_bound and destinations[candidate.destination] >= limits.per_destination:

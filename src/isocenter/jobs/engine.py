@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,7 +18,7 @@ from isocenter.errors import (
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import ActionResult, JobCounts, JobStore, Recovery
-from isocenter.jobs.records import FailedItem, Job, JobFilter, NewJob
+from isocenter.jobs.records import FailedItem, Job, JobFilter, JobMark, NewJob
 from isocenter.jobs.runner import RunBlocking, Runner
 from isocenter.jobs.states import Action, JobState
 from isocenter.jobs.waiting import Waiters
@@ -129,6 +129,10 @@ class Engine:
         """
         return await self._submit(str(uuid.uuid4()), new)
 
+    def wake(self) -> None:
+        """Look at the queue, because somebody else has written a job into it."""
+        self._wake.set()
+
     async def _submit(self, job_id: str, new: NewJob) -> Job:
         if new.kind not in self._kinds:
             raise InternalError(f"no kind of job is named {new.kind}")
@@ -211,6 +215,21 @@ class Engine:
     async def list_ids(self, selection: JobFilter) -> list[str]:
         """List identifiers of jobs; in alphabetical order if nothing is skipped or limited."""
         return await self._run_blocking(self._store.list_ids, selection)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers take jobs from the same database."""
+        return self._options.is_shared
+
+    async def list_marks(self, completed_since: int, *, limit: int) -> list[JobMark]:
+        """List the jobs that wait or run, and those that ended since a moment."""
+        return await self._run_blocking(
+            partial(self._store.list_marks, completed_since, limit=limit)
+        )
+
+    async def read(self, job_ids: Sequence[str]) -> list[Job]:
+        """Read some jobs, in any order; those that do not exist are left out."""
+        return await self._run_blocking(self._store.read, job_ids)
 
     async def list_failed_items(self, job_id: str, *, limit: int) -> list[FailedItem]:
         """List what a job could not deal with."""

@@ -1,12 +1,22 @@
 """Where jobs are kept: what a database must offer to the engine."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from isocenter.jobs.claims import Limits
-from isocenter.jobs.records import Apply, FailedItem, Failure, Job, JobFilter, NewJob, Step
-from isocenter.jobs.states import Action
+from isocenter.jobs.records import (
+    Apply,
+    FailedItem,
+    Failure,
+    Job,
+    JobFilter,
+    JobMark,
+    NewJob,
+    Step,
+)
+from isocenter.jobs.states import Action, JobState
 
 __all__ = ["ActionResult", "Claim", "JobCounts", "JobStore", "Recovery"]
 
@@ -42,12 +52,32 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class JobCounts:
-    """How many jobs there are, those in the history included."""
+    """How many jobs there are of each state, those in the history included."""
 
-    pending: int
-    running: int
-    success: int
-    failed: int
+    by_state: Mapping[JobState, int]
+
+    def _sum(self, *states: JobState) -> int:
+        return sum(self.by_state.get(state, 0) for state in states)
+
+    @property
+    def pending(self) -> int:
+        """Those that wait, put aside or not."""
+        return self._sum(JobState.PENDING, JobState.RETRY)
+
+    @property
+    def running(self) -> int:
+        """Those that run."""
+        return self._sum(JobState.RUNNING)
+
+    @property
+    def success(self) -> int:
+        """Those that have succeeded."""
+        return self._sum(JobState.SUCCESS)
+
+    @property
+    def failed(self) -> int:
+        """Those that have failed."""
+        return self._sum(JobState.FAILURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +98,8 @@ class Claim:
 class JobStore(Protocol):
     """Jobs in a database. Thread-safe; every method blocks and is one transaction.
 
-    Finished jobs are forgotten by the transaction that finishes another one, those that completed
-    first before the others, as many as the history has no room for.
+    Finished jobs are forgotten by transactions that finish another one, those that completed
+    first before the others, as many as the history has no room for; there may be a hundredth more.
     """
 
     def insert(self, job_id: str, new: NewJob) -> Job:
@@ -92,6 +122,24 @@ class JobStore(Protocol):
 
     def list_ids(self, selection: JobFilter) -> list[str]:
         """List identifiers of jobs; in alphabetical order if nothing is skipped or limited."""
+        ...
+
+    def list_marks(self, completed_since: int, *, limit: int) -> list[JobMark]:
+        """List the jobs that wait or run, and those that ended since a moment.
+
+        Paused jobs are left out: they do nothing by themselves.
+
+        Parameters
+        ----------
+        completed_since
+            Microseconds since 1970, UTC.
+        limit
+            The most of each of the two to list; those that ended last go before others.
+        """
+        ...
+
+    def read(self, job_ids: Sequence[str]) -> list[Job]:
+        """Read some jobs, in any order; those that do not exist are left out."""
         ...
 
     def list_failed_items(self, job_id: str, *, limit: int) -> list[FailedItem]:

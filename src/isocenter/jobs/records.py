@@ -6,7 +6,17 @@ from typing import Any
 
 from isocenter.jobs.states import FINISHED, Action, JobState
 
-__all__ = ["CANCELED", "Apply", "FailedItem", "Failure", "Job", "JobFilter", "NewJob", "Step"]
+__all__ = [
+    "CANCELED",
+    "Apply",
+    "FailedItem",
+    "Failure",
+    "Job",
+    "JobFilter",
+    "JobMark",
+    "NewJob",
+    "Step",
+]
 
 Apply = Callable[[Any], None]
 """A change of the database, run in the transaction that saves the step; may be run again."""
@@ -64,6 +74,12 @@ class NewJob:
         Whatever the client wants to keep with the job; JSON, ``None`` if nothing.
     idempotency_key
         A second submission with the same key gives the first job; empty if there is none.
+    drawn
+        More arguments, drawn for this submission only: keys, numbers. Two submissions are the same
+        even if these differ.
+    locks
+        Names of what nobody else may work on meanwhile: of two jobs that have one in common, the
+        second in the queue is not begun while the first one runs or has to wait.
     """
 
     kind: str
@@ -73,6 +89,8 @@ class NewJob:
     destination: str = ""
     user_data: Any = None
     idempotency_key: str = ""
+    drawn: Mapping[str, Any] = field(default_factory=dict)
+    locks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +165,23 @@ class Step:
     failed_items: Sequence[FailedItem] = ()
     is_last: bool = False
     retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobMark:
+    """How far a job is, to tell whether it has gone on since it was last looked at."""
+
+    job_id: str
+    state: JobState
+    progress: int
+    runtime: int
+    requested: str
+
+    @classmethod
+    def of(cls, job: Job) -> "JobMark":
+        """Mark a job."""
+        requested = "" if job.requested is None else job.requested.value
+        return cls(job.job_id, job.state, job.progress, job.runtime, requested)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,17 @@ class Runner:
         except asyncio.CancelledError:
             raise
         except ServerError as error:
-            return await self._fail(_describe(error))
+            failure = _describe(error)
+            _log.warning(
+                "a job failed",
+                extra={
+                    "job": self._job.job_id,
+                    "kind": self._job.kind,
+                    "code": failure.code,
+                    "reason": failure.details,
+                },
+            )
+            return await self._fail(failure)
         except Exception:  # noqa: BLE001 - a bug of one kind must not end the engine
             _log.exception("a job broke", extra={"job": self._job.job_id, "kind": self._job.kind})
             return await self._fail(_describe(InternalError()))

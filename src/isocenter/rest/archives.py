@@ -6,13 +6,13 @@ Orthanc REST: archives and media (behaviour manual §22)
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
 from falcon.asgi import Request, Response
 
-from isocenter.archive.exporting import ExportPlan, ExportRequest, MissingFile
+from isocenter.archive.exporting import ExportPlan, ExportRequest
 from isocenter.dicom.levels import Level
 from isocenter.errors import (
     BadFileFormatError,
@@ -24,9 +24,10 @@ from isocenter.errors import (
 from isocenter.http.answers import answer_nothing
 from isocenter.http.arguments import get_flag, read_body
 from isocenter.http.files import answer_file, format_disposition
+from isocenter.http.json_bodies import parse_json
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.http.streaming import Stream
-from isocenter.rest.bodies import ARCHIVE, ARCHIVE_OF_MANY
+from isocenter.rest.bodies import ARCHIVE, ARCHIVE_OF_MANY, MEDIA, MEDIA_OF_MANY
 from isocenter.rest.job_calls import get_boolean, parse_job_call, submit_job
 from isocenter.rest.services import Services
 from isocenter.tasks.archiving import build_archive_job
@@ -36,52 +37,98 @@ __all__ = ["ROUTES", "create_archive", "delete_output", "download_archive", "get
 _ZIP = "application/zip"
 _SEVERAL = "Archive.zip"
 _MOST_RESOURCES = 100_000
-_ARGUMENTS = (
-    Argument("filename", "text", "Name for saving the archive."),
-    Argument("manifest", "flag", "Add a list of the files with their sums, and of missing ones."),
+_FILE_NAME = Argument("filename", "text", "Name for saving the archive.")
+_MANIFEST = Argument(
+    "manifest", "flag", "Add a list of the files with their sums, and of missing ones."
 )
+_EXTENDED = Argument("extended", "flag", "Add optional attributes to the DICOMDIR.")
+_RESOURCES = Argument("resources", "text", "Identifiers, separated by commas.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What kind of archive a route makes."""
+
+    is_media: bool = False
+    is_extended: bool = False
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """What a GET may say."""
+        has_choice = self.is_media and not self.is_extended
+        return (_FILE_NAME, _MANIFEST, _EXTENDED) if has_choice else (_FILE_NAME, _MANIFEST)
+
+    @property
+    def title(self) -> str:
+        """What it is called in the documentation."""
+        return "ZIP archive with a DICOMDIR" if self.is_media else "ZIP archive"
+
+
+_ARCHIVE = _Form()
+_MEDIA = _Form(is_media=True)
+_MEDIA_EXTENDED = _Form(is_media=True, is_extended=True)
 
 
 async def download_archive(
-    services: Services, req: Request, resp: Response, public_id: str, *, level: Level
+    services: Services,
+    req: Request,
+    resp: Response,
+    public_id: str,
+    *,
+    level: Level,
+    form: _Form = _ARCHIVE,
 ) -> None:
-    """Orthanc REST: GET /{level}/{id}/archive."""
+    """Orthanc REST: GET /{level}/{id}/archive, GET /{level}/{id}/media."""
     await _check_resource(services, level, public_id)
     _refuse_transcoding(req.params)
-    plan = await services.archive.exporter.plan(_read_arguments(services, req, (public_id,)))
+    request = _read_arguments(services, req, (public_id,), form)
+    plan = await services.archive.exporter.plan(request)
     _answer_stream(services, req, resp, plan, _get_name(req, f"{public_id}.zip"))
 
 
 async def create_archive_of(
-    services: Services, req: Request, resp: Response, public_id: str, *, level: Level
+    services: Services,
+    req: Request,
+    resp: Response,
+    public_id: str,
+    *,
+    level: Level,
+    form: _Form = _ARCHIVE,
 ) -> None:
-    """Orthanc REST: POST /{level}/{id}/archive."""
+    """Orthanc REST: POST /{level}/{id}/archive, POST /{level}/{id}/media."""
     await _check_resource(services, level, public_id)
     body = await _read_body(req)
     if isinstance(body, list):
         raise BadRequestError("the body must be a JSON object")
-    await _create(services, req, resp, body, (public_id,), f"{public_id}.zip")
+    request = _read_request(services, body, (public_id,), form)
+    await _create(services, req, resp, body, request, f"{public_id}.zip")
 
 
-async def create_archive(services: Services, req: Request, resp: Response) -> None:
-    """Orthanc REST: POST /tools/create-archive."""
+async def create_archive(
+    services: Services, req: Request, resp: Response, *, form: _Form = _ARCHIVE
+) -> None:
+    """Orthanc REST: POST /tools/create-archive, create-media, create-media-extended."""
     body = await _read_body(req)
     if isinstance(body, list):
         body = {"Resources": body}
     resources = body.get("Resources")
     if resources is None:
         raise BadFileFormatError("the field 'Resources' is missing")
-    await _create(services, req, resp, body, _check_identifiers(resources), _SEVERAL)
+    request = _read_request(services, body, _check_identifiers(resources), form)
+    await _create(services, req, resp, body, request, _SEVERAL)
 
 
-async def get_archive_of_many(services: Services, req: Request, resp: Response) -> None:
-    """Orthanc REST: GET /tools/create-archive."""
+async def get_archive_of_many(
+    services: Services, req: Request, resp: Response, *, form: _Form = _ARCHIVE
+) -> None:
+    """Orthanc REST: GET /tools/create-archive, create-media, create-media-extended."""
     text = req.get_param("resources")
     if text is None:
         raise BadRequestError("the argument 'resources' is missing")
     _refuse_transcoding(req.params)
     resources = _check_identifiers([part for part in text.split(",") if part])
-    plan = await services.archive.exporter.plan(_read_arguments(services, req, resources))
+    request = _read_arguments(services, req, resources, form)
+    plan = await services.archive.exporter.plan(request)
     _answer_stream(services, req, resp, plan, _get_name(req, _SEVERAL))
 
 
@@ -103,10 +150,7 @@ async def _read_body(req: Request) -> Any:
     data = await read_body(req)
     if not data.strip():
         return {}
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadFileFormatError("the body must be JSON") from error
+    value = parse_json(data)
     if not isinstance(value, dict | list):
         raise BadFileFormatError("the body must be a JSON object or an array of identifiers")
     return value
@@ -118,11 +162,29 @@ def _refuse_transcoding(values: Mapping[str, Any]) -> None:
             raise NotSupportedError(f"'{name}' is not supported by this version")
 
 
-def _read_arguments(services: Services, req: Request, resources: tuple[str, ...]) -> ExportRequest:
+def _read_arguments(
+    services: Services, req: Request, resources: tuple[str, ...], form: _Form
+) -> ExportRequest:
     return ExportRequest(
         resources,
         is_utf8=services.configuration.boolean("ZipUseUtf8"),
         has_manifest=get_flag(req, "manifest"),
+        is_media=form.is_media,
+        is_extended=form.is_extended or (form.is_media and get_flag(req, "extended")),
+    )
+
+
+def _read_request(
+    services: Services, body: Mapping[str, Any], resources: tuple[str, ...], form: _Form
+) -> ExportRequest:
+    _refuse_transcoding(body)
+    is_utf8 = services.configuration.boolean("ZipUseUtf8")
+    return ExportRequest(
+        resources,
+        is_utf8=get_boolean(body, "Utf8", default=is_utf8),
+        has_manifest=get_boolean(body, "Manifest", default=False),
+        is_media=form.is_media,
+        is_extended=form.is_media and get_boolean(body, "Extended", default=form.is_extended),
     )
 
 
@@ -135,21 +197,14 @@ async def _create(
     req: Request,
     resp: Response,
     body: Mapping[str, Any],
-    resources: tuple[str, ...],
+    request: ExportRequest,
     default_name: str,
 ) -> None:
     """Build an archive as the body of a POST asks: now, or by a job."""
-    _refuse_transcoding(body)
     call = parse_job_call(req, body)
     name = body.get("Filename", default_name)
     if not isinstance(name, str):
         raise BadParameterError("the field 'Filename' must be text")
-    is_utf8 = services.configuration.boolean("ZipUseUtf8")
-    request = ExportRequest(
-        resources,
-        is_utf8=get_boolean(body, "Utf8", default=is_utf8),
-        has_manifest=get_boolean(body, "Manifest", default=False),
-    )
     plan = await services.archive.exporter.plan(request)
     if call.is_synchronous:
         _answer_stream(services, req, resp, plan, name)
@@ -162,8 +217,7 @@ def _answer_stream(
 ) -> None:
     resp.content_type = _ZIP
     resp.set_header("Content-Disposition", format_disposition(name))
-    missing: list[MissingFile] = []
-    resp.stream = Stream(req, services.archive.exporter.stream(plan, missing))
+    resp.stream = Stream(req, services.archive.exporter.stream(plan))
 
 
 async def get_output(
@@ -185,28 +239,55 @@ async def delete_output(
     answer_nothing(resp)
 
 
-def _build_level_routes(level: Level) -> list[Route]:
+def _build_level_routes(level: Level, name: str, form: _Form) -> list[Route]:
     one, many = level.title.lower(), level.plural
-    path = f"/{many}/{{public_id}}/archive"
+    path = f"/{many}/{{public_id}}/{name}"
     return [
         Route(
             "GET",
             path,
-            partial(download_archive, level=level),
-            f"Download the {one} as a ZIP archive, sent while it is built",
+            partial(download_archive, level=level, form=form),
+            f"Download the {one} as a {form.title}, sent while it is built",
             many,
-            arguments=_ARGUMENTS,
+            arguments=form.arguments,
             answer=_ZIP,
             statuses=(200, 400, 404, 501),
         ),
         Route(
             "POST",
             path,
-            partial(create_archive_of, level=level),
-            f"ZIP archive of the {one}: sent at once, or built by a job",
+            partial(create_archive_of, level=level, form=form),
+            f"{form.title} of the {one}: sent at once, or built by a job",
             many,
             body="application/json",
-            body_schema=ARCHIVE,
+            body_schema=MEDIA if form.is_media else ARCHIVE,
+            answer=_ZIP,
+            other_answers=("application/json",),
+            statuses=(200, 400, 404, 413, 501),
+        ),
+    ]
+
+
+def _build_routes_of_many(name: str, form: _Form) -> list[Route]:
+    return [
+        Route(
+            "GET",
+            f"/tools/{name}",
+            partial(get_archive_of_many, form=form),
+            f"Download several resources as a {form.title}",
+            "tools",
+            arguments=(_RESOURCES, *form.arguments),
+            answer=_ZIP,
+            statuses=(200, 400, 404, 501),
+        ),
+        Route(
+            "POST",
+            f"/tools/{name}",
+            partial(create_archive, form=form),
+            f"{form.title} of several resources: sent at once, or built by a job",
+            "tools",
+            body="application/json",
+            body_schema=MEDIA_OF_MANY if form.is_media else ARCHIVE_OF_MANY,
             answer=_ZIP,
             other_answers=("application/json",),
             statuses=(200, 400, 404, 413, 501),
@@ -218,33 +299,12 @@ ROUTES = (
     *(
         route
         for level in (Level.PATIENT, Level.STUDY, Level.SERIES)
-        for route in _build_level_routes(level)
+        for name, form in (("archive", _ARCHIVE), ("media", _MEDIA))
+        for route in _build_level_routes(level, name, form)
     ),
-    Route(
-        "GET",
-        "/tools/create-archive",
-        get_archive_of_many,
-        "Download several resources as a ZIP archive",
-        "tools",
-        arguments=(
-            Argument("resources", "text", "Identifiers, separated by commas."),
-            *_ARGUMENTS,
-        ),
-        answer=_ZIP,
-        statuses=(200, 400, 404, 501),
-    ),
-    Route(
-        "POST",
-        "/tools/create-archive",
-        create_archive,
-        "ZIP archive of several resources: sent at once, or built by a job",
-        "tools",
-        body="application/json",
-        body_schema=ARCHIVE_OF_MANY,
-        answer=_ZIP,
-        other_answers=("application/json",),
-        statuses=(200, 400, 404, 413, 501),
-    ),
+    *_build_routes_of_many("create-archive", _ARCHIVE),
+    *_build_routes_of_many("create-media", _MEDIA),
+    *_build_routes_of_many("create-media-extended", _MEDIA_EXTENDED),
     Route(
         "GET",
         "/jobs/{job_id}/{key}",

@@ -13,7 +13,7 @@ from isocenter.http.routes import Argument, Permission, Route
 from isocenter.rest.log_pages import answer_page, describe_page, get_numbers
 from isocenter.rest.services import Services
 
-__all__ = ["ROUTES", "clear_changes", "list_changes"]
+__all__ = ["ROUTES", "clear_changes", "describe_change", "list_changes"]
 
 _TITLES = {change_type: change_type.title for change_type in ChangeType}
 _RESOURCES = {level: (level.title, f"/{level.plural}/") for level in Level}
@@ -50,11 +50,12 @@ async def clear_changes(services: Services, _: Request, resp: Response) -> None:
 
 
 def _describe_page(page: ChangePage) -> dict[str, Any]:
-    entries = [_describe_change(change) for change in page.changes]
+    entries = [describe_change(change) for change in page.changes]
     return describe_page("Changes", entries, is_done=page.is_done, last=page.last)
 
 
-def _describe_change(change: Change) -> dict[str, Any]:
+def describe_change(change: Change) -> dict[str, Any]:
+    """Describe a change as Orthanc does (behaviour manual §10.1)."""
     title, folder = _RESOURCES[change.level]
     return {
         "Seq": change.seq,

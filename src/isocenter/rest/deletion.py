@@ -3,13 +3,13 @@
 import re
 from typing import Any
 
-import msgspec
 from falcon.asgi import Request, Response
 
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadFileFormatError, BadParameterError, BadRequestError
 from isocenter.http.answers import answer_nothing
 from isocenter.http.arguments import read_body
+from isocenter.http.json_bodies import parse_json_object
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.bodies import RESOURCES
 from isocenter.rest.services import Services
@@ -20,7 +20,6 @@ _LEVELS = {level.title: level for level in Level}
 _RESOURCES = "Resources"
 # What no resource can be called needs not be looked for.
 _PUBLIC_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{8}){4}")
-_decode = msgspec.json.Decoder().decode
 
 
 async def delete_many(services: Services, req: Request, resp: Response) -> None:
@@ -38,13 +37,7 @@ def _parse_body(body: bytes) -> list[tuple[Level | None, str]]:
 
 
 def _parse_resources(body: bytes) -> list[Any]:
-    try:
-        document = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        message = "the body must contain a JSON object"
-        raise BadRequestError(message)
+    document = parse_json_object(body)
     if _RESOURCES not in document:
         message = f"the body must contain the field '{_RESOURCES}'"
         raise BadRequestError(message)

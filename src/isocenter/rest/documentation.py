@@ -9,7 +9,13 @@ from isocenter.http.answers import JSON
 from isocenter.http.routes import Route
 from isocenter.rest.services import Services
 
-__all__ = ["ROUTES", "get_openapi", "get_page", "redirect_to_page"]
+__all__ = ["ROUTES", "get_icon", "get_openapi", "get_page", "redirect_to_page"]
+
+_ICON = (
+    b"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 34 34' fill='none' stroke='#2f7ed8'"
+    b" stroke-width='3'><circle cx='17' cy='17' r='11'/>"
+    b"<path d='M17 1v9M17 24v9M1 17h9M24 17h9'/></svg>"
+)
 
 
 async def get_openapi(services: Services, _: Request, resp: Response) -> None:
@@ -28,6 +34,12 @@ async def get_page(_: Services, __: Request, resp: Response) -> None:
         "frame-ancestors 'none'",
     )
     resp.data = _read_page()
+
+
+async def get_icon(_: Services, __: Request, resp: Response) -> None:
+    """Orthanc REST: GET /favicon.ico; browsers ask for it beside every answer that is no page."""
+    resp.content_type = "image/svg+xml"
+    resp.data = _ICON
 
 
 async def redirect_to_page(_: Services, __: Request, resp: Response) -> None:
@@ -61,5 +73,13 @@ ROUTES = (
         "Browse and try the API",
         "system",
         answer="text/html",
+    ),
+    Route(
+        "GET",
+        "/favicon.ico",
+        get_icon,
+        "The icon that browsers show",
+        "system",
+        answer="image/svg+xml",
     ),
 )

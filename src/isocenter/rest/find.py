@@ -22,6 +22,7 @@ from isocenter.dicom.query import (
     OrderSource,
     OrderType,
     Query,
+    build_items_criterion,
     parse_criterion,
     parse_test,
 )
@@ -54,6 +55,8 @@ _SHORT_BODY_BYTES = 16 * 1024
 # Of each kind in one search: conditions of the query, labels, keys of the order.
 _MOST_CONDITIONS = 50
 _MOST_LABELS = 1000
+# Sequences within sequences.
+_DEEPEST_KEY = 8
 _MOST_ORDER_KEYS = 10
 _LONGEST_SHOWN_NAME = 64
 
@@ -180,13 +183,29 @@ def _get_criteria(body: Mapping[str, Any], dictionary: TagDictionary) -> tuple[C
     if not isinstance(is_case_sensitive, bool):
         message = "'CaseSensitive' must be true or false"
         raise BadRequestError(message)
+    return _parse_keys(_get_object(body, "Query"), dictionary, is_case_sensitive=is_case_sensitive)
+
+
+def _parse_keys(
+    keys: Mapping[str, Any], dictionary: TagDictionary, *, is_case_sensitive: bool, depth: int = 0
+) -> tuple[Criterion, ...]:
+    """Read the keys of a search: texts, and lists of one object for sequences."""
     criteria = []
-    # An empty pattern matches everything, whatever it is asked of.
-    for name, text in _get_texts(body, "Query").items():
-        if text:
-            tag = _get_tag(name, dictionary)
+    for name, value in keys.items():
+        # An empty pattern matches everything, whatever it is asked of.
+        if value == "":
+            continue
+        tag = _get_tag(name, dictionary)
+        if isinstance(value, str):
             vr = dictionary.lookup_vr(tag)
-            criteria.append(parse_criterion(tag, vr, text, is_case_sensitive=is_case_sensitive))
+            criteria.append(parse_criterion(tag, vr, value, is_case_sensitive=is_case_sensitive))
+            continue
+        if depth >= _DEEPEST_KEY or not isinstance(value, list) or len(value) != 1:
+            message = "a key must be a text, or a list of one object for the items of a sequence"
+            raise BadRequestError(message)
+        item = _get_object({"Query": value[0]}, "Query")
+        inner = _parse_keys(item, dictionary, is_case_sensitive=is_case_sensitive, depth=depth + 1)
+        criteria.append(build_items_criterion(tag, inner))
     return tuple(criteria)
 
 
@@ -199,8 +218,15 @@ def _get_tag(name: str, dictionary: TagDictionary) -> int:
 
 def _get_texts(body: Mapping[str, Any], name: str) -> Mapping[str, str]:
     """Read an object whose values are texts, of a sensible size."""
+    value = _get_object(body, name)
+    if not all(isinstance(text, str) for text in value.values()):
+        raise BadRequestError(f"'{name}' must be an object whose values are texts")
+    return value
+
+
+def _get_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = body.get(name, {})
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+    if not isinstance(value, dict):
         raise BadRequestError(f"'{name}' must be an object whose values are texts")
     if len(value) > _MOST_CONDITIONS:
         raise BadRequestError(f"'{name}' may have {_MOST_CONDITIONS} conditions at most")
@@ -301,8 +327,9 @@ def _get_natural(body: Mapping[str, Any], name: str) -> int:
 _FILTERS = (
     "`Level` and `Query` (tag to pattern) are required. A pattern may hold alternatives (`\\`), "
     "wildcards (`*`, `?`) in texts, and ranges (`-`) of dates and times; an empty one matches "
-    "everything. `Labels`, `LabelsConstraint`, `MetadataQuery`, `ParentPatient`, `ParentStudy` and "
-    "`ParentSeries` narrow the search."
+    "everything. That of a sequence is a list of one object: an item must match. `Labels`, "
+    "`LabelsConstraint`, `MetadataQuery`, `ParentPatient`, `ParentStudy` and `ParentSeries` narrow "
+    "the search."
 )
 
 ROUTES = (

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 from falcon.asgi import Request
 
-from isocenter.errors import BadFileFormatError, BadRequestError, build_error
+from isocenter.errors import BadRequestError, build_error
 from isocenter.http.answers import answer_json
 from isocenter.http.arguments import read_body
 from isocenter.http.exchange import Response
+from isocenter.http.json_bodies import parse_json
 from isocenter.jobs.records import Job, NewJob
 from isocenter.jobs.states import JobState
 from isocenter.rest.services import Services
@@ -55,12 +55,7 @@ async def read_json_object(req: Request) -> dict[str, Any]:
     BadRequestError
         If it is JSON but no object.
     """
-    body = await read_body(req)
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        message = "the body must be JSON"
-        raise BadFileFormatError(message) from error
+    value = parse_json(await read_body(req))
     if not isinstance(value, dict):
         message = "the body must be a JSON object"
         raise BadRequestError(message)

@@ -1,15 +1,18 @@
 """Jobs: state, control, history."""
 
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 from falcon.asgi import Request as BodyRequest
 
 from isocenter.clock import format_precise_timestamp, now_us
 from isocenter.errors import BadJobStateError, BadParameterError, UnknownItemError, get_message
-from isocenter.http.answers import answer_json, answer_nothing
+from isocenter.http.answers import JSON, answer_json, answer_nothing, format_json
 from isocenter.http.arguments import get_flag, get_natural
 from isocenter.http.error_answers import NotFound
 from isocenter.http.exchange import Request, Response
+from isocenter.http.pieces import answer_pieces
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.jobs.records import FailedItem, Job, JobFilter
 from isocenter.jobs.states import Action, JobState
@@ -30,6 +33,10 @@ __all__ = [
 _SUCCESS = "Success"
 _STATES = {state.title: state for state in JobState}
 _MOST_FAILED_ITEMS = 100_000
+# Identifiers that are written on the event loop; jobs that are described in one hop to a thread.
+_SHORT_LIST = 1000
+_PAGE = 500
+_ALL = 2**62
 
 
 async def list_jobs(services: Services, req: Request, resp: Response) -> None:
@@ -40,11 +47,48 @@ async def list_jobs(services: Services, req: Request, resp: Response) -> None:
         since=get_natural(req, "since") or 0,
         limit=get_natural(req, "limit") or None,
     )
-    if get_flag(req, "expand"):
-        jobs = await services.jobs.find(selection)
-        answer_json(resp, [describe_job(job) for job in jobs])
+    is_expanded = get_flag(req, "expand")
+    if is_expanded and selection.limit is None:
+        # With a limit, whatever it is, they come in the order of their submission.
+        selection = replace(selection, limit=_ALL)
+    job_ids = await services.jobs.list_ids(selection)
+    if not is_expanded:
+        await _answer_list(services, resp, job_ids)
     else:
-        answer_json(resp, await services.jobs.list_ids(selection))
+        pieces = _iter_described(services, job_ids)
+        await answer_pieces(req, resp, pieces, media_type=JSON)
+
+
+async def _answer_list(services: Services, resp: Response, names: list[str]) -> None:
+    """Answer a list of texts as JSON; a long one is written in a thread."""
+    resp.content_type = JSON
+    if len(names) > _SHORT_LIST:
+        resp.data = await services.archive.workers.run(format_json, names)
+    else:
+        resp.data = format_json(names)
+
+
+async def _iter_described(services: Services, job_ids: list[str]) -> AsyncGenerator[bytes]:
+    """Describe jobs page by page; those that are forgotten meanwhile are left out."""
+    separator = b"["
+    for start in range(0, len(job_ids), _PAGE):
+        page = job_ids[start : start + _PAGE]
+        described = await _describe_page(services, page)
+        if described:
+            yield separator + described
+            separator = b","
+    yield b"[]\n" if separator == b"[" else b"\n]\n"
+
+
+async def _describe_page(services: Services, job_ids: list[str]) -> bytes:
+    """Write some jobs as JSON, without the brackets of the list."""
+    found = {job.job_id: job for job in await services.jobs.read(job_ids)}
+
+    def write() -> bytes:
+        jobs = [describe_job(found[job_id]) for job_id in job_ids if job_id in found]
+        return format_json(jobs)[1:-3] if jobs else b""
+
+    return await services.archive.workers.run(write)
 
 
 def _split(req: Request, name: str) -> list[str]:

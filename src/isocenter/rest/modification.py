@@ -5,58 +5,138 @@ References
 Orthanc REST: modification and anonymization (behaviour manual §18, §19)
 """
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 from falcon.asgi import Request, Response
 
-from isocenter.archive.edit_requests import EditRequest, parse_anonymization, parse_modification
+from isocenter.archive.edit_requests import EditRequest, parse_pseudonym_key
+from isocenter.archive.received import Origin, OriginKind
 from isocenter.dicom.levels import Level
-from isocenter.errors import UnknownResourceError
-from isocenter.http.routes import Responder, Route
+from isocenter.errors import BadFileFormatError, UnknownResourceError
+from isocenter.http.answers import answer_json
+from isocenter.http.routes import Permission, Responder, Route
 from isocenter.http.streaming import Stream
-from isocenter.rest.bodies import EDIT
-from isocenter.rest.job_calls import read_json_object
+from isocenter.rest.bodies import EDIT, EDIT_JOB, EDIT_OF_MANY
+from isocenter.rest.job_calls import get_boolean, parse_job_call, read_json_object, submit_job
 from isocenter.rest.services import Services
+from isocenter.tasks.modification import (
+    ModificationCall,
+    build_modification_job,
+    parse_edit_request,
+)
 
-__all__ = ["ROUTES", "anonymize_instance", "modify_instance"]
+__all__ = ["ROUTES"]
 
 _DICOM = "application/dicom"
+# Fields that say how the job is run, or for what; all others say what is to be done.
+_JOB_FIELDS = frozenset(
+    {
+        *("Asynchronous", "DryRun", "Permissive", "Priority", "PseudonymKey", "Resources"),
+        *("Synchronous", "UserData"),
+    }
+)
 
 
-async def modify_instance(services: Services, req: Request, resp: Response, public_id: str) -> None:
-    """Orthanc REST: POST /instances/{id}/modify."""
-    await _check_instance(services, public_id)
-    body = await read_json_object(req)
-    creator = services.configuration.text("DefaultPrivateCreator")
-    request = parse_modification(body, None, private_creator=creator)
-    await _answer_edited(services, req, resp, public_id, request)
-
-
-async def anonymize_instance(
-    services: Services, req: Request, resp: Response, public_id: str
+async def edit_instance(
+    services: Services, req: Request, resp: Response, public_id: str, *, is_anonymization: bool
 ) -> None:
-    """Orthanc REST: POST /instances/{id}/anonymize."""
-    await _check_instance(services, public_id)
+    """Orthanc REST: POST /instances/{id}/modify, POST /instances/{id}/anonymize."""
+    await _check_exists(services, Level.INSTANCE, public_id)
     body = await read_json_object(req)
-    creator = services.configuration.text("DefaultPrivateCreator")
-    request = parse_anonymization(body, private_creator=creator)
-    await _answer_edited(services, req, resp, public_id, request)
-
-
-async def _check_instance(services: Services, public_id: str) -> None:
-    if not await services.archive.exporter.exists(Level.INSTANCE, public_id):
-        raise UnknownResourceError
-
-
-async def _answer_edited(
-    services: Services, req: Request, resp: Response, public_id: str, request: EditRequest
-) -> None:
-    pieces = await services.archive.editor.edit(public_id, request)
+    # The level is that of the identifiers in the request.
+    call = _build_call(req, body, (), None, is_anonymization=is_anonymization)
+    request = parse_edit_request(call, services.archive.edits.modifications.options)
+    key = parse_pseudonym_key(body)
+    pieces = await services.archive.edits.editor.edit(public_id, request, key)
     if pieces is None:
         raise UnknownResourceError
     resp.content_type = _DICOM
     resp.stream = Stream(req, pieces)
 
 
-def _build_route(name: str, responder: Responder, summary: str) -> Route:
+async def edit_resource(
+    services: Services,
+    req: Request,
+    resp: Response,
+    public_id: str,
+    *,
+    level: Level,
+    is_anonymization: bool,
+) -> None:
+    """Orthanc REST: POST /studies/{id}/modify, POST /studies/{id}/anonymize, and the like."""
+    await _check_exists(services, level, public_id)
+    body = await read_json_object(req)
+    resources = ((level, public_id),)
+    call = _build_call(req, body, resources, level, is_anonymization=is_anonymization)
+    await _submit(services, req, resp, body, call)
+
+
+async def edit_resources(
+    services: Services, req: Request, resp: Response, *, is_anonymization: bool
+) -> None:
+    """Orthanc REST: POST /tools/bulk-modify, POST /tools/bulk-anonymize."""
+    body = await read_json_object(req)
+    public_ids = body.get("Resources")
+    if not isinstance(public_ids, list) or not all(isinstance(item, str) for item in public_ids):
+        raise BadFileFormatError("the field 'Resources' must be a list of identifiers")
+    resources = await services.archive.edits.modifications.resolve(public_ids)
+    call = _build_call(req, body, resources, None, is_anonymization=is_anonymization)
+    await _submit(services, req, resp, body, call)
+
+
+async def _check_exists(services: Services, level: Level, public_id: str) -> None:
+    if not await services.archive.exporter.exists(level, public_id):
+        raise UnknownResourceError
+
+
+def _build_call(
+    req: Request,
+    body: Mapping[str, Any],
+    resources: tuple[tuple[Level, str], ...],
+    level: Level | None,
+    *,
+    is_anonymization: bool,
+) -> ModificationCall:
+    origin = Origin(
+        OriginKind.REST_API,
+        remote_ip=req.remote_addr,
+        http_username=getattr(req.context, "username", ""),
+    )
+    return ModificationCall(
+        resources=resources,
+        level=level,
+        is_anonymization=is_anonymization,
+        body={name: value for name, value in body.items() if name not in _JOB_FIELDS},
+        origin=origin,
+        is_permissive=parse_job_call(req, body).is_permissive,
+        has_key=parse_pseudonym_key(body) is not None,
+    )
+
+
+async def _submit(
+    services: Services,
+    req: Request,
+    resp: Response,
+    body: Mapping[str, Any],
+    call: ModificationCall,
+) -> None:
+    """Refuse what cannot be done, or make a job of it."""
+    modifications = services.archive.edits.modifications
+    request: EditRequest = parse_edit_request(call, modifications.options)
+    job_call = parse_job_call(req, body)
+    key = parse_pseudonym_key(body)
+    if get_boolean(body, "DryRun", default=False):
+        answer_json(resp, await services.archive.edits.trials.run(call.public_ids, request, key))
+        return
+    sources = await modifications.find_sources(call.public_ids, request)
+    number = await modifications.draw_number(request)
+    new = build_modification_job(call, sources, number=number, key=key)
+    await submit_job(services, resp, new, job_call)
+
+
+def _build_file_route(name: str, responder: Responder, summary: str) -> Route:
     return Route(
         "POST",
         f"/instances/{{public_id}}/{name}",
@@ -70,7 +150,53 @@ def _build_route(name: str, responder: Responder, summary: str) -> Route:
     )
 
 
+def _build_job_route(level: Level, name: str, *, is_anonymization: bool) -> Route:
+    one = level.title.lower()
+    participle = "an anonymized" if is_anonymization else "a modified"
+    return Route(
+        "POST",
+        f"/{level.plural}/{{public_id}}/{name}",
+        partial(edit_resource, level=level, is_anonymization=is_anonymization),
+        f"Store {participle} copy of the {one}, by a job",
+        level.plural,
+        body="application/json",
+        body_schema=EDIT_JOB,
+        permission=Permission.WRITE,
+        statuses=(200, 400, 404, 409, 413, 500, 501, 504, 507),
+    )
+
+
+def _build_bulk_route(name: str, *, is_anonymization: bool) -> Route:
+    participle = "anonymized" if is_anonymization else "modified"
+    return Route(
+        "POST",
+        f"/tools/{name}",
+        partial(edit_resources, is_anonymization=is_anonymization),
+        f"Store {participle} copies of many resources, by one job",
+        "tools",
+        body="application/json",
+        body_schema=EDIT_OF_MANY,
+        permission=Permission.WRITE,
+        statuses=(200, 400, 404, 409, 413, 500, 501, 504, 507),
+    )
+
+
 ROUTES = (
-    _build_route("modify", modify_instance, "Download a modified copy; nothing is stored"),
-    _build_route("anonymize", anonymize_instance, "Download an anonymized copy; nothing is stored"),
+    _build_file_route(
+        "modify",
+        partial(edit_instance, is_anonymization=False),
+        "Download a modified copy; nothing is stored",
+    ),
+    _build_file_route(
+        "anonymize",
+        partial(edit_instance, is_anonymization=True),
+        "Download an anonymized copy; nothing is stored",
+    ),
+    *(
+        _build_job_route(level, name, is_anonymization=name == "anonymize")
+        for level in (Level.PATIENT, Level.STUDY, Level.SERIES)
+        for name in ("modify", "anonymize")
+    ),
+    _build_bulk_route("bulk-modify", is_anonymization=False),
+    _build_bulk_route("bulk-anonymize", is_anonymization=True),
 )

@@ -39,7 +39,7 @@ async def set_default_encoding(services: Services, req: Request, resp: Response)
     if encoding is None:
         message = f"the encoding must be one of {', '.join(DEFAULT_ENCODINGS)}"
         raise BadParameterError(message)
-    services.archive.settings.default_encoding = encoding
+    services.archive.settings.change_default_encoding(encoding)
     answer_text(resp, encoding)
 
 

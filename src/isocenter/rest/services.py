@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from isocenter.archive.archive import Archive
 from isocenter.config.configuration import Configuration
+from isocenter.http.event_streams import EventStreams
 from isocenter.http.metrics import Metrics
 from isocenter.jobs.engine import Engine
 from isocenter.logs import Logs
@@ -42,6 +43,7 @@ class Services:
 
     archive: Archive
     jobs: Engine
+    events: EventStreams
     configuration: Configuration
     logs: Logs
     metrics: Metrics

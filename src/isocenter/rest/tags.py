@@ -126,6 +126,7 @@ def _build_instance_routes() -> list[Route]:
             arguments=arguments,
             statuses=(200, 400, 404),
             is_immediate=True,
+            is_lasting=True,
         )
         for name, responder, summary, arguments in (
             (
@@ -155,6 +156,7 @@ def _build_module_route(level: Level, name: str, module: Level) -> Route:
         arguments=(*SHAPES, IGNORE_LENGTH),
         statuses=(200, 400, 404),
         is_immediate=True,
+        is_lasting=True,
     )
 
 

@@ -12,16 +12,12 @@ from isocenter.http.answers import answer_json
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.services import Services
 
-__all__ = ["ROUTES", "upload"]
+__all__ = ["ROUTES", "describe_outcome", "get_origin", "upload"]
 
 
 async def upload(services: Services, req: Request, resp: Response) -> None:
     """Orthanc REST: POST /instances."""
-    origin = Origin(
-        OriginKind.REST_API,
-        remote_ip=req.remote_addr,
-        http_username=getattr(req.context, "username", ""),
-    )
+    origin = get_origin(req)
     if (req.content_type or "").startswith("multipart/form-data"):
         answer_json(resp, await _store_parts(services, req, origin))
         return
@@ -31,6 +27,15 @@ async def upload(services: Services, req: Request, resp: Response) -> None:
         req.stream, size=req.content_length, is_gzip=encoding.strip().lower() == "gzip"
     )
     answer_json(resp, _describe(await uploads.store(content, origin)))
+
+
+def get_origin(req: Request) -> Origin:
+    """Tell where the instances of a request come from."""
+    return Origin(
+        OriginKind.REST_API,
+        remote_ip=req.remote_addr,
+        http_username=getattr(req.context, "username", ""),
+    )
 
 
 async def _store_parts(services: Services, req: Request, origin: Origin) -> list[dict[str, str]]:
@@ -53,7 +58,12 @@ async def _store_parts(services: Services, req: Request, origin: Origin) -> list
 
 def _describe(stored: StoreOutcome | list[StoreOutcome]) -> Any:
     if isinstance(stored, list):
-        return [_describe(outcome) for outcome in stored]
+        return [describe_outcome(outcome) for outcome in stored]
+    return describe_outcome(stored)
+
+
+def describe_outcome(stored: StoreOutcome) -> dict[str, str]:
+    """Write what became of one file (Orthanc REST: POST /instances)."""
     ids = stored.public_ids
     return {
         "ID": ids[Level.INSTANCE],

@@ -1,16 +1,18 @@
 """Who may do what over the DICOM protocol."""
 
+import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
 from isocenter.config.configuration import Configuration
 from isocenter.config.remote_modalities import RemoteModality
 
-__all__ = ["Operation", "Permissions", "build_permissions", "resolve_hosts"]
+__all__ = ["HostAddresses", "Operation", "Permissions", "build_permissions", "resolve_hosts"]
 
 _log = logging.getLogger(__name__)
 
@@ -20,11 +22,21 @@ class Operation(Enum):
 
     ECHO = "allow_echo"
     STORE = "allow_store"
+    FIND = "allow_find"
+    FIND_WORKLIST = "allow_find_worklist"
+    GET = "allow_get"
+    MOVE = "allow_move"
+    COMMIT = "allow_n_action"
+    REPORT = "allow_event_report"
 
 
 _ALWAYS_ALLOW = {
     Operation.ECHO: "DicomAlwaysAllowEcho",
     Operation.STORE: "DicomAlwaysAllowStore",
+    Operation.FIND: "DicomAlwaysAllowFind",
+    Operation.FIND_WORKLIST: "DicomAlwaysAllowFindWorklist",
+    Operation.GET: "DicomAlwaysAllowGet",
+    Operation.MOVE: "DicomAlwaysAllowMove",
 }
 
 
@@ -37,11 +49,11 @@ class Permissions:
     open_operations
         What everybody may do.
     modalities
-        The known remote modalities.
+        The known remote modalities; may change at any time.
     has_strict_titles
         Tell titles apart by case.
     addresses
-        For each host name its addresses; ``None`` if hosts are not checked.
+        Those of the hosts; ``None`` if hosts are not checked.
 
     References
     ----------
@@ -51,7 +63,7 @@ class Permissions:
     open_operations: Collection[Operation]
     modalities: Collection[RemoteModality]
     has_strict_titles: bool = False
-    addresses: Mapping[str, frozenset[str]] | None = None
+    addresses: "HostAddresses | None" = None
 
     def may_associate(self, calling_ae_title: str, address: str) -> bool:
         """Tell whether a caller may open an association at all."""
@@ -75,13 +87,20 @@ class Permissions:
             modality
             for modality in self.modalities
             if self.are_same_title(modality.ae_title, calling_ae_title)
-            and (self.addresses is None or address in self.addresses.get(modality.host, ()))
+            and (self.addresses is None or address in self.addresses.get(modality.host))
         ]
 
 
-def build_permissions(configuration: Configuration) -> Permissions:
-    """Read the rules from the configuration. Resolves host names, so it may block."""
-    modalities = tuple(configuration.remote_modalities.values())
+def build_permissions(
+    configuration: Configuration, modalities: Collection[RemoteModality]
+) -> Permissions:
+    """Read the rules from the configuration. Resolves host names, so it may block.
+
+    Parameters
+    ----------
+    modalities
+        The known ones; may change at any time.
+    """
     has_host_check = configuration.boolean("DicomCheckModalityHost")
     return Permissions(
         open_operations=frozenset(
@@ -89,8 +108,33 @@ def build_permissions(configuration: Configuration) -> Permissions:
         ),
         modalities=modalities,
         has_strict_titles=configuration.boolean("StrictAetComparison"),
-        addresses=resolve_hosts(m.host for m in modalities) if has_host_check else None,
+        addresses=HostAddresses(m.host for m in list(modalities)) if has_host_check else None,
     )
+
+
+class HostAddresses:
+    """The addresses of hosts, by name or address.
+
+    A name that is new is looked up in a thread, and has no address until that has ended. For the
+    event loop's thread, but for the first hosts, whose names are looked up at once: that blocks.
+    """
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self._known = resolve_hosts(hosts)
+        self._asked: set[str] = set()
+
+    def get(self, host: str) -> Collection[str]:
+        """Give the addresses of a host as far as they are known."""
+        known = self._known.get(host)
+        if known is not None:
+            return known
+        with suppress(ValueError):
+            return (_normalize(host),)
+        if host not in self._asked:
+            self._asked.add(host)
+            asking = asyncio.get_running_loop().run_in_executor(None, resolve_hosts, [host])
+            asking.add_done_callback(lambda future: self._known.update(future.result()))
+        return ()
 
 
 def resolve_hosts(hosts: Iterable[str]) -> dict[str, frozenset[str]]:

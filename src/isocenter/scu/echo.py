@@ -5,12 +5,16 @@ References
 PS3.4 Annex A; PS3.7 §9.1.5
 """
 
+from collections.abc import Sequence
+
 from isocenter.dimse.commands import Command, CommandField
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.negotiation import build_proposals
 from isocenter.dimse.requestor import AssociationProposal, AssociationTarget, open_association
+from isocenter.scu.failures import build_status_error
+from isocenter.scu.find import IDENTIFIER_SYNTAXES, EncodedIdentifier, find_over
 
-__all__ = ["VERIFICATION_SOP_CLASS_UID", "send_echo", "send_echo_over"]
+__all__ = ["VERIFICATION_SOP_CLASS_UID", "check_services", "send_echo", "send_echo_over"]
 
 VERIFICATION_SOP_CLASS_UID = "1.2.840.10008.1.1"
 """Verification SOP class (PS3.4 §A.4)."""
@@ -41,6 +45,41 @@ async def send_echo(target: AssociationTarget) -> int:
     contexts = build_proposals([(VERIFICATION_SOP_CLASS_UID, (_IMPLICIT_VR_LITTLE_ENDIAN,))])
     async with open_association(target, AssociationProposal(contexts)) as association:
         return await send_echo_over(association)
+
+
+async def check_services(
+    target: AssociationTarget, find_sop_class_uid: str, identifier: EncodedIdentifier
+) -> None:
+    """Make sure that a remote modality answers a C-ECHO and, over the same association, a C-FIND.
+
+    Parameters
+    ----------
+    find_sop_class_uid, identifier
+        What to ask; no question if the first is empty.
+
+    Raises
+    ------
+    RemoteError
+        If one of the services fails.
+    DeadlineExceededError
+        If the remote modality does not answer in time.
+
+    References
+    ----------
+    Orthanc REST: POST /modalities/{id}/echo with ``CheckFind`` (behaviour manual §23.2)
+    """
+    wanted: list[tuple[str, Sequence[str]]] = [
+        (VERIFICATION_SOP_CLASS_UID, (_IMPLICIT_VR_LITTLE_ENDIAN,))
+    ]
+    if find_sop_class_uid:
+        wanted.append((find_sop_class_uid, IDENTIFIER_SYNTAXES))
+    async with open_association(target, AssociationProposal(build_proposals(wanted))) as found:
+        status = await send_echo_over(found)
+        if status:
+            raise build_status_error("C-ECHO", target.called_ae_title, status)
+        if find_sop_class_uid:
+            async for _ in find_over(found, find_sop_class_uid, identifier):
+                pass
 
 
 async def send_echo_over(association: DimseAssociation) -> int:

@@ -80,6 +80,11 @@ class StorageSCU:
     def __init__(self, association: DimseAssociation) -> None:
         self._association = association
 
+    @property
+    def is_open(self) -> bool:
+        """Whether instances can still be sent."""
+        return self._association.is_open
+
     def can_store(self, sop_class_uid: str, transfer_syntax_uid: str) -> bool:
         """Tell whether the remote modality accepted this combination."""
         contexts = self._association.find_contexts(sop_class_uid)

@@ -29,6 +29,7 @@ from isocenter.errors import (
     StorageUnavailableError,
 )
 from isocenter.storage.failures import build_storage_error, storage_errors
+from isocenter.storage.journal import sync_file_system
 from isocenter.storage.mapped import MappedFile, MappedFiles
 from isocenter.storage.names import check_uuid, is_uuid
 from isocenter.storage.port import Buffer, check_range
@@ -198,6 +199,15 @@ class FileSystemStorage:
         FullStorageError, StorageUnavailableError
             If that fails; nothing stays behind.
         """
+        self._place(attachment_uuid, [content], is_synced_soon=False)
+
+    def write_unsynced(self, attachment_uuid: str, pieces: Sequence[Buffer]) -> None:
+        """Store a blob that the next `sync` makes durable (see `Storage.write_unsynced`)."""
+        self._place(attachment_uuid, pieces, is_synced_soon=True)
+
+    def _place(
+        self, attachment_uuid: str, pieces: Sequence[Buffer], *, is_synced_soon: bool
+    ) -> None:
         check_uuid(attachment_uuid)
         folder = _folder_of(attachment_uuid)
 
@@ -206,19 +216,28 @@ class FileSystemStorage:
 
         with storage_errors():
             try:
-                file = create()
-            except FileNotFoundError:
-                file = self._with_new_folder(folder, create)
+                try:
+                    file = create()
+                except FileNotFoundError:
+                    file = self._with_new_folder(folder, create)
             except FileExistsError:
                 # Whoever reads it must see the old or the new one.
-                self.write(attachment_uuid, content)
+                self.write(attachment_uuid, b"".join(pieces))
                 return
             try:
-                file.write(content)
+                file.write_all(pieces)
+                if is_synced_soon:
+                    file.begin_sync()
                 file.close()
             except BaseException:
                 file.discard()
                 raise
+
+    def sync(self) -> None:
+        """Wait for the disk, unless nothing is ever synced (see `Storage.sync`)."""
+        if self._is_synced:
+            with storage_errors():
+                sync_file_system(Path(self._root))
 
     def open_writer(self, attachment_uuid: str) -> FileBlobWriter:
         """Open a blob for writing in pieces (see `Storage.open_writer`)."""

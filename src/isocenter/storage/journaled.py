@@ -144,6 +144,11 @@ class JournaledStorage(FileSystemStorage):
             for record in records
         )
 
+    def write_unsynced(self, attachment_uuid: str, pieces: Sequence[Buffer]) -> None:
+        """Store a blob past the journal (see `Storage.write_unsynced`)."""
+        self._backlog.finish(attachment_uuid)
+        self._unsynced.write_unsynced(attachment_uuid, pieces)
+
     def publish(self, file: TemporaryFile, attachment_uuid: str) -> None:
         """Give a written file the name of its blob (see `FileSystemStorage.publish`)."""
         self._backlog.finish(attachment_uuid)

@@ -93,6 +93,16 @@ class MeasuredStorage:
         self._note_written(started_at, sum(len(content) for _, content in blobs))
         return settle
 
+    def write_unsynced(self, attachment_uuid: str, pieces: Sequence[Buffer]) -> None:
+        """See `Storage.write_unsynced`."""
+        started_at = perf_counter()
+        self._inner.write_unsynced(attachment_uuid, pieces)
+        self._note_written(started_at, sum(map(len, pieces)))
+
+    def sync(self) -> None:
+        """See `Storage.sync`."""
+        self._inner.sync()
+
     @property
     def keeps_memos(self) -> bool:
         """See `Storage.keeps_memos`."""

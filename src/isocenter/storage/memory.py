@@ -99,6 +99,13 @@ class MemoryStorage:
         check_uuid(attachment_uuid)
         self._blobs[attachment_uuid] = bytes(content)
 
+    def write_unsynced(self, attachment_uuid: str, pieces: Sequence[Buffer]) -> None:
+        """Store a blob (see `Storage.write_unsynced`)."""
+        self.write(attachment_uuid, b"".join(pieces))
+
+    def sync(self) -> None:
+        """Nothing is left to do (see `Storage.sync`)."""
+
     def write_many(
         self,
         blobs: Sequence[tuple[str, Buffer]],

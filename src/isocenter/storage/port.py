@@ -133,6 +133,29 @@ class Storage(Protocol):
         """
         ...
 
+    def write_unsynced(self, attachment_uuid: str, pieces: Sequence[Buffer]) -> None:
+        """Store a blob under a name that nobody reads yet; it is durable after the next `sync`.
+
+        Half of it may be left by a crash before that, or by a failure of a blob that was there
+        before.
+
+        Raises
+        ------
+        FullStorageError
+            If no room is left.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Make everything durable that `write_unsynced` has stored: one wait for all of it.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the disk failed to write something.
+        """
+        ...
+
     def open_writer(self, attachment_uuid: str) -> AbstractContextManager[BlobWriter]:
         """Open a blob for writing in pieces.
 

@@ -1,4 +1,4 @@
-"""The job kind ``Archive``: a ZIP archive for download, built in parts that survive a crash.
+"""The job kinds ``Archive`` and ``Media``: ZIP archives in parts that survive a crash.
 
 References
 ----------
@@ -14,12 +14,19 @@ from typing import Any
 
 import msgspec
 
-from isocenter.archive.exporting import Exporter, ExportPlan, ExportRequest, MissingFile
+from isocenter.archive.exporting import (
+    Exporter,
+    ExportPlan,
+    ExportRequest,
+    MissingFile,
+    Written,
+)
 from isocenter.archive.packaging import PackagedFile
 from isocenter.archive.workers import Workers
 from isocenter.archive.zip_format import ZipEntry, ZipFormat
 from isocenter.clock import now_us
-from isocenter.errors import BadJobStateError, MissingFileError
+from isocenter.dicom.directory import Directory, DirectoryRecord
+from isocenter.errors import BadJobStateError, build_error
 from isocenter.index.job_outputs import (
     Output,
     OutputLimits,
@@ -34,33 +41,48 @@ from isocenter.index.port import Transaction
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.storage.port import Storage
 
-__all__ = ["ARCHIVE", "ArchiveKind", "build_archive_job"]
+__all__ = ["ARCHIVE", "ArchiveKind", "build_archive_job", "build_archive_kinds"]
 
 ARCHIVE = "archive"
 """Name of the output (behaviour manual §16.4)."""
 
-_KIND = "Archive"
+_ARCHIVE_KIND = "Archive"
+_MEDIA_KIND = "Media"
 _MEDIA_TYPE = "application/zip"
-# A part ends at the first file behind so many bytes: half a second of work.
+# A part ends at the first file behind so many bytes, or after so many files: half a second of work.
 _PART_BYTES = 48 * 1024 * 1024
+_PART_FILES = 2000
+# Names and files of so many are hashed on the event loop.
+_FEW_FILES = 500
 _MIB = 1024 * 1024
 # Written to the disk at once.
 _CHUNK_BYTES = 1 << 20
 
 
 def build_archive_job(plan: ExportPlan, file_name: str) -> NewJob:
-    """Build a job that writes an archive."""
+    """Build a job that writes an archive or a medium."""
     request = plan.request
     return NewJob(
-        _KIND,
+        _MEDIA_KIND if request.is_media else _ARCHIVE_KIND,
         {
             "Resources": list(request.resources),
             "Utf8": request.is_utf8,
             "Manifest": request.has_manifest,
+            "Extended": request.is_extended,
             "FileName": file_name,
         },
         plan.describe(),
     )
+
+
+def build_archive_kinds(
+    workers: Workers, storage: Storage, exporter: Exporter, limits: OutputLimits
+) -> "list[ArchiveKind]":
+    """Build the kinds of jobs that write archives."""
+    return [
+        ArchiveKind(workers, storage, exporter, limits, is_media=is_media)
+        for is_media in (False, True)
+    ]
 
 
 class ArchiveKind:
@@ -68,13 +90,23 @@ class ArchiveKind:
 
     After a crash the archive goes on behind its last part, unless what is stored has changed: then
     it begins anew.
+
+    Parameters
+    ----------
+    is_media
+        Write media, with a DICOMDIR.
     """
 
-    name = _KIND
-
     def __init__(
-        self, workers: Workers, storage: Storage, exporter: Exporter, limits: OutputLimits
+        self,
+        workers: Workers,
+        storage: Storage,
+        exporter: Exporter,
+        limits: OutputLimits,
+        *,
+        is_media: bool = False,
     ) -> None:
+        self.name = _MEDIA_KIND if is_media else _ARCHIVE_KIND
         self._workers = workers
         self._storage = storage
         self._exporter = exporter
@@ -82,92 +114,109 @@ class ArchiveKind:
 
     async def run(self, job: Job) -> AsyncIterator[Step]:
         """Write the archive (see `JobKind.run`)."""
-        plan = await self._exporter.plan(_build_request(job.arguments))
-        digest = _digest(plan)
-        archive = await self._go_on(job, digest)
+        plan = await self._exporter.plan(self._build_request(job.arguments))
+        is_short = len(plan.files) <= _FEW_FILES
+        digest = _digest(plan) if is_short else await self._workers.run(_digest, plan)
+        archive = await self._go_on(job, plan, digest)
         if archive is None:
-            yield Step({"Plan": digest}, 0, plan.describe(), _discard(job))
             archive = _Unfinished()
-        while archive.done < len(plan.files):
-            step, archive = await self._write_part(job, plan, archive)
+            if job.checkpoint is not None:
+                # What is stored has changed: the parts that there are belong to another archive.
+                yield Step({"Plan": digest}, 0, plan.describe(), _discard(job))
+        while True:
+            step = await self._write_part(job, plan, archive, digest)
             yield step
-        yield await self._finish(job, plan, archive)
+            if step.is_last:
+                return
 
-    async def _go_on(self, job: Job, digest: str) -> "_Unfinished | None":
+    def _build_request(self, arguments: Mapping[str, Any]) -> ExportRequest:
+        return ExportRequest(
+            tuple(arguments["Resources"]),
+            is_utf8=arguments["Utf8"],
+            has_manifest=arguments["Manifest"],
+            is_media=self.name == _MEDIA_KIND,
+            is_extended=arguments.get("Extended", False),
+        )
+
+    async def _go_on(self, job: Job, plan: ExportPlan, digest: str) -> "_Unfinished | None":
         """Find where the job stopped; ``None`` if it must begin at the beginning."""
         if job.checkpoint is None or job.checkpoint.get("Plan") != digest:
             return None
-        parts = await self._workers.read_long(lambda tx: list_parts(tx, job.job_id, ARCHIVE))
-        archive = _Unfinished()
-        for part in parts:
-            document = msgspec.json.decode(part.document)
-            archive = _Unfinished(
-                archive.number + 1,
-                document["Done"],
-                archive.offset + part.size_bytes,
-                [*archive.entries, *(ZipEntry(*entry) for entry in document["Entries"])],
-                [*archive.missing, *document["Missing"]],
-            )
-        return archive
+        return await self._workers.read_long(
+            lambda tx: _read_parts(plan, list_parts(tx, job.job_id, ARCHIVE))
+        )
 
     async def _write_part(
-        self, job: Job, plan: ExportPlan, archive: "_Unfinished"
-    ) -> "tuple[Step, _Unfinished]":
-        files = _take(plan.files[archive.done :])
-        writer = ZipFormat(archive.offset, archive.entries)
-        missing: list[MissingFile] = []
-        part = await self._store(self._exporter.write(files, writer, missing))
-        new = _Unfinished(
-            archive.number + 1,
-            archive.done + len(files),
-            writer.offset,
-            writer.entries,
-            [*archive.missing, *(m.file.public_id for m in missing)],
+        self, job: Job, plan: ExportPlan, archive: "_Unfinished", digest: str
+    ) -> Step:
+        """Write the next part, and note in the archive what is in it; the last one has the end."""
+        written, number = archive.written, archive.number
+        entries, missing = written.writer.count, len(written.missing)
+        records = len(written.directory)
+        files = _take(plan.files, archive.done)
+        archive.number += 1
+        archive.done += len(files)
+        is_last = archive.done == len(plan.files)
+        part = await self._store(self._write(plan, files, written, is_last=is_last))
+        document = _Document(
+            archive.done,
+            [astuple(entry) for entry in written.writer.list_from(entries)],
+            [(m.file.public_id, m.error.code, m.error.message) for m in written.missing[missing:]],
+            written.directory.list_from(records),
         )
-        document = {
-            "Done": new.done,
-            "Entries": [astuple(entry) for entry in new.entries[len(archive.entries) :]],
-            "Missing": [m.file.public_id for m in missing],
-        }
-        kept = Part(part.attachment_uuid, part.size_bytes, msgspec.json.encode(document).decode())
-        step = Step(
-            {"Plan": _digest(plan)},
-            99 * new.done // len(plan.files),
-            _describe(plan, writer.offset, new.missing),
-            lambda tx: add_part(tx, job.job_id, ARCHIVE, archive.number, kept),
-            [FailedItem(m.file.public_id, m.error.code, m.error.message) for m in missing],
+        if not is_last:
+            text = msgspec.json.encode(document).decode()
+            part = Part(part.attachment_uuid, part.size_bytes, text)
+        output = self._build_output(job, written) if is_last else None
+        return Step(
+            {"Plan": digest},
+            100 if is_last else 99 * archive.done // len(plan.files),
+            _describe(plan, written),
+            lambda tx: self._keep(tx, job, number, part, output),
+            [FailedItem(*failed) for failed in document.missing],
+            is_last=is_last,
         )
-        return step, new
 
-    async def _finish(self, job: Job, plan: ExportPlan, archive: "_Unfinished") -> Step:
-        writer = ZipFormat(archive.offset, archive.entries)
-        files = {file.public_id: file for file in plan.files}
-        missing = [MissingFile(files[name], MissingFileError()) for name in archive.missing]
-
-        async def end() -> AsyncIterator[bytes]:
-            for piece in self._exporter.finish(plan, writer, missing):
+    async def _write(
+        self, plan: ExportPlan, files: Sequence[PackagedFile], written: Written, *, is_last: bool
+    ) -> AsyncIterator[bytes]:
+        async for piece in self._exporter.write(plan, files, written):
+            yield piece
+        if is_last:
+            async for piece in self._exporter.finish(plan, written):
                 yield piece
 
-        part = await self._store(end())
-        output = Output(str(job.arguments["FileName"]), _MEDIA_TYPE, writer.offset, now_us())
+    def _build_output(self, job: Job, written: Written) -> Output:
+        name = str(job.arguments["FileName"])
+        return Output(name, _MEDIA_TYPE, written.writer.offset, now_us())
 
-        def apply(tx: Transaction) -> None:
-            add_part(tx, job.job_id, ARCHIVE, archive.number, part)
+    def _keep(
+        self, tx: Transaction, job: Job, number: int, part: Part, output: Output | None
+    ) -> None:
+        """Keep a part, and offer the archive with the last one."""
+        add_part(tx, job.job_id, ARCHIVE, number, part)
+        if output is not None:
             add_output(tx, job.job_id, ARCHIVE, output)
-            evict_outputs(tx, self._limits, now_us=now_us())
-
-        content = _describe(plan, writer.offset, archive.missing)
-        return Step(None, 100, content, apply, is_last=True)
+            evict_outputs(tx, self._limits, now_us=output.created_at)
 
     async def _store(self, pieces: AsyncIterator[bytes]) -> Part:
         """Write a part durably under a fresh name."""
         name = str(uuid.uuid4())
+        chunks = _gather(pieces)
+        first = await anext(chunks, b"")
+        second = await anext(chunks, None)
+        if second is None:
+            # A small part shares the wait for the disk with others.
+            await self._workers.run(self._storage.write, name, first)
+            return Part(name, len(first))
         with ExitStack() as stack:
             writer = await self._workers.run(
                 lambda: stack.enter_context(self._storage.open_writer(name))
             )
-            size = 0
-            async for chunk in _gather(pieces):
+            await self._workers.run(writer.write, first)
+            await self._workers.run(writer.write, second)
+            size = len(first) + len(second)
+            async for chunk in chunks:
                 size += len(chunk)
                 await self._workers.run(writer.write, chunk)
             await self._workers.run(writer.commit)
@@ -182,9 +231,9 @@ class ArchiveKind:
         raise BadJobStateError("archives cannot be completed; submit a new one")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Unfinished:
-    """What of an archive is written.
+    """What of an archive is done.
 
     Attributes
     ----------
@@ -192,25 +241,47 @@ class _Unfinished:
         How many parts there are.
     done
         How many files were dealt with.
-    offset
-        Number of bytes written.
-    missing
-        Instances whose files could not be read.
     """
 
     number: int = 0
     done: int = 0
-    offset: int = 0
-    entries: list[ZipEntry] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    written: Written = field(default_factory=Written)
 
 
-def _build_request(arguments: Mapping[str, Any]) -> ExportRequest:
-    return ExportRequest(
-        tuple(arguments["Resources"]),
-        is_utf8=arguments["Utf8"],
-        has_manifest=arguments["Manifest"],
+class _Document(msgspec.Struct, array_like=True):
+    """What is kept of a part for the next one.
+
+    Attributes
+    ----------
+    missing
+        Instance, number of the error, message.
+    records
+        Of the DICOMDIR.
+    """
+
+    done: int
+    entries: list[tuple[Any, ...]]
+    missing: list[tuple[str, int, str]]
+    records: list[DirectoryRecord]
+
+
+def _read_parts(plan: ExportPlan, parts: Sequence[Part]) -> _Unfinished:
+    """Read what was done in the parts that are kept."""
+    documents = [msgspec.json.decode(part.document, type=_Document) for part in parts]
+    files = {file.public_id: file for file in plan.files}
+    written = Written(
+        ZipFormat(
+            sum(part.size_bytes for part in parts),
+            (ZipEntry(*entry) for document in documents for entry in document.entries),
+        ),
+        [
+            MissingFile(files[name], build_error(code, message))
+            for document in documents
+            for name, code, message in document.missing
+        ],
+        Directory(record for document in documents for record in document.records),
     )
+    return _Unfinished(len(parts), documents[-1].done if documents else 0, written)
 
 
 def _digest(plan: ExportPlan) -> str:
@@ -221,10 +292,10 @@ def _digest(plan: ExportPlan) -> str:
     return digest.hexdigest()
 
 
-def _take(files: Sequence[PackagedFile]) -> list[PackagedFile]:
+def _take(files: Sequence[PackagedFile], start: int) -> list[PackagedFile]:
     taken: list[PackagedFile] = []
     size = 0
-    for file in files:
+    for file in files[start : start + _PART_FILES]:
         taken.append(file)
         size += file.attachment.uncompressed_size
         if size >= _PART_BYTES:
@@ -246,12 +317,13 @@ async def _gather(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(waiting)
 
 
-def _describe(plan: ExportPlan, size: int, missing: Sequence[str]) -> dict[str, Any]:
+def _describe(plan: ExportPlan, written: Written) -> dict[str, Any]:
+    size = written.writer.offset
     return {
         **plan.describe(),
         "ArchiveSize": str(size),
         "ArchiveSizeMB": size // _MIB,
-        "FailedInstancesCount": len(missing),
+        "FailedInstancesCount": len(written.missing),
     }
 
 

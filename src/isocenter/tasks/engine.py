@@ -1,9 +1,11 @@
 """The engine of a server, with all kinds of jobs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from isocenter.archive.archive import Archive
+from isocenter.archive.recoded_files import RecodedFiles
+from isocenter.archive.retrieval import Retrieval
 from isocenter.config.configuration import Configuration
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database
@@ -11,7 +13,15 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
-from isocenter.tasks.archiving import ArchiveKind
+from isocenter.jobs.records import Job
+from isocenter.tasks.archiving import build_archive_kinds
+from isocenter.tasks.editing import StagedEdits
+from isocenter.tasks.modality_store import ModalityStoreKind, Recoding
+from isocenter.tasks.modification import ModificationKind
+from isocenter.tasks.regrouping import build_regrouping_kinds
+from isocenter.tasks.retries import build_retry_policy
+from isocenter.tasks.retrieving import GetKind, MoveKind
+from isocenter.tasks.storage_commitment import StorageCommitmentKind
 
 __all__ = ["build_engine"]
 
@@ -23,6 +33,7 @@ def build_engine(
     kinds: Iterable[JobKind] = (),
     *,
     recovery: Recovery = Recovery.RESUME,
+    on_saved: Callable[[Job], None] = lambda _: None,
 ) -> Engine:
     """Put the engine together as the configuration asks.
 
@@ -32,6 +43,8 @@ def build_engine(
         More kinds of jobs than the server has by itself.
     recovery
         What becomes of unfinished jobs.
+    on_saved
+        Told of each job that goes on in this server (see `Engine`).
     """
     if not configuration.boolean("SaveJobs"):
         recovery = Recovery.FORGET
@@ -45,7 +58,50 @@ def build_engine(
         is_shared=not database.is_exclusive,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    own = [
-        ArchiveKind(archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits)
+    threads = _count_threads(configuration, archive.workers.count)
+    edits = StagedEdits(archive.workers, archive.edits.stager, threads=threads)
+    own: list[JobKind] = [
+        *build_archive_kinds(
+            archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
+        ),
+        ModificationKind(archive.edits.modifications, edits),
+        *build_regrouping_kinds(archive.edits.regroupings, edits),
+        *_build_remote_kinds(configuration, archive),
     ]
-    return Engine(store, archive.workers.run, [*own, *kinds], options)
+
+    def follow_up(job: Job) -> None:
+        """Remove the files that a job has deleted, or that it leaves because it failed."""
+        if job.is_finished:
+            archive.deleter.wake()
+        on_saved(job)
+
+    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=follow_up)
+
+
+def _count_threads(configuration: Configuration, workers: int) -> int:
+    """Tell how many files of a modification are edited at once; requests need threads as well."""
+    counts = configuration.mapping("JobsEngineThreadsCount")
+    wanted = int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
+    return max(1, min(wanted, workers // 2))
+
+
+def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
+    remotes = archive.remotes
+    policy = build_retry_policy(configuration)
+    retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
+    return [
+        ModalityStoreKind(
+            remotes, _build_recoding(configuration, archive), archive.commitment_reports, policy
+        ),
+        MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
+        GetKind(retrieval, remotes.modalities, remotes.calling, policy),
+        StorageCommitmentKind(archive.workers, remotes.modalities, remotes.calling, policy),
+    ]
+
+
+def _build_recoding(configuration: Configuration, archive: Archive) -> Recoding:
+    may_recode = configuration.boolean("TranscodeDicomProtocol")
+    return Recoding(
+        RecodedFiles(archive.workers, archive.buffers) if may_recode else None,
+        configuration.text("DicomScuPreferredTransferSyntax"),
+    )

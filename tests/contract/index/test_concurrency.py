@@ -1,5 +1,6 @@
 """Many threads on one database, and two servers on one PostgreSQL schema."""
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 from tests.support.instances import NOON, IndexCase, build_new_instance, change, store
+from tests.support.server import DEADLINE_S
 
 from isocenter.dicom.levels import Level
 from isocenter.errors import RevisionConflictError, ServerError
@@ -17,8 +19,17 @@ from isocenter.index.attachments import lookup_attachment, write_attachment
 from isocenter.index.change_log import find_changes
 from isocenter.index.deletion import delete_resource
 from isocenter.index.group_commit import GroupCommit
+from isocenter.index.job_outputs import (
+    Output,
+    OutputLimits,
+    Part,
+    add_output,
+    add_part,
+    evict_outputs,
+)
+from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.metadata import lookup_metadata, write_metadata
-from isocenter.index.port import Database
+from isocenter.index.port import Database, Transaction
 from isocenter.index.postgresql import PostgreSQLDatabase
 from isocenter.index.reading import (
     find_removals,
@@ -28,6 +39,7 @@ from isocenter.index.reading import (
     lookup_resources,
 )
 from isocenter.index.records import Attachment, NewInstance, NewResource, Overwrite
+from isocenter.jobs.records import NewJob
 
 T = TypeVar("T")
 
@@ -299,3 +311,30 @@ def test_write_attachment_many_threads_keeps_one_blob_and_right_counters(
     removals = index.database.read(lambda tx: find_removals(tx, 100))
     assert sorted([*removals, found.attachment.attachment_uuid]) == sorted(written)
     index.assert_consistent()
+
+
+def test_two_servers_free_the_same_outputs_of_jobs(
+    servers: list[Database], threads: ThreadPoolExecutor
+) -> None:
+    """Jobs that end together evict the same outputs, which clients may be freeing just then."""
+    jobs = DatabaseJobs(servers[0], history=100)
+    meeting = threading.Barrier(2)
+    limits = OutputLimits(0, 0, 0)
+
+    def evict(tx: Transaction) -> int:
+        meeting.wait(DEADLINE_S)
+        return evict_outputs(tx, limits, now_us=10**15)
+
+    freed = []
+    for number in range(5):
+        job_id = f"j{number}"
+        jobs.insert(job_id, NewJob("Archive", {}))
+        part = Part(str(uuid.uuid4()), 3)
+        output = Output("a.zip", "application/zip", 3, number)
+        servers[0].write(partial(add_part, job_id=job_id, name="a", number=0, part=part))
+        servers[0].write(partial(add_output, job_id=job_id, name="a", output=output))
+        freed.append(part.attachment_uuid)
+
+        run_all(threads, [partial(server.write, evict) for server in servers])
+
+        assert servers[0].read(lambda tx: find_removals(tx, 100)) == sorted(freed)

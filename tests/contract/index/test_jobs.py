@@ -11,7 +11,16 @@ from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database, Transaction
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import CANCELED, FailedItem, Failure, Job, JobFilter, NewJob, Step
+from isocenter.jobs.records import (
+    CANCELED,
+    FailedItem,
+    Failure,
+    Job,
+    JobFilter,
+    JobMark,
+    NewJob,
+    Step,
+)
 from isocenter.jobs.states import TRANSITIONS, Action, JobState
 
 _FAILURE = Failure(9, "peer gone", {"Type": "Dimse", "Content": {"DimseErrorStatus": 42}})
@@ -334,3 +343,140 @@ def test_two_servers_never_claim_the_same_job(index: Any) -> None:
     second = jobs.claim("b", 10, Limits()).jobs
     claimed = [job.job_id for job in (*first, *second)]
     assert len(claimed) == len(set(claimed)) == 10
+
+
+def test_job_waits_for_an_older_one_with_a_lock_in_common(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "1", locks=frozenset({"a", "b"}))
+    _insert(jobs, "2", locks=frozenset({"b", "c"}))
+    _insert(jobs, "3", locks=frozenset({"c"}))
+    _insert(jobs, "4")
+
+    first = _claim(jobs)
+
+    assert [job.job_id for job in first] == ["1", "4"]
+    assert _claim(jobs) == []
+    jobs.save(first[0], Step(is_last=True), runtime=1)
+    assert [job.job_id for job in _claim(jobs)] == ["2"]
+
+
+@pytest.mark.parametrize("action", [Action.PAUSE, None])
+def test_job_that_does_not_run_holds_no_lock(jobs: DatabaseJobs, action: Action | None) -> None:
+    _insert(jobs, "1", locks=frozenset({"a"}))
+    job = _claim_one(jobs)
+    _insert(jobs, "2", locks=frozenset({"a"}))
+    assert _claim(jobs) == []
+    if action is None:
+        jobs.fail(job, _FAILURE, None)
+    else:
+        jobs.act("1", action, None)
+        jobs.release(job)
+
+    assert _claim_one(jobs).job_id == "2"
+
+
+def test_resubmitted_job_wants_its_locks_again(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "1", locks=frozenset({"a"}))
+    jobs.fail(_claim_one(jobs), _FAILURE, None)
+    _insert(jobs, "2", locks=frozenset({"a"}))
+    assert _claim_one(jobs).job_id == "2"
+
+    jobs.act("1", Action.RESUBMIT, None)
+
+    assert _claim(jobs) == []
+
+
+def test_locks_do_not_change_the_order_of_others(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "1", locks=frozenset({"a"}))
+    _insert(jobs, "2", priority=5, locks=frozenset({"a"}))
+    _insert(jobs, "3")
+    _insert(jobs, "4", priority=9)
+
+    assert [job.job_id for job in _claim(jobs)] == ["4", "2", "3"]
+
+
+def test_drawn_arguments_do_not_tell_submissions_apart(jobs: DatabaseJobs) -> None:
+    first = jobs.insert("j", _new(idempotency_key="k", drawn={"Key": "x"}))
+    again = jobs.insert("other", _new(idempotency_key="k", drawn={"Key": "y"}))
+
+    assert again == first
+    assert first.arguments == {"a": [1, "é"], "Key": "x"}
+
+
+def _list_marks(jobs: DatabaseJobs, since: int = 0, limit: int = 100) -> dict[str, JobMark]:
+    marks = jobs.list_marks(since, limit=limit)
+    found = {mark.job_id: mark for mark in marks}
+    assert len(found) == len(marks)
+    return found
+
+
+def test_marks_tell_how_far_jobs_are(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "running", priority=1)
+    job = _claim_one(jobs)
+    _insert(jobs, "waiting", "paused")
+    jobs.act("paused", Action.PAUSE, None)
+    saved = jobs.save(job, Step(progress=40), runtime=7)
+    assert saved is not None
+    marks = _list_marks(jobs)
+    assert marks == {
+        "running": JobMark("running", JobState.RUNNING, 40, 7, ""),
+        "waiting": JobMark("waiting", JobState.PENDING, 0, 0, ""),
+    }
+    assert marks["running"] == JobMark.of(saved)
+    jobs.act("running", Action.CANCEL, None)
+    assert _list_marks(jobs)["running"].requested == "cancel"
+
+
+def test_marks_of_ended_jobs_begin_at_a_moment(jobs: DatabaseJobs) -> None:
+    completed = []
+    for name in ("a", "b", "c"):
+        _insert(jobs, name)
+        job = jobs.save(_claim_one(jobs), Step(is_last=True), runtime=1)
+        assert job is not None
+        assert job.completed_at is not None
+        completed.append(job.completed_at)
+    assert _list_marks(jobs).keys() == {"a", "b", "c"}
+    assert _list_marks(jobs, completed[1]).keys() >= {"b", "c"}
+    assert _list_marks(jobs, completed[-1] + 1) == {}
+    # The last ones count.
+    assert _list_marks(jobs, limit=1).keys() == {"c"}
+
+
+def test_several_jobs_are_read_at_once(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "a", "b")
+    read = jobs.read(["b", "unknown", "a", "\0"])
+    assert {job.job_id: job for job in read} == {name: jobs.lookup(name) for name in ("a", "b")}
+    assert jobs.read([]) == []
+
+
+def test_unfinished_jobs_are_listed_by_their_state(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "run", priority=9)
+    _claim_one(jobs)
+    _insert(jobs, "later", priority=8)
+    jobs.save(_claim_one(jobs), Step(retry_after_s=1000), runtime=1)
+    _insert(jobs, "wait", "end")
+    jobs.act("end", Action.CANCEL, None)
+
+    def ids(*states: JobState, **values: Any) -> list[str]:
+        return jobs.list_ids(JobFilter(states=states, limit=values.pop("limit", 10), **values))
+
+    assert ids(JobState.PENDING) == ["wait"]
+    assert ids(JobState.RUNNING) == ["run"]
+    assert ids(JobState.PENDING, JobState.RUNNING, JobState.RETRY) == ["run", "later", "wait"]
+    assert ids(JobState.PENDING, JobState.FAILURE) == ["wait", "end"]
+    assert ids(JobState.PENDING, JobState.RUNNING, since=1, limit=1) == ["wait"]
+    assert ids(JobState.PENDING, kinds=("Other",)) == []
+
+
+def test_long_history_grows_by_a_hundredth_at_most(database: Database) -> None:
+    jobs = DatabaseJobs(database, history=200)
+    jobs._grace_us = 0
+    counts = []
+    for number in range(250):
+        jobs.insert(f"{number:04}", _new())
+        jobs.save(_claim_one(jobs), Step(is_last=True), runtime=1)
+        counts.append(jobs.count().success)
+    assert counts[199] == 200
+    assert max(counts) <= 202
+    assert min(counts[200:]) >= 200
+    assert "0000" not in jobs.list_ids(JobFilter())
+    assert "0249" in jobs.list_ids(JobFilter())

@@ -2,7 +2,11 @@ from typing import Any
 
 import pytest
 
-from isocenter.config.remote_modalities import RemoteModality, parse_remote_modality
+from isocenter.config.remote_modalities import (
+    RemoteModality,
+    format_remote_modality,
+    parse_remote_modality,
+)
 from isocenter.errors import ConfigurationError
 
 REQUIRED: dict[str, Any] = {"AET": "CT1", "Host": "10.0.0.5", "Port": 104}
@@ -37,7 +41,7 @@ def test_parse_remote_modality_object_reads_every_entry() -> None:
             "AllowTranscoding": False,
             "UseDicomTls": True,
             "LocalAet": "OTHER",
-            "Timeout": 0,
+            "Timeout": 7,
             "RetrieveMethod": "C-GET",
         }
     )
@@ -58,7 +62,7 @@ def test_parse_remote_modality_object_reads_every_entry() -> None:
         allow_transcoding=False,
         use_dicom_tls=True,
         local_ae_title="OTHER",
-        timeout_s=0,
+        timeout_s=7,
         retrieve_method="C-GET",
     )
 
@@ -121,3 +125,31 @@ def test_parse_remote_modality_wrong_form_raises_reason(value: object, reason: s
 def test_parse_remote_modality_unknown_manufacturer_raises() -> None:
     with pytest.raises(ConfigurationError, match='not "Foo"'):
         parse_remote_modality(["A", "h", 104, "Foo"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["CT1", "10.0.0.5", 104],
+        REQUIRED | {"Manufacturer": "GE", "AllowGet": False, "UseDicomTls": True},
+        REQUIRED | {"LocalAet": "US", "Timeout": 7, "RetrieveMethod": "C-GET"},
+        REQUIRED | {"LocalAet": "", "Timeout": 0},
+    ],
+)
+def test_format_remote_modality_is_read_back(value: Any) -> None:
+    modality = parse_remote_modality(value)
+
+    assert parse_remote_modality(format_remote_modality(modality)) == modality
+
+
+def test_format_remote_modality_without_title_and_timeout_says_so() -> None:
+    form = format_remote_modality(parse_remote_modality(REQUIRED))
+
+    assert (form["LocalAet"], form["Timeout"]) == ("", 0)
+    assert (form["AllowNAction"], form["AllowEventReport"]) == (True, True)
+
+
+@pytest.mark.parametrize("entry", [{"LocalAet": " "}, {"Timeout": -1}, {"Timeout": False}])
+def test_parse_remote_modality_wrong_title_or_timeout_is_refused(entry: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        parse_remote_modality(REQUIRED | entry)

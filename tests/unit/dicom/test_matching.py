@@ -4,18 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isocenter.dicom.data_sets import DataSet, Element
 from isocenter.dicom.matching import (
     Pattern,
+    build_element_matcher,
     build_matcher,
     build_metadata_matcher,
-    matches_items,
     parse_pattern,
     split_values,
 )
 from isocenter.dicom.query import (
-    Criterion,
-    Items,
     MetadataCriterion,
+    build_items_criterion,
     parse_criterion,
     parse_test,
 )
@@ -191,13 +191,29 @@ def test_items_match_if_one_of_them_fulfils_everything() -> None:
     # PS3.4 §C.2.2.2.6.
     modality = parse_criterion(0x00080060, "CS", "MR")
     station = parse_criterion(0x00400001, "AE", "S*")
-    inner = Criterion(0x00400100, "SQ", Items((modality, station)))
-    step = {0x00080060: "MR", 0x00400001: "S1"}
-    other = {0x00080060: "CT", 0x00400001: "S1"}
+    step: DataSet = {0x00080060: Element("CS", "MR"), 0x00400001: Element("AE", "S1")}
+    other: DataSet = {0x00080060: Element("CS", "CT"), 0x00400001: Element("AE", "S1")}
+    matches = build_element_matcher(build_items_criterion(0x00400100, (modality, station)))
 
-    assert matches_items((modality, station), [other, step])
-    assert not matches_items((modality, station), [other, {0x00080060: "MR"}])
-    assert matches_items((inner,), [{0x00400100: [other, step]}])
-    assert not matches_items((inner,), [{0x00400100: "text"}, {}])
-    assert matches_items((parse_criterion(0x00400100, "LO", "*"),), [{0x00400100: []}])
-    assert not matches_items((), [])
+    assert matches(Element("SQ", [other, step]))
+    assert not matches(Element("SQ", [other, {0x00080060: Element("CS", "MR")}]))
+    assert not matches(Element("SQ", []))
+    assert not matches(Element("LO", "text"))
+    assert not matches(None)
+
+
+def test_items_of_items_match() -> None:
+    code = build_items_criterion(0x00400008, [parse_criterion(0x00080100, "SH", "X")])
+    matches = build_element_matcher(build_items_criterion(0x00400100, [code]))
+    inner = Element("SQ", [{0x00080100: Element("SH", "X")}])
+    assert matches(Element("SQ", [{0x00400008: inner}]))
+    assert not matches(Element("SQ", [{0x00400008: Element("SQ", [])}]))
+
+
+def test_sequence_asked_for_nothing_or_for_being_there() -> None:
+    everything = build_items_criterion(0x00400100, [parse_criterion(0x00080060, "CS", "")])
+    assert build_element_matcher(everything)(None)
+    assert build_element_matcher(everything)(Element("SQ", []))
+    is_there = build_element_matcher(parse_criterion(0x00400100, "LO", "*"))
+    assert is_there(Element("SQ", []))
+    assert not is_there(None)

@@ -11,14 +11,19 @@ from tests.support.jobs import CountingKind
 from tests.support.server import SyntheticFile, build_synthetic
 
 from isocenter.archive.archive import Archive, build_archive
+from isocenter.archive.event_feed import EventFeed
 from isocenter.config.configuration import Configuration
 from isocenter.http.application import build_application
 from isocenter.http.error_answers import ErrorAnswers
+from isocenter.http.event_streams import EventStreams
+from isocenter.http.job_times import JobTimes
 from isocenter.http.metrics import Metrics
 from isocenter.http.observing import Observer
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
+from isocenter.jobs.records import Job
 from isocenter.logs import Logs
+from isocenter.rest.events import EVENT_FORMATS
 from isocenter.rest.services import Lifecycle, Services
 from isocenter.rest.table import ROUTES
 from isocenter.scp.conformance import ConformanceStatement
@@ -79,14 +84,22 @@ async def open_api(
     database = SQLiteDatabase(folder / "index", is_durable=False)
     archive = build_archive(configuration, database, storage or MemoryStorage())
     await archive.start()
-    jobs = build_engine(configuration, archive, database, [CountingKind()])
+    feed, times = EventFeed(archive.workers, archive.changes), JobTimes()
+
+    def tell(job: Job) -> None:
+        feed.note_job(job)
+        times.note(job)
+
+    jobs = build_engine(configuration, archive, database, [CountingKind()], on_saved=tell)
+    feed.bind(jobs)
     await jobs.start()
     ends: list[str] = []
     logs = Logs()
-    metrics = Metrics(archive, jobs, Observer(archive.measures), logs)
+    metrics = Metrics(archive, jobs, Observer(archive.measures), logs, job_times=times)
     services = Services(
         archive=archive,
         jobs=jobs,
+        events=EventStreams(feed, EVENT_FORMATS),
         configuration=configuration,
         logs=logs,
         metrics=metrics,
@@ -107,6 +120,7 @@ async def open_api(
         async with ASGIConductor(application) as conductor:
             yield Api(archive, configuration, jobs, conductor, services, ends)
     finally:
+        services.events.close()
         await jobs.stop(5.0)
         await archive.stop()
         database.close()

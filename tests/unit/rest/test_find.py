@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.dicom_files import build_data_set, encode_sequence
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
@@ -104,6 +105,21 @@ async def test_find_by_parents_labels_and_metadata(api: Api) -> None:
     assert await ask(api, {"Level": "Series", "Query": {}, **both}) == []
 
 
+async def test_find_by_items_of_a_sequence_reads_the_files(api: Api) -> None:
+    # RequestAttributesSequence is kept for answers, the other one is not.
+    for tag, name in ((0x00400275, "RequestAttributesSequence"), (0x00081110, "0008,1110")):
+        step = build_data_set({0x00400009: ("SH", "STEP1"), 0x00401001: ("SH", "PROC1")})
+        found = await api.store(build_synthetic(tail=encode_sequence(tag, [b"", step])))
+        keys = {"ScheduledProcedureStepID": "step*", "0040,1001": "PROC1"}
+
+        assert await ask(api, study({name: [keys]})) == [found.study]
+        assert await ask(api, study({name: [keys]}, Limit=1)) == [found.study]
+        assert await ask(api, study({name: [keys | {"0040,1001": "OTHER"}]})) == []
+        assert await ask(api, study({name: [keys]}, CaseSensitive=True)) == []
+        everything = study({name: [{"0040,1001": ""}], "PatientID": found.patient_id})
+        assert await ask(api, everything) == [found.study]
+
+
 async def test_find_sees_what_was_stored_since_the_same_was_asked(api: Api) -> None:
     body = study({"PatientName": "doe*"}, Expand=True)
     assert await ask(api, body) == []
@@ -194,6 +210,7 @@ WRONG: list[tuple[dict[str, Any], int, int]] = [
     (study(RequestedTags="PatientID"), 400, 8),
 ]
 NOT_COUNTED = [
+    (study({"RequestAttributesSequence": [{"ScheduledProcedureStepID": "1"}]}), 400, 8),
     (study(CaseSensitive=True), 400, 3),
     (study({"Rows": "16"}), 400, 8),
 ]

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from tests.unit.rest.api import Api
 
+from isocenter.http.answers import format_json
 from isocenter.jobs.records import Job, NewJob
 from isocenter.jobs.states import JobState
+from isocenter.rest import jobs as rest_jobs
 
 _DEADLINE_S = 20.0
 _TIME = re.compile(r"\d{8}T\d{6}\.\d{6}")
@@ -134,3 +136,21 @@ async def test_failed_items_are_listed_and_retried(api: Api) -> None:
     assert (await api.request("POST", f"/jobs/{_UNKNOWN}/retry-failed")).status_code == 404
     nothing = await api.request("POST", f"/jobs/{retried['ID']}/retry-failed")
     assert nothing.status_code == 400
+
+
+@pytest.mark.parametrize("page", [1, 2, 500])
+async def test_long_lists_are_written_page_by_page(
+    api: Api, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(rest_jobs, "_PAGE", page)
+    monkeypatch.setattr(rest_jobs, "_SHORT_LIST", 1)
+    for _ in range(4):
+        job = await api.jobs.submit(NewJob("Counting", {"to": 1}))
+        await api.jobs.wait(job.job_id, _DEADLINE_S)
+    names = await api.get_json("/jobs")
+    described = await api.get("/jobs?expand")
+    assert described.headers["content-type"] == "application/json; charset=utf-8"
+    assert sorted(entry["ID"] for entry in described.json) == names
+    # To the byte as if it had been written at once.
+    assert described.content == format_json(described.json)
+    assert (await api.get("/jobs?expand&type=None")).content == b"[]\n"

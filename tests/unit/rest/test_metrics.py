@@ -9,6 +9,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.rest.api import Api
 
+from isocenter.jobs.records import NewJob
+
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest metrics")]
 
 # Behaviour manual §36.3, as far as there is what they measure.
@@ -146,3 +148,29 @@ async def test_switch_refuses_what_is_no_boolean(api: Api, body: bytes) -> None:
 @pytest.fixture(scope="module")
 def options() -> dict[str, object]:
     return {"StorageCompression": True}
+
+
+def _read_sums(family: Metric, **labels: str) -> dict[str, float]:
+    """Add up the samples with some labels, by their names."""
+    sums: dict[str, float] = {}
+    for sample in family.samples:
+        if labels.items() <= sample.labels.items() and sample.labels.get("le", "+Inf") == "+Inf":
+            sums[sample.name] = sums.get(sample.name, 0) + sample.value
+    return sums
+
+
+async def test_times_of_jobs_are_told_by_kind_and_state(api: Api) -> None:
+    before = (await read(api))["isocenter_jobs"]
+    for arguments, state in (({"to": 2}, "Success"), ({"to": 2, "fail_at": 0}, "Failure")):
+        job = await api.jobs.submit(NewJob("Counting", arguments))
+        ended = await api.jobs.wait(job.job_id, 20)
+        families = await read(api)
+        runs = _read_sums(families["isocenter_job_duration_seconds"], type="Counting", state=state)
+        assert runs["isocenter_job_duration_seconds_count"] == 1
+        assert runs["isocenter_job_duration_seconds_bucket"] == 1
+        assert runs["isocenter_job_duration_seconds_sum"] == pytest.approx(ended.runtime / 1e6)
+    waits = _read_sums(families["isocenter_job_waiting_seconds"], type="Counting")
+    assert waits["isocenter_job_waiting_seconds_count"] == 2
+    states = {s.labels["state"]: s.value for s in families["isocenter_jobs"].samples}
+    assert states.keys() == {"Pending", "Running", "Success", "Failure", "Paused", "Retry"}
+    assert sum(states.values()) == sum(s.value for s in before.samples) + 2

@@ -1,6 +1,8 @@
 """What holds for every route."""
 
+import base64
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,8 +11,13 @@ from tests.support.dicom_files import encode_element
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
+from isocenter.config.remote_modalities import RemoteModality
+from isocenter.config.routing_rules import RoutingRule
 from isocenter.http.openapi import build_openapi
 from isocenter.http.routes import Route
+from isocenter.index.commitment_reports import StoredCommitment, add_commitment
+from isocenter.index.port import Transaction
+from isocenter.index.remote_queries import QueryLimits, StoredQuery, add_query, delete_query
 from isocenter.rest.table import ROUTES, select_routes
 
 UNKNOWN = "-".join(["11111111"] * 5)
@@ -24,16 +31,32 @@ ODD = {"/patients/{public_id}/protected", "/instances/{public_id}/export"}
 WITH_IDENTIFIER = [r for r in ROUTES if "{public_id}" in r.path and r.path not in ODD]
 HOSTILE_IDENTIFIERS = ["%00", "%F0%9F%98%80", "x" * 5000, "..%2F..%2Fetc", "' OR 1"]
 # Arguments without which a route has nothing to answer.
-NEEDED = {"/tools/generate-uid": "?level=study", "/tools/create-archive": "?resources="}
+NEEDED = {
+    "/tools/generate-uid": "?level=study",
+    "/events": "?timeout=0",
+    "/tools/create-archive": "?resources=",
+    "/tools/create-media": "?resources=",
+    "/tools/create-media-extended": "?resources=",
+}
 # Last parts of the addresses of questions that are asked with POST.
-READING_POSTS = {"lookup", "archive", "create-archive", "modify", "anonymize", "verify-md5"}
+READING_POSTS = {"lookup", "archive", "create-archive", "verify-md5"}
 READING_POSTS |= {"bulk-content", "find", "count-resources"}
+READING_POSTS |= {"media", "create-media", "create-media-extended"}
 # What stands for other parameters of a path.
-PARAMETERS = {"{path}": "0010-0020"}
+PARAMETERS = {
+    "{path}": "0010-0020",
+    "{query_id}": "known",
+    "{index}": "0",
+    "{uid}": "1.2",
+    "{rule}": "known",
+}
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 # What the templates in the ends of paths stand for.
 NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachments/1024"}
 NAMES["/labels/{label}"] = "/labels/label"
+# Remote modalities have names, too.
+MODALITY = ("/modalities/{name}", "/modalities/known")
+WORKLIST = ("/worklists/{worklist_id}", "/worklists/known")
 
 DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
     0x00420012, "LO", b"application/pdf "
@@ -51,7 +74,7 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
 
 
 def fill_names(path: str) -> str:
-    for template, name in (NAMES | PARAMETERS).items():
+    for template, name in (NAMES | PARAMETERS | dict([MODALITY, WORKLIST])).items():
         path = path.replace(template, name)
     return path
 
@@ -59,12 +82,38 @@ def fill_names(path: str) -> str:
 async def prepare(api: Api, route: Route) -> str:
     """Store what a route needs to have something to answer; give its target."""
     file = await api.store(build_synthetic(tail=DOCUMENT if route.path.endswith("/pdf") else b""))
+    if route.path.startswith(MODALITY[0]):
+        await api.request("PUT", MODALITY[1], body=b'["TITLE", "localhost", 104]')
+    if route.path.startswith("/queries/"):
+        await keep_query(api)
+    if route.path.startswith(WORKLIST[0]):
+        await api.request("PUT", WORKLIST[1], body=b'{"Tags": {}}')
+    if route.path.startswith("/routing/"):
+        await api.archive.remotes.modalities.put("known", RemoteModality("KNOWN", "localhost", 104))
+        await api.archive.routing.put("known", RoutingRule("known"))
+    if route.path.startswith("/storage-commitment/"):
+        stored = StoredCommitment("X", "Pending", '{"References": [], "Kept": [], "Failed": []}')
+        keep = partial(add_commitment, transaction_uid="1.2", new=stored, kept=9, now_us=1)
+        await api.archive.workers.write(keep)
     for template, name in NAMES.items():
         if template in route.path:
             folder = file.paths[route.path.split("/")[1]]
             result = await api.request("PUT", f"{folder}{name}", body=b"annotation")
             assert result.status_code == 200
     return build_target(route, file)
+
+
+async def keep_query(api: Api) -> None:
+    """Keep a query with one answer."""
+    document = '{"Modality": "known", "Level": 1, "Values": {"1048592": ""}}'
+    answer = base64.b64encode(build_synthetic().content).decode()
+    query, limits = StoredQuery("known", document, 1), QueryLimits(count=9, age_us=1 << 60)
+
+    def change(tx: Transaction) -> None:
+        delete_query(tx, "known")
+        add_query(tx, query, [answer], limits, now_us=1)
+
+    await api.archive.workers.write(change)
 
 
 def list_methods(path: str) -> set[str]:
@@ -83,7 +132,7 @@ async def test_read_route_with_known_identifier_answers_what_its_record_says(
     result = await api.get(await prepare(api, route))
     assert result.status_code == route.statuses[0]
     assert result.headers["content-type"].split(";")[0] == route.answer
-    is_streamed = route.answer == "application/zip"
+    is_streamed = route.answer in {"application/zip", "text/event-stream"}
     assert is_streamed or int(result.headers["content-length"]) == len(result.content)
 
 
@@ -131,7 +180,7 @@ async def test_unknown_identifier_is_404(api: Api, route: Route) -> None:
     assert bool(result.content) == is_deep
     if is_deep:
         is_attaching = (route.method, route.path.split("/")[-2]) == ("PUT", "attachments")
-        is_item = is_attaching or route.path.endswith("/archive")
+        is_item = is_attaching or route.path.endswith(("/archive", "/media"))
         assert result.json["OrthancStatus"] == (7 if is_item else 17)
 
 
@@ -207,7 +256,14 @@ async def test_route_is_described_with_summary_parameters_and_statuses(route: Ro
 
 @EVERY_ROUTE
 async def test_route_that_changes_something_needs_a_permission(route: Route) -> None:
-    is_reading = route.method == "GET" or route.path.split("/")[-1] in READING_POSTS
+    is_ours = not route.path.startswith("/modalities/")
+    is_question = is_ours and route.path.split("/")[-1] in READING_POSTS
+    is_reading = route.method == "GET" or is_question
+    # Copies of instances are not stored.
+    is_reading |= route.path in {
+        "/instances/{public_id}/modify",
+        "/instances/{public_id}/anonymize",
+    }
     assert (route.permission.value == "read") == is_reading
 
 

@@ -56,6 +56,33 @@ def test_statuses_of_storage_are_those_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize(
+    ("title", "statuses"),
+    [
+        # PS3.4 Tables C.4-1 to C.4-3; PS3.7 Annex C.
+        ("Query service as SCP (C-FIND)", ["FF00", "0000", "FE00", "A700", "C000"]),
+        (
+            "Retrieval services as SCP (C-MOVE, C-GET)",
+            ["FF00", "0000", "B000", "FE00", "A700", "A702", "A801", "C000"],
+        ),
+        (
+            "Storage commitment service as SCP (N-ACTION, N-EVENT-REPORT)",
+            ["0000", "0110", "0112", "0115", "0123"],
+        ),
+    ],
+)
+def test_statuses_of_services_are_those_of_the_standard(title: str, statuses: list[str]) -> None:
+    section = read_section(build(), title)
+    assert re.findall(r"^  ([0-9A-F]{4})H \| ", section, re.MULTILINE) == statuses
+
+
+def test_worklists_are_offered_if_switched_on() -> None:
+    title = "Modality worklist service as SCP (C-FIND)"
+    assert "1.2.840.10008.5.1.4.31" not in read_section(build(), title)
+    enabled = build(**{"Worklists.Enable": True})
+    assert "1.2.840.10008.5.1.4.31" in read_section(enabled, title)
+
+
+@pytest.mark.parametrize(
     ("options", "line"),
     [
         ({"DicomAet": "ARCHIVE"}, r"AE Title +\| ARCHIVE"),

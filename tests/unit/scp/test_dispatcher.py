@@ -1,6 +1,6 @@
 """Decisions about associations, without a network."""
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -14,11 +14,15 @@ from isocenter.dimse.negotiation import (
 )
 from isocenter.dimse.pdu import AssociateReject, AssociateRequest
 from isocenter.dimse.transport import PeerAddress
-from isocenter.dimse.user_information import RoleSelection, UserIdentity, UserInformation
+from isocenter.dimse.user_information import (
+    ExtendedNegotiation,
+    RoleSelection,
+    UserIdentity,
+    UserInformation,
+)
 from isocenter.scp.dispatcher import Dispatcher, LocalTitle
 from isocenter.scp.permissions import build_permissions
-from isocenter.scp.storage import StorageSCP
-from isocenter.scp.supported import VERIFICATION, SupportedSyntaxes
+from isocenter.scp.supported import VERIFICATION, WORKLIST_FIND, ServiceKind, SupportedSyntaxes
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -35,12 +39,12 @@ def negotiate(
     **information: Any,
 ) -> AssociateAcceptance | AssociateReject:
     configuration = Configuration.defaults().with_values({"DicomAet": "ARCHIVE", **(options or {})})
-    storage = StorageSCP(cast(Any, None), cast(Any, None), cast(Any, None))
+    kinds = frozenset({ServiceKind.VERIFICATION, ServiceKind.FIND})
     dispatcher = Dispatcher(
         LocalTitle("ARCHIVE", is_checked=configuration.boolean("DicomCheckCalledAet")),
-        build_permissions(configuration),
-        SupportedSyntaxes(build_acceptance(configuration)),
-        storage,
+        build_permissions(configuration, configuration.remote_modalities.values()),
+        SupportedSyntaxes(build_acceptance(configuration), kinds),
+        {},
     )
     request = AssociateRequest(
         called_ae_title=called,
@@ -78,7 +82,7 @@ def test_contexts_are_answered_each() -> None:
         proposals={
             VERIFICATION: (IMPLICIT,),
             CT: (IMPLICIT, EXPLICIT),
-            FIND: (IMPLICIT,),
+            WORKLIST_FIND: (IMPLICIT,),
             "1.2.3.4": (IMPLICIT,),
         }
     )
@@ -91,19 +95,53 @@ def test_contexts_are_answered_each() -> None:
 
 def test_transfer_syntax_that_is_not_accepted_is_refused_by_its_own_result() -> None:
     answer = negotiate(
-        {"AcceptedTransferSyntaxes": [EXPLICIT]}, proposals={CT: (IMPLICIT,), FIND: (IMPLICIT,)}
+        {"AcceptedTransferSyntaxes": [EXPLICIT]},
+        proposals={CT: (IMPLICIT,), WORKLIST_FIND: (IMPLICIT,)},
     )
     assert isinstance(answer, AssociateAcceptance)
     # PS3.8 Table 9-18: 4 = transfer syntaxes not supported, 3 = abstract syntax not supported.
     assert [int(context.result) for context in answer.contexts] == [4, 3]
 
 
-def test_requestor_is_granted_the_user_role_only() -> None:
+def test_requestor_may_be_the_provider_of_storage_only() -> None:
+    # PS3.4 §C.5.3.1: during a C-GET we are the user of the storage service.
+    asked = [RoleSelection(uid, is_scu=True, is_scp=True) for uid in (CT, FIND)]
+    answer = negotiate(proposals={CT: (EXPLICIT,), FIND: (EXPLICIT,)}, roles=tuple(asked))
+    assert isinstance(answer, AssociateAcceptance)
+    assert answer.roles == (
+        RoleSelection(CT, is_scu=True, is_scp=True),
+        RoleSelection(FIND, is_scu=True, is_scp=False),
+    )
+
+
+def test_order_of_who_receives_decides_between_transfer_syntaxes() -> None:
+    proposals: dict[str, tuple[str, ...]] = {CT: (IMPLICIT, EXPLICIT)}
+    sent = negotiate(proposals=proposals)
+    got = negotiate(proposals=proposals, roles=(RoleSelection(CT, is_scu=False, is_scp=True),))
+    assert isinstance(sent, AssociateAcceptance)
+    assert isinstance(got, AssociateAcceptance)
+    assert [one.contexts[0].transfer_syntax for one in (sent, got)] == [EXPLICIT, IMPLICIT]
+
+
+@pytest.mark.parametrize(
+    ("uid", "asked", "answered"),
+    [
+        (FIND, b"\1\1\1\1", b"\1\0\0\0"),
+        (FIND, b"\0\1\1", b"\0\0\0"),
+        (FIND, b"\1" * 9, b"\1\0\0\0\0"),
+        (FIND, b"", None),
+        (CT, b"\2\0", None),
+    ],
+)
+def test_relational_queries_are_agreed_on_and_nothing_else(
+    uid: str, asked: bytes, answered: bytes | None
+) -> None:
     answer = negotiate(
-        proposals={CT: (EXPLICIT,)}, roles=(RoleSelection(CT, is_scu=True, is_scp=True),)
+        proposals={uid: (EXPLICIT,)}, extended_negotiations=(ExtendedNegotiation(uid, asked),)
     )
     assert isinstance(answer, AssociateAcceptance)
-    assert answer.roles == (RoleSelection(CT, is_scu=True, is_scp=False),)
+    expected = () if answered is None else (ExtendedNegotiation(uid, answered),)
+    assert answer.extended_negotiations == expected
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,30 @@
 from typing import Any
 
 import pytest
+from tests.support.scripted_peer import wait_until
 
 from isocenter.config.configuration import Configuration
 from isocenter.config.remote_modalities import RemoteModality, parse_remote_modality
-from isocenter.scp.permissions import Operation, Permissions, build_permissions, resolve_hosts
+from isocenter.scp.permissions import (
+    HostAddresses,
+    Operation,
+    Permissions,
+    build_permissions,
+    resolve_hosts,
+)
 
 CT = RemoteModality("CT1", "127.0.0.1", 104)
 FORM = {"AET": "CT1", "Host": "127.0.0.1", "Port": 104}
-NAMES = {Operation.ECHO: "AllowEcho", Operation.STORE: "AllowStore"}
+NAMES = {
+    Operation.ECHO: "AllowEcho",
+    Operation.STORE: "AllowStore",
+    Operation.FIND: "AllowFind",
+    Operation.FIND_WORKLIST: "AllowFindWorklist",
+    Operation.GET: "AllowGet",
+    Operation.MOVE: "AllowMove",
+    Operation.COMMIT: "AllowNAction",
+    Operation.REPORT: "AllowEventReport",
+}
 
 
 def build(*modalities: RemoteModality, **options: Any) -> Permissions:
@@ -68,7 +84,7 @@ def test_titles_are_compared_as_configured(
 
 def test_address_counts_only_if_hosts_are_checked() -> None:
     assert build(CT).may(Operation.STORE, "CT1", "10.0.0.9")
-    checked = build(CT, addresses={"127.0.0.1": frozenset({"127.0.0.1"})})
+    checked = build(CT, addresses=HostAddresses(["127.0.0.1"]))
     assert checked.may(Operation.STORE, "CT1", "127.0.0.1")
     assert not checked.may(Operation.STORE, "CT1", "10.0.0.9")
     assert not checked.may_associate("CT1", "10.0.0.9")
@@ -77,7 +93,7 @@ def test_address_counts_only_if_hosts_are_checked() -> None:
 def test_two_modalities_of_one_title_do_not_open_the_host_check() -> None:
     """Quirk 26 of the reference is not copied."""
     other = RemoteModality("CT1", "10.0.0.2", 104, allow_store=False)
-    addresses = {"127.0.0.1": frozenset({"127.0.0.1"}), "10.0.0.2": frozenset({"10.0.0.2"})}
+    addresses = HostAddresses(["127.0.0.1", "10.0.0.2"])
     permissions = build(CT, other, addresses=addresses)
     assert permissions.may(Operation.STORE, "CT1", "127.0.0.1")
     assert not permissions.may(Operation.STORE, "CT1", "10.0.0.2")
@@ -89,7 +105,18 @@ def test_host_that_is_unknown_lets_nobody_in(caplog: pytest.LogCaptureFixture) -
     addresses = resolve_hosts(["no-such-host.invalid"])
     assert addresses == {"no-such-host.invalid": frozenset()}
     assert "not known" in caplog.text
-    assert not build(CT, addresses=addresses).may_associate("CT1", "127.0.0.1")
+    unknown = RemoteModality("CT1", "no-such-host.invalid", 104)
+    hosts = HostAddresses(["no-such-host.invalid"])
+    assert not build(unknown, addresses=hosts).may_associate("CT1", "127.0.0.1")
+
+
+async def test_host_that_is_added_later_is_looked_up() -> None:
+    added = [RemoteModality("CT1", "127.0.0.1", 104)]
+    permissions = Permissions((), added, addresses=HostAddresses([]))
+    assert permissions.may_associate("CT1", "127.0.0.1")
+    added.append(RemoteModality("CT2", "localhost", 104))
+    await wait_until(lambda: permissions.may_associate("CT2", "127.0.0.1"))
+    assert not permissions.may_associate("CT2", "10.0.0.1")
 
 
 def test_host_names_are_resolved_once_each() -> None:
@@ -107,15 +134,17 @@ def test_rules_are_read_from_the_configuration() -> None:
             "DicomModalities": {"ct": ["CT1", "127.0.0.1", 104]},
         }
     )
-    permissions = build_permissions(configuration)
+    known = configuration.remote_modalities.values()
+    permissions = build_permissions(configuration, known)
     assert permissions.open_operations == {Operation.STORE}
     assert permissions.has_strict_titles
-    assert permissions.addresses == {"127.0.0.1": frozenset({"127.0.0.1"})}
+    assert permissions.addresses is not None
+    assert permissions.addresses.get("127.0.0.1") == {"127.0.0.1"}
     assert [modality.ae_title for modality in permissions.modalities] == ["CT1"]
 
 
 def test_echo_and_store_are_open_by_default_and_hosts_are_not_checked() -> None:
-    permissions = build_permissions(Configuration.defaults())
+    permissions = build_permissions(Configuration.defaults(), ())
     assert permissions.open_operations == {Operation.ECHO, Operation.STORE}
     assert permissions.addresses is None
     assert not permissions.has_strict_titles

@@ -3,7 +3,7 @@
 from isocenter.archive.acceptance import build_acceptance
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
-from isocenter.scp.supported import VERIFICATION, SupportedSyntaxes
+from isocenter.scp.supported import VERIFICATION, WORKLIST_FIND, ServiceKind, SupportedSyntaxes
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -13,13 +13,19 @@ JPEG = "1.2.840.10008.1.2.4.50"
 
 
 def build(**options: object) -> SupportedSyntaxes:
-    return SupportedSyntaxes(build_acceptance(Configuration.defaults().with_values(options)))
+    kinds = frozenset({ServiceKind.VERIFICATION, ServiceKind.FIND})
+    acceptance = build_acceptance(Configuration.defaults().with_values(options))
+    return SupportedSyntaxes(acceptance, kinds)
 
 
 def test_stored_classes_get_all_accepted_syntaxes_and_others_none() -> None:
     syntaxes = build()
     assert set(syntaxes.lookup(CT) or ()) == set(TRANSFER_SYNTAXES)
-    assert syntaxes.lookup(FIND) is None
+    assert set(syntaxes.lookup(FIND) or ()) == {EXPLICIT, IMPLICIT, "1.2.840.10008.1.2.2"}
+
+
+def test_service_that_is_not_offered_is_not_stored_either() -> None:
+    assert build(UnknownSopClassAccepted=True).lookup(WORKLIST_FIND) is None
 
 
 def test_verification_is_offered_uncompressed_whatever_is_stored() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_asyncio
+from tests.support.directories import read_directory, walk
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
@@ -28,18 +29,23 @@ from isocenter.tasks.archiving import ARCHIVE, ArchiveKind, build_archive_job
 class Case:
     """A job that the test runs step by step, in the place of the engine."""
 
-    def __init__(self, api: Api, files: list[SyntheticFile]) -> None:
+    def __init__(self, api: Api, files: list[SyntheticFile], *, is_media: bool) -> None:
         self.api = api
+        self.is_media = is_media
         self.files = files
         self.database = api.archive.workers._database
         self.jobs = DatabaseJobs(self.database, history=10)
         limits = api.archive.job_outputs.limits
         self.kind = ArchiveKind(
-            api.archive.workers, api.archive.storage, api.archive.exporter, limits
+            api.archive.workers,
+            api.archive.storage,
+            api.archive.exporter,
+            limits,
+            is_media=is_media,
         )
 
     async def submit(self) -> Job:
-        request = ExportRequest((self.files[0].study,))
+        request = ExportRequest((self.files[0].study,), is_media=self.is_media)
         plan = await self.api.archive.exporter.plan(request)
         self.jobs.insert("j", build_archive_job(plan, "x.zip"))
         return self.claim()
@@ -69,7 +75,12 @@ class Case:
         assert len(content) == output.size_bytes
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             assert archive.testzip() is None
-            return {name: archive.read(name) for name in archive.namelist()}
+            files = {name: archive.read(name) for name in archive.namelist()}
+        if self.is_media:
+            _, roots = read_directory(files.pop("DICOMDIR"))
+            leaves = [node.record for depth, node in walk(roots) if depth == 3]
+            assert {"/".join(leaf.ReferencedFileID) for leaf in leaves} == files.keys()
+        return files
 
     def list_parts(self) -> list[str]:
         parts = self.database.read(lambda tx: list_parts(tx, "j", ARCHIVE))
@@ -79,8 +90,10 @@ class Case:
         return self.database.read(lambda tx: find_removals(tx, 100))
 
 
-@pytest_asyncio.fixture
-async def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
+@pytest_asyncio.fixture(params=[False, True], ids=["archive", "media"])
+async def case(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Case]:
     monkeypatch.setattr(archiving, "_PART_BYTES", 1)
     async with open_api(tmp_path, {}) as api:
         await api.jobs.stop(1.0)
@@ -95,10 +108,11 @@ async def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
             for number in range(1, 6)
         ]
         assert files[0].study == study.study
-        yield Case(api, files)
+        yield Case(api, files, is_media=request.param)
 
 
-@pytest.mark.parametrize("done", range(7))
+# The fifth step is the last one.
+@pytest.mark.parametrize("done", range(5))
 async def test_archive_goes_on_behind_its_last_part(case: Case, done: int) -> None:
     await case.run(await case.submit(), steps=done)
     before = case.list_parts()
@@ -124,7 +138,7 @@ async def test_archive_of_something_that_changed_begins_anew(case: Case) -> None
 async def test_abandoned_archive_leaves_nothing(case: Case) -> None:
     job = await case.run(await case.submit(), steps=3)
     parts = case.list_parts()
-    assert len(parts) == 2
+    assert len(parts) == 3
     abandon = case.kind.abandon(job)
     assert abandon is not None
     case.database.write(abandon)

@@ -17,18 +17,54 @@ SELECT job_id FROM jobs
 WHERE state IN :states[bigint] AND (:all_kinds = 1 OR kind IN :kinds[text])
 ORDER BY created_at, job_id LIMIT :limit OFFSET :since;
 
+-- name: list_unfinished_ids
+SELECT job_id FROM (
+    SELECT job_id, kind, state, created_at FROM jobs WHERE state = 0
+    UNION ALL SELECT job_id, kind, state, created_at FROM jobs WHERE state IN (1, 5)
+) unfinished
+WHERE state IN :states[bigint] AND (:all_kinds = 1 OR kind IN :kinds[text])
+ORDER BY created_at, job_id LIMIT :limit OFFSET :since;
+
+-- name: list_waiting_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs WHERE state = 0
+ORDER BY priority DESC, created_at, job_id LIMIT :limit;
+
+-- name: list_running_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs WHERE state IN (1, 5) LIMIT :limit;
+
+-- name: list_finished_marks
+SELECT job_id, state, progress, runtime, requested FROM jobs
+WHERE state IN (2, 3) AND completed_at >= :completed_since
+ORDER BY completed_at DESC, job_id DESC LIMIT :limit;
+
 -- name: list_due_jobs
 SELECT job_id, kind, destination FROM jobs WHERE state = 0
 ORDER BY priority DESC, created_at, job_id LIMIT :limit $skip_locked;
 
 -- name: wake_due_jobs
-UPDATE jobs SET state = 0, resume_at = NULL WHERE state = 5 AND resume_at <= :now;
+-- The conditions of the partial indexes are repeated: SQLite does not infer them.
+UPDATE jobs SET state = 0, resume_at = NULL
+WHERE state IN (1, 5) AND state = 5 AND resume_at <= :now;
 
 -- name: next_due_job
-SELECT MIN(resume_at) FROM jobs WHERE state = 5;
+SELECT MIN(resume_at) FROM jobs WHERE state IN (1, 5) AND state = 5;
 
 -- name: count_running_jobs
-SELECT kind, destination, COUNT(*) FROM jobs WHERE state = 1 GROUP BY kind, destination;
+SELECT kind, destination, COUNT(*) FROM jobs WHERE state IN (1, 5) AND state = 1
+GROUP BY kind, destination;
+
+-- name: insert_lock
+INSERT INTO job_locks (job_id, name) VALUES (:job_id, :name);
+
+-- The running jobs are few, and the key of the table leads to each of their locks.
+-- name: list_locks
+SELECT l.job_id, l.name,
+       EXISTS (SELECT 1 FROM jobs j JOIN job_locks h ON h.job_id = j.job_id AND h.name = l.name
+               WHERE j.state IN (1, 5) AND j.state = 1)
+FROM job_locks l WHERE l.job_id IN :job_ids[text];
+
+-- name: delete_locks
+DELETE FROM job_locks WHERE job_id = :job_id;
 
 -- name: claim_jobs
 UPDATE jobs SET state = 1, owner = :owner, started_at = COALESCE(started_at, :now)
@@ -39,6 +75,9 @@ UPDATE jobs SET state = :state, requested = :requested, owner = :owner, progress
     content = :content, checkpoint = :checkpoint, failure = :failure, runtime = :runtime,
     started_at = :started_at, completed_at = :completed_at, resume_at = :resume_at
 WHERE job_id = :job_id;
+
+-- name: set_arguments
+UPDATE jobs SET arguments = :arguments WHERE job_id = :job_id;
 
 -- name: lock_job
 SELECT state, owner FROM jobs WHERE job_id = :job_id $for_update;
@@ -61,7 +100,7 @@ SELECT job_id FROM jobs WHERE state IN (2, 3) AND completed_at <= :before
 ORDER BY completed_at DESC, job_id DESC LIMIT :limit OFFSET :keep;
 
 -- name: list_orphaned_jobs
-SELECT job_id FROM jobs WHERE state = 1 AND owner <> :owner
+SELECT job_id FROM jobs WHERE state IN (1, 5) AND state = 1 AND owner <> :owner
 AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
 
 -- name: list_unfinished_jobs
@@ -87,7 +126,10 @@ SELECT state, COUNT(*) FROM jobs GROUP BY state;
 
 -- name: insert_removals_of_jobs
 INSERT INTO removals (attachment_uuid)
-SELECT attachment_uuid FROM job_parts WHERE job_id IN :job_ids[text];
+SELECT attachment_uuid FROM job_parts WHERE job_id IN :job_ids[text]
+UNION ALL
+SELECT attachment_uuid FROM staged WHERE job_id IN :job_ids[text]
+ON CONFLICT DO NOTHING;
 
 -- name: insert_output
 INSERT INTO job_outputs (job_id, name, file_name, media_type, size, created_at)
@@ -112,7 +154,8 @@ ORDER BY number;
 
 -- name: insert_removals_of_parts
 INSERT INTO removals (attachment_uuid)
-SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name;
+SELECT attachment_uuid FROM job_parts WHERE job_id = :job_id AND name = :name
+ON CONFLICT DO NOTHING;
 
 -- name: delete_parts
 DELETE FROM job_parts WHERE job_id = :job_id AND name = :name;

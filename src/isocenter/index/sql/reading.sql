@@ -72,4 +72,6 @@ ORDER BY attachment_uuid LIMIT :limit;
 -- name: existing_attachments
 SELECT attachment_uuid FROM attachments WHERE attachment_uuid IN :attachment_uuids[text]
 UNION ALL
-SELECT attachment_uuid FROM job_parts WHERE attachment_uuid IN :attachment_uuids[text];
+SELECT attachment_uuid FROM job_parts WHERE attachment_uuid IN :attachment_uuids[text]
+UNION ALL
+SELECT attachment_uuid FROM staged WHERE attachment_uuid IN :attachment_uuids[text];

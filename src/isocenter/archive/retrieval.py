@@ -1,0 +1,208 @@
+"""Retrieving from remote modalities, over one association at a time.
+
+References
+----------
+Orthanc REST: retrieves (behaviour manual §24)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from isocenter.archive.acceptance import Acceptance
+from isocenter.archive.arrivals import Arrivals
+from isocenter.archive.incoming import Incoming, build_origin
+from isocenter.archive.queries import Queries
+from isocenter.dicom.levels import Level
+from isocenter.dicom.remote_query import (
+    QUERY_RETRIEVE_LEVEL,
+    UNIQUE_KEYS,
+    Values,
+    format_level,
+)
+from isocenter.dicom.sop_classes import COMMON_STORAGE_SOP_CLASSES
+from isocenter.dimse.commands import Command, CommandField
+from isocenter.dimse.data_sink import DataSink, MemorySink, Message
+from isocenter.dimse.exchange import DimseAssociation
+from isocenter.dimse.negotiation import PresentationContext
+from isocenter.dimse.requestor import AssociationTarget
+from isocenter.dimse.status import Status, StatusCategory, categorize_status
+from isocenter.errors import BadRequestError
+from isocenter.scu.retrieve import (
+    GET_CONTEXTS,
+    PATIENT_ROOT_GET,
+    PATIENT_ROOT_MOVE,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    RetrieveResult,
+    get,
+    move,
+)
+
+__all__ = ["Retrieval", "Retrieved", "select_unique_keys"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What one request brought.
+
+    Attributes
+    ----------
+    public_ids
+        Instances that arrived here, those that were stored already included.
+    """
+
+    result: RetrieveResult
+    public_ids: tuple[str, ...]
+
+
+def select_unique_keys(level: Level, values: Values) -> dict[int, str]:
+    """Select the keys that name what is to be retrieved.
+
+    Raises
+    ------
+    BadRequestError
+        If one of them is absent or empty.
+
+    References
+    ----------
+    PS3.4 §C.4.2.2.1
+    """
+    keys = {tag: str(values.get(tag) or "") for tag in UNIQUE_KEYS[level]}
+    if not all(keys.values()):
+        raise BadRequestError("a retrieve must name its level and all unique keys down to it")
+    return keys
+
+
+class Retrieval:
+    """Makes remote modalities send instances."""
+
+    def __init__(
+        self, queries: Queries, arrivals: Arrivals, incoming: Incoming, acceptance: Acceptance
+    ) -> None:
+        self._queries = queries
+        self._arrivals = arrivals
+        self._incoming = incoming
+        self._acceptance = acceptance
+
+    async def move(
+        self, target: AssociationTarget, level: Level, keys: Values, *, destination: str
+    ) -> Retrieved:
+        """Let a modality send to an application entity that it knows, ourselves perhaps.
+
+        Raises
+        ------
+        RemoteError, DeadlineExceededError
+            If there is no association, or it ends first.
+        """
+        identifier = await self._queries.encode(_complete(level, keys))
+        sop_class_uid = PATIENT_ROOT_MOVE if level is Level.PATIENT else STUDY_ROOT_MOVE
+        with self._arrivals.watch() as watch:
+
+            def keep_alive(association: DimseAssociation) -> None:
+                # Some modalities say nothing before they have sent everything.
+                watch.on_arrival = association.touch
+
+            result = await move(
+                target,
+                sop_class_uid,
+                identifier,
+                destination=destination,
+                message_id=watch.message_id,
+                on_open=keep_alive,
+            )
+            return Retrieved(result, tuple(watch.public_ids))
+
+    async def get(
+        self,
+        target: AssociationTarget,
+        level: Level,
+        keys: Values,
+        *,
+        sop_class_uids: Sequence[str] = (),
+    ) -> Retrieved:
+        """Let a modality send over the association of the request.
+
+        An association has no room for all SOP classes. If instances are left that could not be
+        sent, the other classes have their turn.
+
+        Parameters
+        ----------
+        sop_class_uids
+            What will come; empty if nobody knows.
+
+        Raises
+        ------
+        RemoteError, DeadlineExceededError
+            If there is no association, or it ends first.
+        """
+        identifier = await self._queries.encode(_complete(level, keys))
+        sop_class_uid = PATIENT_ROOT_GET if level is Level.PATIENT else STUDY_ROOT_GET
+        handler = _GetHandler(self._incoming)
+        syntaxes = tuple(self._acceptance.transfer_syntaxes)
+        total = 0
+        result = RetrieveResult(Status.SUCCESS)
+        for batch in self._iter_batches(sop_class_uids):
+            storage = [(uid, syntaxes) for uid in batch]
+            result = await get(target, sop_class_uid, identifier, storage=storage, handler=handler)
+            total = max(total, result.completed + result.failed)
+            if len(handler.public_ids) >= total and _is_about_instances(result):
+                result = replace(result, status=Status.SUCCESS, failed=0)
+            if result.is_complete or not _is_about_instances(result):
+                break
+        return Retrieved(result, tuple(handler.public_ids))
+
+    def _iter_batches(self, sop_class_uids: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Divide the SOP classes among associations, the usual ones first."""
+        accepted = self._acceptance.storage_classes
+        chosen = [uid for uid in dict.fromkeys(sop_class_uids) if uid] or [
+            *(uid for uid in COMMON_STORAGE_SOP_CLASSES if uid in accepted),
+            *sorted(set(accepted).difference(COMMON_STORAGE_SOP_CLASSES)),
+        ]
+        for start in range(0, len(chosen), GET_CONTEXTS):
+            yield chosen[start : start + GET_CONTEXTS]
+
+
+def _complete(level: Level, keys: Values) -> Values:
+    return {**keys, QUERY_RETRIEVE_LEVEL: format_level(level)}
+
+
+def _is_about_instances(result: RetrieveResult) -> bool:
+    """Tell whether a retrieve has ended with some instances that could not be sent."""
+    category = categorize_status(result.status)
+    is_over = category in (StatusCategory.SUCCESS, StatusCategory.WARNING)
+    return is_over or result.status == Status.CANNOT_PERFORM_SUBOPERATIONS
+
+
+class _GetHandler:
+    """Takes the instances that come during a C-GET; a `RequestHandler`.
+
+    Attributes
+    ----------
+    public_ids
+        What came, in the order of its arrival.
+    """
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self.public_ids: dict[str, None] = {}
+
+    def open_data_sink(
+        self, association: DimseAssociation, context: PresentationContext, command: Command
+    ) -> DataSink:
+        """Collect an instance."""
+        if command.command_field == CommandField.C_STORE_RQ:
+            return self._incoming.open_sink(association.called_ae_title, context, command)
+        return MemorySink()
+
+    async def handle(self, association: DimseAssociation, message: Message) -> None:
+        """Store an instance and answer; nothing else is served."""
+        command = message.command
+        if command.command_field != CommandField.C_STORE_RQ:
+            response = command.build_response(Status.UNRECOGNIZED_OPERATION)
+        else:
+            origin = build_origin(association, is_acceptor=False)
+            stored = await self._incoming.store(message, origin)
+            if stored.public_id:
+                self.public_ids[stored.public_id] = None
+            response = command.build_response(stored.status, error_comment=stored.comment)
+        await association.send_response(message.context.context_id, response)

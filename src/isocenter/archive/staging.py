@@ -1,0 +1,322 @@
+"""Edited copies of stored instances on their way to `index.staging`: files read, edited, written.
+
+References
+----------
+Decision 0014
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from isocenter.archive.blobs import Blobs
+from isocenter.archive.description import FileDescription
+from isocenter.archive.received import Origin
+from isocenter.archive.settings import Settings
+from isocenter.archive.whole_files import iter_portions, join_start, open_whole_file, release
+from isocenter.dicom.editing import Edit, edit_file
+from isocenter.dicom.identifiers import PublicIds
+from isocenter.dicom.levels import Level
+from isocenter.dicom.main_tags import MainTags
+from isocenter.dicom.reader import FileSummary, build_identity, read_summary
+from isocenter.dicom.rewriting import Piece
+from isocenter.errors import (
+    BadFileFormatError,
+    CorruptedBlobError,
+    MissingError,
+    MissingFileError,
+    RequestError,
+    ServerError,
+    VerificationError,
+)
+from isocenter.index.records import Attachment, MetadataCode
+from isocenter.index.staging import Source, Staged
+from isocenter.storage.compression import iter_compressed
+from isocenter.storage.port import Storage
+
+__all__ = [
+    "Authorship",
+    "EditTask",
+    "EditedBatch",
+    "Refusal",
+    "Stager",
+    "StagingOptions",
+    "summarize_pieces",
+]
+
+_DICOM = 1
+_AS_IS = 0
+_ZLIB = 1
+# So much of a new file is read first to describe it.
+_HEADER_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StagingOptions:
+    """How new files are kept and described; the same as of `IngestOptions`."""
+
+    main_tags: MainTags
+    settings: Settings
+    has_md5: bool = True
+    is_compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Authorship:
+    """Where new instances come from.
+
+    Attributes
+    ----------
+    origin
+        Who asked for them.
+    source_code
+        Metadata that names what a resource was made of.
+    made_at
+        Seconds since 1970, UTC.
+    """
+
+    origin: Origin
+    source_code: MetadataCode
+    made_at: int
+
+    def name_sources(
+        self, source: Source, new: PublicIds
+    ) -> dict[Level, Mapping[MetadataCode, str]]:
+        """Name the source of each level whose identifier has changed, and of the instance."""
+        return {
+            level: {self.source_code: source.public_ids[level]}
+            for level in Level
+            if level is Level.INSTANCE or source.public_ids[level] != new[level]
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EditTask:
+    """What is to be done to one source.
+
+    Attributes
+    ----------
+    position
+        Of the source in the plan of the job.
+    name
+        Of the new blob. A step that is repeated gives the same, so that a crash leaves nothing.
+    """
+
+    position: int
+    name: str
+    source: Source
+    edit: Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A source that could not be edited, and why."""
+
+    source: Source
+    error: ServerError
+
+
+@dataclass(slots=True)
+class EditedBatch:
+    """What became of some sources.
+
+    Attributes
+    ----------
+    staged
+        New instances, each with the position of its source.
+    """
+
+    staged: list[tuple[int, Staged]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+    def add(self, other: "EditedBatch") -> None:
+        """Add what another one holds."""
+        self.staged += other.staged
+        self.refused += other.refused
+
+
+class Stager:
+    """Makes edited copies. Blocks; thread-safe.
+
+    Parameters
+    ----------
+    blobs
+        Removes what is of no use.
+    """
+
+    def __init__(self, storage: Storage, blobs: Blobs, options: StagingOptions) -> None:
+        self._storage = storage
+        self._blobs = blobs
+        self._options = options
+
+    def edit(
+        self,
+        tasks: Iterable[EditTask],
+        authorship: Authorship,
+        *,
+        described: Collection[tuple[Level, str]] = (),
+    ) -> EditedBatch:
+        """Edit some sources; the new files are durable after the next `sync`.
+
+        Parameters
+        ----------
+        described
+            Patients, studies and series whose rows are staged already.
+
+        Raises
+        ------
+        ServerError
+            If the storage cannot be written; nothing stays behind. What is wrong with a source is a
+            part of the result.
+        """
+        batch = EditedBatch()
+        work = _Work(self._storage, self._options, authorship, described)
+        for task in tasks:
+            try:
+                batch.staged.append((task.position, work.edit(task)))
+            except (RequestError, MissingError, MissingFileError, CorruptedBlobError) as error:
+                self._blobs.discard(task.name)
+                batch.refused.append(Refusal(task.source, error))
+            except BaseException:
+                self._blobs.discard(task.name)
+                self.discard(batch)
+                raise
+        return batch
+
+    def sync(self) -> None:
+        """Make all files durable that were written before.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the disk failed to write something.
+        """
+        self._storage.sync()
+
+    def is_whole(self, staged: Staged) -> bool:
+        """Tell whether a file is what was written, which a power failure may have prevented."""
+        attachment = staged.attachment
+        try:
+            stored = self._storage.size_bytes(attachment.attachment_uuid)
+            if stored != attachment.compressed_size:
+                return False
+            if attachment.uncompressed_md5:
+                self._blobs.verify(attachment)
+        except (MissingFileError, VerificationError, CorruptedBlobError):
+            return False
+        return True
+
+    def discard(self, batch: EditedBatch) -> None:
+        """Remove the files of a batch that will not be staged."""
+        self.discard_staged(staged for _, staged in batch.staged)
+
+    def discard_staged(self, staged: Iterable[Staged]) -> None:
+        """Remove the files of instances that were never staged."""
+        for one in staged:
+            self._blobs.discard(one.attachment.attachment_uuid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What it takes to edit one file after the other."""
+
+    storage: Storage
+    options: StagingOptions
+    authorship: Authorship
+    described: Collection[tuple[Level, str]]
+
+    def edit(self, task: EditTask) -> Staged:
+        """Edit a file of any size: what stays as it is goes from file to file in the kernel."""
+        old = task.source.attachment
+        if old is None:
+            message = "the file of the instance was not kept"
+            raise MissingFileError(message)
+        encoding = self.options.settings.default_encoding
+        with open_whole_file(self.storage, old) as buffer:
+            pieces = edit_file(buffer, task.edit, default_encoding=encoding)
+            try:
+                attachment = self._write(task.name, pieces)
+                return self._describe(pieces, task.source, attachment, old)
+            finally:
+                release(pieces)
+
+    def _write(self, name: str, pieces: Sequence[Piece]) -> Attachment:
+        size = sum(map(len, pieces))
+        md5 = self._md5(pieces)
+        stored: Sequence[Piece] = pieces
+        if self.options.is_compressed:
+            stored = list(iter_compressed(iter_portions(pieces), size))
+        self.storage.write_unsynced(name, stored)
+        return Attachment(
+            content_type=_DICOM,
+            attachment_uuid=name,
+            compression=_ZLIB if self.options.is_compressed else _AS_IS,
+            compressed_size=sum(map(len, stored)),
+            uncompressed_size=size,
+            compressed_md5=self._md5(stored) if self.options.is_compressed else md5,
+            uncompressed_md5=md5,
+        )
+
+    def _md5(self, pieces: Sequence[Piece]) -> str:
+        if not self.options.has_md5:
+            return ""
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in pieces:
+            digest.update(piece)
+        return digest.hexdigest()
+
+    def _describe(
+        self, pieces: Sequence[Piece], source: Source, new: Attachment, old: Attachment
+    ) -> Staged:
+        """Build the rows of a new file, without those that are staged already."""
+        summary = summarize_pieces(pieces, self.options)
+        public_ids = build_identity(summary).public_ids
+        description = FileDescription(
+            summary,
+            self.options.main_tags,
+            self.authorship.origin,
+            self.authorship.made_at,
+            more=self.authorship.name_sources(source, public_ids),
+        )
+        return Staged(
+            source_ids=source.public_ids,
+            source_attachment=old.attachment_uuid,
+            public_ids=(*public_ids,),
+            attachment=new,
+            rows={
+                int(level): description.build(level)
+                for level in Level
+                if (level, public_ids[level]) not in self.described
+            },
+            stored_at=self.authorship.made_at,
+        )
+
+
+def summarize_pieces(pieces: Sequence[Piece], options: StagingOptions) -> FileSummary:
+    """Read the header of a new file: mostly its start is enough.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it is damaged.
+    """
+
+    def read(content: bytes, *, is_whole: bool) -> FileSummary:
+        return read_summary(
+            content,
+            wanted=options.main_tags.wanted,
+            default_encoding=options.settings.default_encoding,
+            is_whole=is_whole,
+        )
+
+    start = join_start(pieces, _HEADER_BYTES)
+    if len(start) == _HEADER_BYTES:
+        try:
+            summary = read(start, is_whole=False)
+        except BadFileFormatError:
+            # The start ends within the header.
+            pass
+        else:
+            if summary.pixel_data_offset is not None:
+                return summary
+    return read(b"".join(pieces), is_whole=True)

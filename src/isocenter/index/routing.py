@@ -1,0 +1,113 @@
+"""Rules of routing in the database, what they look at, and how far they have come."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from isocenter.dicom.levels import Level
+from isocenter.index.port import Transaction
+from isocenter.index.records import MetadataCode
+
+__all__ = [
+    "Routed",
+    "delete_rule",
+    "find_routed",
+    "forget_position",
+    "list_rules",
+    "lock_position",
+    "lookup_position",
+    "read_last_change",
+    "set_position",
+    "set_rule",
+]
+
+_POSITION = "RoutingPosition"
+_REMOTE_AET = str(int(MetadataCode.REMOTE_AET))
+_STATEMENTS = {
+    Level.STUDY: "list_routed_of_studies",
+    Level.SERIES: "list_routed_series",
+    Level.INSTANCE: "list_routed_instances",
+}
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A series or an instance, as far as rules look at it.
+
+    Attributes
+    ----------
+    public_id
+        Of itself.
+    values
+        Main tags of the series, its study and its patient, by their keys.
+    remote_aet
+        Who sent it; empty if it did not come by DICOM.
+    """
+
+    public_id: str
+    series: str
+    study: str
+    values: Mapping[str, Any]
+    remote_aet: str
+
+
+def list_rules(tx: Transaction) -> dict[str, str]:
+    """Read all rules: name to JSON document, in the order of names."""
+    return {str(name): str(document) for name, document in tx.rows("list_routing_rules")}
+
+
+def set_rule(tx: Transaction, name: str, document: str) -> None:
+    """Create or replace a rule."""
+    tx.run("set_routing_rule", {"name": name, "document": document})
+
+
+def delete_rule(tx: Transaction, name: str) -> None:
+    """Forget a rule; it is no error if there is none."""
+    tx.run("delete_routing_rule", {"name": name})
+
+
+def find_routed(tx: Transaction, level: Level, public_ids: Sequence[str]) -> list[Routed]:
+    """Describe series or instances, or all series of studies: one statement."""
+    return [
+        Routed(
+            public_id=row[0],
+            series=row[1],
+            study=row[2],
+            values={**_decode(row[5]), **_decode(row[4]), **_decode(row[3])},
+            remote_aet=str(_decode(row[6] or "{}").get(_REMOTE_AET, "")),
+        )
+        for row in tx.rows(_STATEMENTS[level], {"public_ids": list(public_ids)})
+    ]
+
+
+def lookup_position(tx: Transaction) -> int | None:
+    """Tell the last change that was dealt with; ``None`` if there were no rules yet."""
+    row = tx.row("read_property", {"name": _POSITION})
+    return None if row is None else int(row[0])
+
+
+def lock_position(tx: Transaction) -> int | None:
+    """Tell the same in a transaction that will change it; others wait for its end."""
+    # The row of the archive orders the writers of all servers, also for a first position.
+    tx.row("lock_archive")
+    return lookup_position(tx)
+
+
+def set_position(tx: Transaction, seq: int) -> None:
+    """Note the last change that was dealt with."""
+    tx.run("set_property", {"name": _POSITION, "value": str(seq)})
+
+
+def forget_position(tx: Transaction) -> None:
+    """Note that there are no rules."""
+    tx.run("delete_property", {"name": _POSITION})
+
+
+def read_last_change(tx: Transaction) -> int:
+    """Tell the number of the newest change."""
+    row = tx.row("read_last_change")
+    return 0 if row is None else int(row[0])

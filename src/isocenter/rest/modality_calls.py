@@ -1,0 +1,200 @@
+"""Calls of remote modalities: tests, and sending.
+
+References
+----------
+Orthanc REST: operations of modalities (behaviour manual §23.2)
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from falcon.asgi import Request
+
+from isocenter.config.remote_modalities import RemoteModality
+from isocenter.dicom.uids import build_uid
+from isocenter.errors import BadFileFormatError, BadParameterError
+from isocenter.http.answers import answer_done, answer_json
+from isocenter.http.arguments import read_body
+from isocenter.http.exchange import Response
+from isocenter.http.routes import Permission, Route
+from isocenter.rest.bodies import ECHO, ECHO_OF_ADDRESS, STORE
+from isocenter.rest.job_calls import parse_job_call, submit_job
+from isocenter.rest.modalities import parse_modality
+from isocenter.rest.remote_bodies import (
+    get_flag_field,
+    get_integer_field,
+    get_title_field,
+    parse_json,
+    parse_options,
+    parse_retries,
+    read_optional_object,
+)
+from isocenter.rest.services import Services
+from isocenter.scu.store import MoveOriginator
+from isocenter.tasks.modality_store import StoreOrder, build_store_job
+
+__all__ = ["ROUTES", "echo", "echo_address", "store", "store_straight"]
+
+_IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+_MOST_RESOURCES = 100_000
+_LARGEST_MESSAGE_ID = 0xFFFF
+
+
+async def echo(services: Services, req: Request, resp: Response, name: str) -> None:
+    """Orthanc REST: POST /modalities/{id}/echo."""
+    modality = await services.archive.remotes.modalities.get_known(name)
+    await _echo(services, resp, modality, await read_optional_object(req))
+
+
+async def echo_address(services: Services, req: Request, resp: Response) -> None:
+    """Orthanc REST: POST /tools/dicom-echo."""
+    body = parse_json(await read_body(req))
+    modality = parse_modality(body)
+    await _echo(services, resp, modality, body if isinstance(body, dict) else {})
+
+
+async def _echo(
+    services: Services, resp: Response, modality: RemoteModality, body: Mapping[str, Any]
+) -> None:
+    default = services.configuration.boolean("DicomEchoChecksFind")
+    checks_find = get_flag_field(body, "CheckFind", default=default)
+    options = parse_options({"Timeout": body.get("Timeout")})
+    await services.archive.remotes.calls.echo(modality, options, checks_find=checks_find)
+    answer_done(resp)
+
+
+async def store(services: Services, req: Request, resp: Response, name: str) -> None:
+    """Orthanc REST: POST /modalities/{id}/store."""
+    remotes = services.archive.remotes
+    modality = await remotes.modalities.get_known(name)
+    body = _parse_resources(await read_body(req))
+    call = parse_job_call(req, body)
+    options = parse_options(body)
+    target = remotes.calling.build_target(modality, options)
+    plan = await remotes.outgoing.plan(list(dict.fromkeys(body["Resources"])))
+    await services.archive.exports.add(plan.resources, remote_modality=name)
+    order = StoreOrder(
+        name,
+        options,
+        move_originator=_parse_originator(body),
+        is_permissive=call.is_permissive,
+        retries=parse_retries(services, body, is_synchronous=call.is_synchronous),
+        commitment_uid=build_uid()
+        if get_flag_field(body, "StorageCommitment", default=False)
+        else "",
+    )
+    await submit_job(services, resp, build_store_job(plan, order, target), call)
+
+
+def _parse_resources(data: bytes) -> dict[str, Any]:
+    """Read what to send: an identifier, several, or an object with the field ``Resources``."""
+    text = data.strip()
+    if _IDENTIFIER.fullmatch(text.decode("latin-1")):
+        return {"Resources": [text.decode()]}
+    if not text:
+        message = "Must provide a JSON value"
+        raise BadFileFormatError(message)
+    value = parse_json(text)
+    body = value if isinstance(value, dict) else {"Resources": value}
+    if "Resources" not in body:
+        message = 'Missing field in JSON: "Resources"'
+        raise BadFileFormatError(message)
+    resources = body["Resources"]
+    if isinstance(resources, str) and not isinstance(value, dict):
+        resources = [resources]
+    return {**body, "Resources": check_resources(resources)}
+
+
+def check_resources(resources: Any) -> list[str]:
+    """Return a list of public identifiers.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it is something else.
+    """
+    if not isinstance(resources, list):
+        message = 'JSON field "Resources" must contain an array'
+        raise BadFileFormatError(message)
+    if len(resources) > _MOST_RESOURCES:
+        raise BadFileFormatError(f"at most {_MOST_RESOURCES} resources may be named at once")
+    for resource in resources:
+        if not isinstance(resource, str) or _IDENTIFIER.fullmatch(resource) is None:
+            message = "Resources must be specified as a JSON array of identifiers"
+            raise BadFileFormatError(message)
+    return resources
+
+
+def _parse_originator(body: Mapping[str, Any]) -> MoveOriginator | None:
+    title = get_title_field(body, "MoveOriginatorAet")
+    message_id = get_integer_field(body, "MoveOriginatorID")
+    if title is None:
+        return None
+    if message_id is not None and not 0 <= message_id <= _LARGEST_MESSAGE_ID:
+        raise BadParameterError(f"the field 'MoveOriginatorID' may be 0 to {_LARGEST_MESSAGE_ID}")
+    return MoveOriginator(title, message_id or 0)
+
+
+async def store_straight(services: Services, req: Request, resp: Response, name: str) -> None:
+    """Orthanc REST: POST /modalities/{id}/store-straight."""
+    remotes = services.archive.remotes
+    modality = await remotes.modalities.get_known(name)
+    content = await services.archive.uploads.receive(req.stream, size=req.content_length)
+    sop_class_uid, sop_instance_uid = await remotes.calls.store(
+        modality, content, parse_options({})
+    )
+    answer_json(resp, {"SOPClassUID": sop_class_uid, "SOPInstanceUID": sop_instance_uid})
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/modalities/{name}/echo",
+        echo,
+        "Test a modality by C-ECHO",
+        "modalities",
+        permission=Permission.WRITE,
+        is_writing=False,
+        body="application/json",
+        body_schema=ECHO,
+        statuses=(200, 400, 404, 413),
+    ),
+    Route(
+        "POST",
+        "/tools/dicom-echo",
+        echo_address,
+        "Test an address by C-ECHO",
+        "tools",
+        permission=Permission.ADMINISTER,
+        is_writing=False,
+        body="application/json",
+        body_schema=ECHO_OF_ADDRESS,
+        statuses=(200, 400, 413),
+    ),
+    Route(
+        "POST",
+        "/modalities/{name}/store",
+        store,
+        "Send resources to a modality by C-STORE",
+        "modalities",
+        permission=Permission.WRITE,
+        is_writing=False,
+        body="application/json",
+        body_schema=STORE,
+        statuses=(200, 400, 404, 409, 413, 504),
+        details="Answers the content of the job at its end, or with `Asynchronous` its identifier. "
+        "In the background the job tries again while the modality cannot be reached (`Retries`).",
+    ),
+    Route(
+        "POST",
+        "/modalities/{name}/store-straight",
+        store_straight,
+        "Send a DICOM file to a modality without storing it here",
+        "modalities",
+        permission=Permission.WRITE,
+        is_writing=False,
+        body="application/dicom",
+        statuses=(200, 400, 404, 413, 507),
+    ),
+)

@@ -1,0 +1,100 @@
+"""The retrieval service on the same association: C-GET.
+
+References
+----------
+PS3.4 §C.4.3; PS3.7 §9.1.3; Orthanc: C-GET (behaviour manual §25.5)
+"""
+
+import logging
+from contextlib import aclosing
+
+from isocenter.archive.outgoing import OutgoingInstance
+from isocenter.archive.recoded_files import PLAIN_TRANSFER_SYNTAXES, RecodedFiles, can_recode
+from isocenter.dimse.data_sink import Message
+from isocenter.dimse.exchange import DimseAssociation
+from isocenter.errors import NoPresentationContextError, ServerError
+from isocenter.scp.retrieval import Retrieval, refuse_retrieval
+from isocenter.scp.sub_operations import SubOperations
+from isocenter.scu.store import InstanceToStore, StorageSCU
+
+__all__ = ["GetSCP"]
+
+_log = logging.getLogger(__name__)
+
+
+class GetSCP:
+    """Sends what is asked for over the association of the question.
+
+    Parameters
+    ----------
+    recoded_files
+        Opens files whose transfer syntax the peer does not take; ``None`` to send these never
+        (option ``TranscodeDicomProtocol``).
+    """
+
+    def __init__(self, retrieval: Retrieval, recoded_files: RecodedFiles | None) -> None:
+        self._retrieval = retrieval
+        self._recoded_files = recoded_files
+
+    async def handle(self, association: DimseAssociation, message: Message) -> None:
+        """Serve a C-GET request."""
+        try:
+            plan = await self._retrieval.plan(association, message, "C-GET")
+        except ServerError as error:
+            await refuse_retrieval(association, message, error)
+            return
+        progress = SubOperations(association, message, len(plan.instances))
+        scu = StorageSCU(association)
+
+        async def open_file(instance: OutgoingInstance) -> InstanceToStore:
+            return await self._open(association, instance)
+
+        opening = self._retrieval.iter_opened(plan.instances, open_file)
+        async with aclosing(opening) as opened_files:
+            async for sop_instance_uid, opened in opened_files:
+                if not progress.is_wanted:
+                    break
+                if isinstance(opened, ServerError):
+                    _log_failure(association, opened)
+                    progress.note_failure(sop_instance_uid)
+                else:
+                    result = await scu.store(opened)
+                    progress.note(result.status, sop_instance_uid)
+                await progress.send_pending()
+        await progress.send_final()
+
+    async def _open(
+        self, association: DimseAssociation, instance: OutgoingInstance
+    ) -> InstanceToStore:
+        """Open a file in a transfer syntax that the requestor takes for its SOP class.
+
+        Raises
+        ------
+        NoPresentationContextError
+            If there is none.
+        """
+        accepted = {
+            context.transfer_syntax_uid
+            for context in association.find_contexts(instance.sop_class_uid)
+            if context.requestor_is_scp
+        }
+        if instance.transfer_syntax_uid in accepted:
+            return await self._retrieval.outgoing.open(instance)
+        if self._recoded_files is not None:
+            for target in PLAIN_TRANSFER_SYNTAXES:
+                if target in accepted and can_recode(instance.transfer_syntax_uid, target):
+                    return await self._recoded_files.open(instance, target)
+        raise NoPresentationContextError(
+            f"the requestor takes no {instance.sop_class_uid} in transfer syntax "
+            f"{instance.transfer_syntax_uid}"
+        )
+
+
+def _log_failure(association: DimseAssociation, error: ServerError) -> None:
+    _log.warning(
+        "an instance cannot be sent",
+        extra={
+            "remote_aet": association.calling_ae_title,
+            "reason": error.details or error.message,
+        },
+    )

@@ -1,0 +1,176 @@
+"""The retrieval service to a third party, or to the requestor's own door: C-MOVE.
+
+References
+----------
+PS3.4 §C.4.2; PS3.7 §9.1.4; Orthanc: C-MOVE (behaviour manual §25.4)
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from isocenter.archive.modalities import Calling, Modalities
+from isocenter.archive.outgoing import OutgoingPlan
+from isocenter.config.remote_modalities import RemoteModality
+from isocenter.dimse.data_sink import Message
+from isocenter.dimse.exchange import DimseAssociation
+from isocenter.dimse.requestor import AssociationTarget
+from isocenter.dimse.status import Status
+from isocenter.errors import (
+    DeadlineExceededError,
+    NoPresentationContextError,
+    RemoteError,
+    ServerError,
+    UnknownItemError,
+)
+from isocenter.jobs.engine import Engine
+from isocenter.scp.retrieval import Retrieval, refuse_retrieval
+from isocenter.scp.sub_operations import SubOperations
+from isocenter.scu.storage_session import StorageSession
+from isocenter.scu.store import InstanceToStore, MoveOriginator
+from isocenter.tasks.modality_store import StoreOrder, build_store_job
+
+__all__ = ["Destinations", "MoveSCP"]
+
+_log = logging.getLogger(__name__)
+
+_DESCRIPTION = "C-MOVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Where instances may be moved to: the known modalities, by their AE titles.
+
+    Attributes
+    ----------
+    are_same_title
+        Compares two titles.
+    """
+
+    modalities: Modalities
+    calling: Calling
+    are_same_title: Callable[[str, str], bool]
+
+    def get(self, ae_title: str) -> tuple[str, RemoteModality]:
+        """Find the symbolic name and the modality of a title.
+
+        Raises
+        ------
+        UnknownItemError
+            If none has it.
+        """
+        for name, modality in self.modalities.items():
+            if self.are_same_title(modality.ae_title, ae_title):
+                return name, modality
+        raise UnknownItemError(f"no modality has the AE title {ae_title[:16]!r}")
+
+
+class MoveSCP:
+    """Sends what is asked for to a known modality.
+
+    Parameters
+    ----------
+    jobs
+        Does the work after the answer; ``None`` to do it at once (option ``SynchronousCMove``).
+    """
+
+    def __init__(
+        self, retrieval: Retrieval, destinations: Destinations, jobs: Engine | None
+    ) -> None:
+        self._retrieval = retrieval
+        self._destinations = destinations
+        self._jobs = jobs
+
+    async def handle(self, association: DimseAssociation, message: Message) -> None:
+        """Serve a C-MOVE request."""
+        try:
+            name, modality = self._destinations.get(message.command.move_destination or "")
+        except UnknownItemError as error:
+            status = Status.MOVE_DESTINATION_UNKNOWN
+            await refuse_retrieval(association, message, error, status)
+            return
+        originator = MoveOriginator(association.calling_ae_title, message.command.message_id or 0)
+        try:
+            plan = await self._retrieval.plan(association, message, "C-MOVE")
+            target = self._destinations.calling.build_target(modality)
+            if self._jobs is not None:
+                order = StoreOrder(
+                    name, description=_DESCRIPTION, move_originator=originator, is_permissive=True
+                )
+                await self._jobs.submit(build_store_job(plan, order, target))
+        except ServerError as error:
+            await refuse_retrieval(association, message, error)
+            return
+        progress = SubOperations(association, message, len(plan.instances))
+        if self._jobs is None:
+            await self._move(plan, target, originator, progress)
+        else:
+            await _announce(len(plan.instances), progress)
+        await progress.send_final()
+
+    async def _move(
+        self,
+        plan: OutgoingPlan,
+        target: AssociationTarget,
+        originator: MoveOriginator,
+        progress: SubOperations,
+    ) -> None:
+        outgoing = self._retrieval.outgoing
+        opening = self._retrieval.iter_opened(plan.instances, outgoing.open)
+        async with (
+            StorageSession(target, plan.combinations) as session,
+            aclosing(opening) as opened_files,
+        ):
+            sent = 0
+            async for sop_instance_uid, opened in opened_files:
+                if not progress.is_wanted:
+                    return
+                if isinstance(opened, ServerError):
+                    progress.note_failure(sop_instance_uid)
+                elif not await _store(session, opened, originator, progress):
+                    await self._give_up(plan.instances[sent + 1 :], progress)
+                    return
+                sent += 1
+                if progress.remaining:
+                    await progress.send_pending()
+
+    async def _give_up(self, instances: Sequence[str], progress: SubOperations) -> None:
+        """Note the failure of all that need not even be tried."""
+        async for sop_instance_uid in self._retrieval.iter_sop_instance_uids(instances):
+            progress.note_failure(sop_instance_uid)
+
+
+async def _store(
+    session: StorageSession,
+    instance: InstanceToStore,
+    originator: MoveOriginator,
+    progress: SubOperations,
+) -> bool:
+    """Send one instance; tell whether the others need to be tried."""
+    is_reached = False
+    try:
+        await session.prepare((instance.sop_class_uid, instance.transfer_syntax_uid))
+        is_reached = True
+        result = await session.store(instance, move_originator=originator)
+    except (RemoteError, DeadlineExceededError) as error:
+        _log.warning(
+            "an instance cannot be moved", extra={"reason": error.details or error.message}
+        )
+        progress.note_failure(instance.sop_instance_uid)
+        return is_reached or isinstance(error, NoPresentationContextError)
+    progress.note(result.status, instance.sop_instance_uid)
+    return True
+
+
+async def _announce(count: int, progress: SubOperations) -> None:
+    """Answer as if all had been sent; the job does it.
+
+    References
+    ----------
+    Orthanc configuration: ``SynchronousCMove`` false (behaviour manual §25.4)
+    """
+    for _ in range(count):
+        progress.note(Status.SUCCESS, "")
+        if progress.remaining:
+            await progress.send_pending()

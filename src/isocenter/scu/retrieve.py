@@ -1,0 +1,166 @@
+"""C-MOVE and C-GET: let a remote modality send instances, elsewhere or over the same association.
+
+References
+----------
+PS3.4 Annex C.4.2, C.4.3; PS3.7 §9.1.3, §9.1.4
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from isocenter.dimse.commands import Command, CommandField, Priority
+from isocenter.dimse.exchange import DimseAssociation
+from isocenter.dimse.negotiation import MAXIMUM_CONTEXTS, PresentationContext, build_proposals
+from isocenter.dimse.requestor import AssociationProposal, AssociationTarget, open_association
+from isocenter.dimse.serving import RequestHandler
+from isocenter.dimse.status import StatusCategory, categorize_status
+from isocenter.dimse.user_information import RoleSelection
+from isocenter.scu.find import IDENTIFIER_SYNTAXES, EncodedIdentifier
+
+__all__ = [
+    "GET_CONTEXTS",
+    "PATIENT_ROOT_GET",
+    "PATIENT_ROOT_MOVE",
+    "STUDY_ROOT_GET",
+    "STUDY_ROOT_MOVE",
+    "RetrieveResult",
+    "get",
+    "move",
+]
+
+PATIENT_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.1.2"
+PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+
+GET_CONTEXTS = MAXIMUM_CONTEXTS - 1
+"""So many storage SOP classes can be proposed beside the C-GET itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveResult:
+    """How a retrieve has ended.
+
+    Attributes
+    ----------
+    status
+        Of the final response.
+    completed, failed
+        Number of instances that were sent, and that could not be sent, as far as the peer tells.
+    """
+
+    status: int
+    completed: int = 0
+    failed: int = 0
+    comment: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was sent."""
+        is_success = categorize_status(self.status) is StatusCategory.SUCCESS
+        return is_success and not self.failed
+
+
+async def move(
+    target: AssociationTarget,
+    sop_class_uid: str,
+    identifier: EncodedIdentifier,
+    *,
+    destination: str,
+    message_id: int,
+    on_open: Callable[[DimseAssociation], None] = lambda _: None,
+) -> RetrieveResult:
+    """Let a remote modality send instances to an application entity that it knows.
+
+    Parameters
+    ----------
+    destination
+        AE title of the receiver.
+    message_id
+        1 to 65535; the receiver learns of it.
+    on_open
+        Called with the association, to keep it alive while its peer is busy.
+
+    Raises
+    ------
+    RemoteError
+        If there is no association, or it ends first.
+    DeadlineExceededError
+        If the remote modality is silent for too long.
+
+    References
+    ----------
+    PS3.7 §9.3.4
+    """
+    proposal = AssociationProposal(build_proposals([(sop_class_uid, IDENTIFIER_SYNTAXES)]))
+    async with open_association(target, proposal) as association:
+        on_open(association)
+        command = Command(
+            command_field=CommandField.C_MOVE_RQ,
+            message_id=message_id,
+            affected_sop_class_uid=sop_class_uid,
+            priority=Priority.MEDIUM,
+            move_destination=destination,
+        )
+        return await _finish(association, command, identifier)
+
+
+async def get(
+    target: AssociationTarget,
+    sop_class_uid: str,
+    identifier: EncodedIdentifier,
+    *,
+    storage: Sequence[tuple[str, Sequence[str]]],
+    handler: RequestHandler,
+) -> RetrieveResult:
+    """Let a remote modality send instances over the association of the request.
+
+    Parameters
+    ----------
+    storage
+        SOP classes that may come, at most `GET_CONTEXTS`, with their transfer syntaxes.
+    handler
+        Takes the instances.
+
+    Raises
+    ------
+    RemoteError
+        If there is no association, or it ends first.
+    DeadlineExceededError
+        If the remote modality is silent for too long.
+
+    References
+    ----------
+    PS3.7 §9.3.3, §D.3.3.4 (roles)
+    """
+    contexts = build_proposals([(sop_class_uid, IDENTIFIER_SYNTAXES), *storage])
+    roles = tuple(RoleSelection(uid, is_scu=False, is_scp=True) for uid, _ in storage)
+    proposal = AssociationProposal(contexts, roles)
+    async with open_association(target, proposal, handler=handler) as association:
+        command = Command(
+            command_field=CommandField.C_GET_RQ,
+            message_id=association.next_message_id(),
+            affected_sop_class_uid=sop_class_uid,
+            priority=Priority.MEDIUM,
+        )
+        return await _finish(association, command, identifier)
+
+
+async def _finish(
+    association: DimseAssociation, command: Command, identifier: EncodedIdentifier
+) -> RetrieveResult:
+    """Send the request and wait for its final response."""
+    context: PresentationContext = association.get_context(command.affected_sop_class_uid or "")
+    question = identifier[context.transfer_syntax_uid]
+    responses = association.iter_responses(context.context_id, command, question)
+    result = RetrieveResult(0)
+    async with aclosing(responses):
+        async for response in responses:
+            if response.is_final:
+                answer = response.command
+                completed = answer.completed_suboperations or 0
+                completed += answer.warning_suboperations or 0
+                failed = answer.failed_suboperations or 0
+                result = RetrieveResult(response.status, completed, failed, answer.error_comment)
+    return result

@@ -1,0 +1,328 @@
+"""The steps of every job that makes new instances of stored ones, all or nothing.
+
+`StagedEdits` takes pairs of a source and an edit. It edits them in batches, each of which is a step
+that stages its results; the last step publishes all of them in one transaction. Kinds of jobs
+(modification, anonymization, split, merge) differ in their plans only.
+
+References
+----------
+Decision 0014
+"""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from isocenter.archive.received import Origin
+from isocenter.archive.staging import Authorship, EditedBatch, EditTask, Stager
+from isocenter.archive.workers import Workers
+from isocenter.clock import now
+from isocenter.dicom.editing import Edit
+from isocenter.dicom.levels import Level
+from isocenter.index.port import Transaction
+from isocenter.index.staging import (
+    Publication,
+    Source,
+    Staged,
+    add_staged,
+    discard_staged,
+    list_staged,
+    publish_staged,
+)
+from isocenter.jobs.records import Apply, FailedItem, Job, Step
+
+__all__ = ["EditOutcome", "EditPlan", "StagedEdits", "build_abandon"]
+
+# A step ends at the first file behind so many bytes, or behind so many files: a tenth of a second.
+_BATCH_BYTES = 16 * 1024 * 1024
+_BATCH_FILES = 64
+# One batch is edited while the one before is saved.
+_MOST_UNSAVED = 2 * _BATCH_FILES
+_BEGINNING: Mapping[str, Any] = {"Plan": "", "Attempt": 0, "Done": 0, "Failed": 0}
+
+
+@dataclass(slots=True)
+class EditOutcome:
+    """What a job has made so far.
+
+    Attributes
+    ----------
+    created
+        Public identifiers of the new instances and of their parents, by level, in the order in
+        which they were made.
+    failed
+        Number of sources that could not be edited.
+    is_complete
+        True once nothing is left to be done.
+    """
+
+    created: dict[Level, dict[str, None]] = field(
+        default_factory=lambda: {level: {} for level in Level}
+    )
+    failed: int = 0
+    is_complete: bool = False
+
+    def add(self, staged: Staged) -> None:
+        """Note a new instance."""
+        for level in Level:
+            self.created[level][staged.public_ids[level]] = None
+
+
+@dataclass(frozen=True, slots=True)
+class EditPlan:
+    """What a job is to do.
+
+    Attributes
+    ----------
+    pairs
+        Sources, and what is to be done to each.
+    origin
+        Who asked for it.
+    is_permissive
+        Go on without the sources that cannot be edited; else the first of them ends the job.
+    describe
+        Builds the content of the job, which clients see.
+    finish
+        What else belongs into the transaction that publishes.
+    """
+
+    pairs: Sequence[tuple[Source, Edit]]
+    publication: Publication
+    origin: Origin
+    is_permissive: bool
+    describe: Callable[[EditOutcome], dict[str, Any]]
+    finish: Callable[[Transaction, EditOutcome], None] = lambda _tx, _outcome: None
+
+
+def build_abandon(job: Job) -> Apply:
+    """Build the change that removes what an unfinished job has made (`JobKind.abandon`).
+
+    That are the instances it has staged, and the files of the step that a crash cut off.
+    """
+    checkpoint = job.checkpoint or _BEGINNING
+    done = checkpoint["Done"]
+    unsaved = [
+        _build_name(job, checkpoint["Attempt"], position)
+        for position in range(done, done + _MOST_UNSAVED)
+    ]
+    return lambda tx: discard_staged(tx, job.job_id, unsaved)
+
+
+def _build_name(job: Job, attempt: int, position: int) -> str:
+    """Name a new blob: the same whenever a step is repeated, another one for each new beginning."""
+    text = f"{job.job_id} {job.started_at} {attempt} {position}"
+    digest = hashlib.sha256(text.encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+class StagedEdits:
+    """Runs plans. For the event loop's thread.
+
+    Parameters
+    ----------
+    threads
+        How many files of a job are edited at once.
+    """
+
+    def __init__(self, workers: Workers, stager: Stager, *, threads: int) -> None:
+        self._workers = workers
+        self._stager = stager
+        self._threads = threads
+
+    async def run(self, job: Job, plan: EditPlan) -> AsyncGenerator[Step]:
+        """Edit, stage and publish (see `JobKind.run`).
+
+        After a crash it goes on behind the last saved step, unless the sources have changed: then
+        it begins anew.
+        """
+        run = _Run(self._workers, self._stager, self._threads, job, plan)
+        try:
+            if not await run.go_on():
+                yield run.begin()
+            async with aclosing(run.iter_steps()) as steps:
+                async for step in steps:
+                    yield step
+        finally:
+            await run.clean_up()
+
+
+class _Run:
+    """One job from its claim on."""
+
+    def __init__(
+        self, workers: Workers, stager: Stager, threads: int, job: Job, plan: EditPlan
+    ) -> None:
+        self._workers = workers
+        self._stager = stager
+        self._threads = threads
+        self._job = job
+        self._plan = plan
+        self._digest = _digest(plan.pairs)
+        self._attempt = 0
+        self._done = 0
+        self._outcome = EditOutcome()
+        # Patients, studies and series whose rows are staged.
+        self._described: set[tuple[Level, str]] = set()
+        # The batch that is edited while the step before is saved.
+        self._ahead: asyncio.Task[EditedBatch] | None = None
+        # What the last step wanted to publish, if that was refused.
+        self._refused: list[Staged] = []
+
+    async def go_on(self) -> bool:
+        """Find where the job stopped; false if it must begin at the beginning."""
+        checkpoint = self._job.checkpoint
+        if checkpoint is None:
+            return True
+        self._attempt = int(checkpoint["Attempt"])
+        if checkpoint["Plan"] != self._digest:
+            self._attempt += 1
+            return False
+        staged = await self._workers.read_long(lambda tx: list_staged(tx, self._job.job_id))
+        if not await self._workers.run(self._are_whole, staged):
+            self._attempt += 1
+            return False
+        for _, one in staged:
+            self._note(one)
+        self._done = int(checkpoint["Done"])
+        self._outcome.failed = int(checkpoint["Failed"])
+        return True
+
+    def _are_whole(self, staged: Sequence[tuple[int, Staged]]) -> bool:
+        """Look at the files whose rows are there but which a power failure may have taken."""
+        return all(map(self._stager.is_whole, (one for _, one in staged)))
+
+    def begin(self) -> Step:
+        """Forget what was made of other sources."""
+        return self._build_step(build_abandon(self._job))
+
+    async def iter_steps(self) -> AsyncGenerator[Step]:
+        """Stage batch after batch, and publish all with the last one."""
+        first = self._take()
+        batch = await self._edit(first) if first else EditedBatch()
+        while self._done < len(self._plan.pairs):
+            failed = self._note_batch(batch)
+            following = self._take()
+            if following:
+                self._ahead = asyncio.create_task(self._edit(following))
+            if not following:
+                await self._workers.run(self._stager.sync)
+            yield self._build_staging(batch, failed, is_last=not following)
+            if self._ahead is not None:
+                ahead, self._ahead = self._ahead, None
+                batch = await ahead
+        yield self._build_staging(EditedBatch(), [], is_last=True)
+
+    async def clean_up(self) -> None:
+        """Remove the files that were made in vain."""
+        unused = self._refused
+        if self._ahead is not None:
+            [result] = await asyncio.gather(self._ahead, return_exceptions=True)
+            if isinstance(result, EditedBatch):
+                unused = [*unused, *(staged for _, staged in result.staged)]
+        if unused:
+            await self._workers.run(self._stager.discard_staged, unused)
+
+    def _take(self) -> list[EditTask]:
+        """Take the next batch of sources."""
+        taken: list[EditTask] = []
+        size = 0
+        for position in range(self._done, len(self._plan.pairs)):
+            source, edit = self._plan.pairs[position]
+            size += source.attachment.uncompressed_size if source.attachment else 0
+            if taken and (size > _BATCH_BYTES or len(taken) == _BATCH_FILES):
+                break
+            name = _build_name(self._job, self._attempt, position)
+            taken.append(EditTask(position, name, source, edit))
+        return taken
+
+    async def _edit(self, taken: Sequence[EditTask]) -> EditedBatch:
+        """Edit some sources in threads."""
+        plan = self._plan
+        authorship = Authorship(plan.origin, plan.publication.source_code, now())
+        described = frozenset(self._described)
+        shares = [taken[at :: self._threads] for at in range(min(self._threads, len(taken)))]
+        edited = await asyncio.gather(
+            *(
+                self._workers.run(self._stager.edit, share, authorship, described=described)
+                for share in shares
+            ),
+            return_exceptions=True,
+        )
+        batch = EditedBatch()
+        errors: list[BaseException] = []
+        for share in edited:
+            if isinstance(share, EditedBatch):
+                batch.add(share)
+            else:
+                errors.append(share)
+        if batch.refused and not plan.is_permissive:
+            errors.append(batch.refused[0].error)
+        if errors:
+            await self._workers.run(self._stager.discard, batch)
+            raise errors[0]
+        return batch
+
+    def _note_batch(self, batch: EditedBatch) -> list[FailedItem]:
+        self._done += len(batch.staged) + len(batch.refused)
+        for _, one in batch.staged:
+            self._note(one)
+        self._outcome.failed += len(batch.refused)
+        return [
+            FailedItem(refused.source.public_id, refused.error.code, refused.error.message)
+            for refused in batch.refused
+        ]
+
+    def _note(self, staged: Staged) -> None:
+        self._outcome.add(staged)
+        for level in (Level.PATIENT, Level.STUDY, Level.SERIES):
+            self._described.add((level, staged.public_ids[level]))
+
+    def _build_staging(
+        self, batch: EditedBatch, failed: Sequence[FailedItem], *, is_last: bool
+    ) -> Step:
+        staged = [one for _, one in batch.staged]
+        self._outcome.is_complete = is_last
+        job_id, publication = self._job.job_id, self._plan.publication
+
+        def apply(tx: Transaction) -> None:
+            if staged:
+                add_staged(tx, job_id, batch.staged)
+            if is_last:
+                self._refused = staged
+                publish_staged(tx, job_id, publication, published_at=now())
+                self._plan.finish(tx, self._outcome)
+                self._refused = []
+
+        return self._build_step(apply, failed, is_last=is_last)
+
+    def _build_step(
+        self, apply: Apply, failed: Sequence[FailedItem] = (), *, is_last: bool = False
+    ) -> Step:
+        checkpoint = {
+            "Plan": self._digest,
+            "Attempt": self._attempt,
+            "Done": self._done,
+            "Failed": self._outcome.failed,
+        }
+        progress = 99 * self._done // max(1, len(self._plan.pairs))
+        return Step(
+            checkpoint,
+            100 if is_last else progress,
+            self._plan.describe(self._outcome),
+            apply,
+            failed,
+            is_last=is_last,
+        )
+
+
+def _digest(pairs: Sequence[tuple[Source, Edit]]) -> str:
+    """Name a plan, so that a job goes on only with the same one."""
+    digest = hashlib.sha256()
+    for source, _ in pairs:
+        name = source.attachment.attachment_uuid if source.attachment else ""
+        digest.update(f"{source.public_id}\0{name}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""Remote modalities and queries in the database."""
+
+from isocenter.index.modalities import delete_modality, list_modalities, set_modality
+from isocenter.index.port import Database
+from isocenter.index.remote_queries import (
+    QueryLimits,
+    StoredQuery,
+    add_query,
+    delete_query,
+    list_answers,
+    list_queries,
+    lookup_query,
+)
+
+LIMITS = QueryLimits(count=3, age_us=1000)
+
+
+def add(database: Database, name: str, answers: list[str], *, now_us: int) -> None:
+    query = StoredQuery(name, "{}", len(answers))
+    database.write(lambda tx: add_query(tx, query, answers, LIMITS, now_us=now_us))
+
+
+def test_modalities_are_created_replaced_and_forgotten(database: Database) -> None:
+    database.write(lambda tx: set_modality(tx, "b", "1"))
+    database.write(lambda tx: set_modality(tx, "a", "2"))
+    database.write(lambda tx: set_modality(tx, "b", "3"))
+    assert database.read(list_modalities) == {"a": "2", "b": "3"}
+    database.write(lambda tx: delete_modality(tx, "a"))
+    database.write(lambda tx: delete_modality(tx, "nope"))
+    assert database.read(list_modalities) == {"b": "3"}
+
+
+def test_query_gives_its_answers_page_by_page(database: Database) -> None:
+    add(database, "q", ["x", "y", "z"], now_us=1)
+    found = database.read(lambda tx: lookup_query(tx, "q"))
+    assert found == StoredQuery("q", "{}", 3)
+    assert database.read(lambda tx: list_answers(tx, "q", since=1, limit=1)) == ["y"]
+    assert database.read(lambda tx: list_answers(tx, "q", limit=10)) == ["x", "y", "z"]
+
+
+def test_query_that_does_not_exist_is_nothing(database: Database) -> None:
+    assert database.read(lambda tx: lookup_query(tx, "nope")) is None
+    assert database.read(lambda tx: lookup_query(tx, "\0")) is None
+    database.write(lambda tx: delete_query(tx, "\0"))
+
+
+def test_oldest_queries_beyond_the_limit_are_forgotten(database: Database) -> None:
+    for number in range(6):
+        add(database, f"q{number}", ["x"], now_us=number)
+    assert database.read(list_queries) == ["q3", "q4", "q5"]
+    assert database.read(lambda tx: list_answers(tx, "q0", limit=10)) == []
+
+
+def test_queries_beyond_the_age_are_forgotten(database: Database) -> None:
+    add(database, "old", ["x"], now_us=1)
+    add(database, "new", [], now_us=2000)
+    assert database.read(list_queries) == ["new"]
+
+
+def test_query_is_forgotten_with_its_answers(database: Database) -> None:
+    add(database, "q", ["x"], now_us=1)
+    database.write(lambda tx: delete_query(tx, "q"))
+    assert database.read(list_queries) == []
+    add(database, "q", [], now_us=2)
+    assert database.read(lambda tx: list_answers(tx, "q", limit=10)) == []

@@ -1,0 +1,209 @@
+"""Routing: each event makes each job once, whatever happens in between."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from tests.support.server import SyntheticFile, build_synthetic
+from tests.unit.rest.api import Api, open_api
+
+from isocenter.clock import now
+from isocenter.config.remote_modalities import RemoteModality
+from isocenter.config.routing_rules import RoutingRule
+from isocenter.index.routing import set_position
+from isocenter.index.writing import settle
+from isocenter.jobs.records import JobFilter
+from isocenter.tasks import routing
+from isocenter.tasks.routing import Router
+
+
+@dataclass
+class Case:
+    """A router that the test lets run, on an engine that does not."""
+
+    api: Api
+    router: Router
+
+    async def follow(self) -> None:
+        while await self.router.follow():
+            pass
+
+    async def put(self, name: str = "rule", **rule: Any) -> None:
+        await self.api.archive.routing.put(name, RoutingRule("pacs", **rule))
+        await self.follow()
+
+    async def store(self, number: int, *, modality: str = "CT", series: str = "1") -> SyntheticFile:
+        return await self.api.store(
+            build_synthetic(
+                {0x00080060: ("CS", modality), 0x00081030: ("LO", "Head and neck")},
+                patient_id="P",
+                study="1.2",
+                series=f"1.3.{series}",
+                instance=f"1.4.{series}.{number}",
+            )
+        )
+
+    async def stabilize(self) -> None:
+        await self.api.archive.workers.write(
+            lambda tx: settle(tx, before=2**40, now=now(), limit=1000)
+        )
+
+    async def list_resources(self) -> list[list[str]]:
+        jobs = await self.api.jobs.find(JobFilter())
+        return [job.content["ParentResources"] for job in jobs]
+
+
+@pytest_asyncio.fixture
+async def case(tmp_path: Path) -> AsyncIterator[Case]:
+    async with open_api(tmp_path, {"StableAge": 100_000}) as api:
+        await api.jobs.stop(1.0)
+        await api.archive.remotes.modalities.put("pacs", RemoteModality("PACS", "127.0.0.1", 1))
+        yield Case(api, Router(api.archive, api.jobs, retries=7))
+
+
+async def test_stable_study_is_sent_once(case: Case) -> None:
+    await case.put()
+    file = await case.store(1)
+    await case.follow()
+    assert await case.list_resources() == []
+    await case.stabilize()
+    await case.follow()
+    await case.follow()
+    assert await case.list_resources() == [[file.study]]
+    (job,) = await case.api.jobs.find(JobFilter())
+    assert (job.kind, job.destination) == ("DicomModalityStore", "pacs")
+    assert job.content["Description"] == "Routing: rule"
+    assert job.arguments["Retries"] == 7
+
+
+async def test_what_was_there_before_the_first_rule_is_not_sent(case: Case) -> None:
+    await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    await case.put()
+    assert await case.list_resources() == []
+
+
+async def test_router_that_stopped_in_between_loses_nothing(case: Case) -> None:
+    await case.put()
+    file = await case.store(1)
+    await case.stabilize()
+    case.router = Router(case.api.archive, case.api.jobs, retries=7)
+    await case.follow()
+    assert await case.list_resources() == [[file.study]]
+
+
+async def test_second_router_sends_nothing_again(case: Case, monkeypatch: Any) -> None:
+    await case.put()
+    await case.store(1)
+    await case.stabilize()
+    other = Router(case.api.archive, case.api.jobs, retries=7)
+    build_jobs = case.router._build_jobs
+
+    async def build_late(*arguments: Any) -> Any:
+        built = await build_jobs(*arguments)
+        await other.follow()
+        return built
+
+    monkeypatch.setattr(case.router, "_build_jobs", build_late)
+    await case.follow()
+    assert len(await case.list_resources()) == 1
+
+
+async def test_event_that_is_dealt_with_twice_makes_one_job(case: Case) -> None:
+    await case.put()
+    await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    await case.api.archive.workers.write(lambda tx: set_position(tx, 0))
+    await case.follow()
+    assert len(await case.list_resources()) == 1
+
+
+async def test_only_matching_series_of_a_study_are_sent(case: Case) -> None:
+    await case.put(modalities=("ct",))
+    one = await case.store(1, series="1")
+    await case.store(1, series="2", modality="SR")
+    await case.stabilize()
+    await case.follow()
+    assert await case.list_resources() == [[one.series]]
+
+
+async def test_rules_that_do_not_match_or_are_disabled_send_nothing(case: Case) -> None:
+    await case.put("a", modalities=("MR",))
+    await case.put("b", tags={"StudyDescription": "foot*"})
+    await case.put("c", origin_aets=("SCANNER",))
+    await case.put("d", is_enabled=False)
+    await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    assert await case.list_resources() == []
+
+
+async def test_tags_match_as_in_searches(case: Case) -> None:
+    await case.put(tags={"StudyDescription": "HEAD*\\foot", "PatientID": "P"})
+    await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    assert len(await case.list_resources()) == 1
+
+
+async def test_stable_series_are_sent_one_by_one(case: Case) -> None:
+    await case.put(trigger="StableSeries")
+    files = [await case.store(1, series=str(number)) for number in range(3)]
+    await case.stabilize()
+    await case.follow()
+    sent = sorted(await case.list_resources())
+    assert sent == sorted([file.series] for file in files)
+
+
+async def test_new_instances_are_sent_together(case: Case, monkeypatch: Any) -> None:
+    monkeypatch.setattr(routing, "_BATCH", 4)
+    await case.put(trigger="NewInstance")
+    files = [await case.store(number) for number in range(6)]
+    await case.follow()
+    jobs = await case.list_resources()
+    assert [len(job) for job in jobs] == [4, 2]
+    assert sorted(name for job in jobs for name in job) == sorted(f.instance for f in files)
+
+
+async def test_deleted_study_is_passed_over(case: Case) -> None:
+    await case.put()
+    file = await case.store(1)
+    await case.stabilize()
+    await case.api.request("DELETE", f"/studies/{file.study}")
+    await case.follow()
+    assert await case.list_resources() == []
+
+
+async def test_rule_with_forgotten_destination_makes_a_job_that_shows_it(case: Case) -> None:
+    await case.put()
+    await case.api.archive.remotes.modalities.delete("pacs")
+    await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    assert len(await case.list_resources()) == 1
+
+
+async def test_delay_quiet_hours_and_priority_go_into_the_job(case: Case) -> None:
+    await case.put(delay_s=60, quiet_hours=((1, 2),), priority=5, retries=1)
+    await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    (job,) = await case.api.jobs.find(JobFilter())
+    assert (job.priority, job.arguments["Retries"]) == (5, 1)
+    assert job.arguments["QuietHours"] == [[1, 2]]
+    assert job.arguments["NotBefore"] > 0
+
+
+async def test_rules_that_come_again_do_not_send_what_came_meanwhile(case: Case) -> None:
+    await case.put()
+    await case.api.archive.routing.delete("rule")
+    await case.follow()
+    await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    await case.put()
+    assert await case.list_resources() == []
