@@ -90,9 +90,7 @@ def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[
     policy = build_retry_policy(configuration)
     retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
     return [
-        ModalityStoreKind(
-            remotes, _build_recoding(configuration, archive), archive.commitment_reports, policy
-        ),
+        ModalityStoreKind(remotes, _build_recoding(configuration, archive), policy),
         MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
         GetKind(retrieval, remotes.modalities, remotes.calling, policy),
         StorageCommitmentKind(archive.workers, remotes.modalities, remotes.calling, policy),
