@@ -230,7 +230,7 @@ def build_archive(
         warnings=core.warnings,
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
-        edits=build_edits(configuration, core, uploads, reading.dictionary),
+        edits=build_edits(configuration, core, uploads, reading),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
