@@ -30,7 +30,8 @@ fix: $(VENV)/.development ## Format the code and fix what the linter can fix
 
 crash: $(VENV)/.development ## Kill servers under load 50 times (CRASHES=50), on each database and storage
 	ISOCENTER_TEST_CRASHES=$(or $(CRASHES),50) $(BIN)/pytest --numprocesses=2 --timeout=0 \
-	  tests/integration/test_crash_ingest.py tests/integration/test_crash_edits.py $(PYTEST_ARGS)
+	  tests/integration/test_crash_ingest.py tests/integration/test_crash_edits.py \
+	  tests/integration/test_crash_jobs.py $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.fuzz ## Fuzz each reader of foreign bytes for 60 s (FUZZ_SECONDS=60)
 	$(BIN)/python -m fuzz.campaign --seconds $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)

@@ -134,6 +134,8 @@ class Comparison:
 
     def _take_samples(self, line: Line, servers: Mapping[str, Server]) -> dict[str, list[Sample]]:
         """Measure each server in each round; they take turns in going first."""
+        if line.is_alone:
+            servers = {name: server for name, server in servers.items() if name != ORTHANC}
         samples: dict[str, list[Sample]] = {name: [] for name in servers}
         for number in range(self._rounds):
             studies = [self._stage.take_study() for _ in range(line.workload.studies)]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from benchmarks.queries import FindSCU, GetSCU, Keys, Query
 from benchmarks.sending import Send
 from benchmarks.stage import Stage
 from benchmarks.workloads import (
@@ -55,6 +56,8 @@ class Line:
         Which servers are compared.
     is_duration
         Whether a lower value is better.
+    is_alone
+        Whether Orthanc 1.10 lacks what is measured, so that there is nothing to compare with.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Line:
     target: float | None
     variant: Variant = Variant.TUNED
     is_duration: bool = False
+    is_alone: bool = False
 
 
 def _study_paths(stage: Stage) -> list[str]:
@@ -114,6 +118,34 @@ def _find_instances(stage: Stage) -> list[dict[str, Any]]:
     ]
 
 
+# Each request changes something: a label is given to all instances, then taken from all of them.
+_LABELS = (("PUT", "labels/benchmark", ""), ("DELETE", "labels/benchmark", ""))
+
+
+def _query_studies(_stage: Stage) -> list[Keys]:
+    return [_build_study_keys("")]
+
+
+def _query_anew(_stage: Stage) -> list[Keys]:
+    # More questions than are asked in a round, with the same answers.
+    return [_build_study_keys(f"{year:04}0101-29991231") for year in range(1900)] * 2
+
+
+def _build_study_keys(date: str) -> Keys:
+    return [
+        (0x00080020, "DA", date),
+        (0x00080030, "TM", ""),
+        (0x00080050, "SH", ""),
+        (0x00080052, "CS", "STUDY"),
+        (0x00080061, "CS", ""),
+        (0x00100010, "PN", ""),
+        (0x00100020, "LO", ""),
+        (0x0020000D, "UI", ""),
+        (0x00201206, "IS", ""),
+        (0x00201208, "IS", ""),
+    ]
+
+
 def _read(name: str, paths: list[str], target: float) -> Line:
     """A line that asks for fixed paths."""
     return Line(name, "1/s", Read(lambda _stage: paths), target)
@@ -150,6 +182,9 @@ LINES: tuple[Line, ...] = (
         Find(_find_instances, 20, is_anew=True),
         None,
     ),
+    Line("C-FIND, 25 studies, 1 association", "1/s", Query(_query_studies, 25), 5.0),
+    Line("C-FIND, 25 studies, asked anew", "1/s", Query(_query_anew, 25), None),
+    Line("findscu, 25 studies", "ms", FindSCU(20), 2.0, is_duration=True),
     _read("GET /changes?limit=100", ["/changes?limit=100"], 2.0),
     _read("GET /statistics", ["/statistics"], 2.0),
     Line(
@@ -185,6 +220,20 @@ LINES: tuple[Line, ...] = (
         None,
         variant=Variant.RELAXED,
     ),
+    Line(
+        "PUT, DELETE …/labels/{label}, 8 connections",
+        "1/s",
+        Annotate(8, _LABELS),
+        None,
+        is_alone=True,
+    ),
+    Line(
+        "PUT, DELETE …/labels/{label}, 64 connections",
+        "1/s",
+        Annotate(64, _LABELS),
+        None,
+        is_alone=True,
+    ),
     Line("POST /instances, MR, 8 connections", "1/s", Upload("MR", 800, 8), 2.0),
     Line("POST /instances, CT, 8 connections", "1/s", Upload("CT", 300, 8), 1.5),
     Line("POST /instances, CT, 1 connection", "1/s", Upload("CT", 150, 1), 2.0),
@@ -205,6 +254,8 @@ LINES: tuple[Line, ...] = (
     ),
     Line("C-STORE, MR, 3 associations", "1/s", CStore("MR", 300, studies=3), 3.0),
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
+    Line("C-GET, CT, getscu", "1/s", GetSCU("CT", 200), None),
+    Line("C-GET, MR, getscu", "1/s", GetSCU("MR", 1000), None),
     Line("POST /modalities/{id}/store, 200 CT", "1/s", Send("CT", 200), 1.5),
     Line("POST /modalities/{id}/store, 1000 MR", "1/s", Send("MR", 1000), 2.0),
     Line(

@@ -75,7 +75,11 @@ def build_row(line: Line, samples: Mapping[str, Sequence[Sample]]) -> Row:
         is_met=None if line.target is None or ratio is None else ratio >= line.target,
         is_scored=line.target is not None,
         client_share=max(
-            statistics.median(sample.client_share for sample in taken) for taken in samples.values()
+            (
+                statistics.median(sample.client_share for sample in taken)
+                for taken in samples.values()
+            ),
+            default=None,
         ),
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.failures import BenchmarkError
 from benchmarks.processes import measure_rss_mb
+from benchmarks.queries import Query
 from benchmarks.report import format_table, format_value
 from benchmarks.scale_fill import fill_folder
 from benchmarks.servers import NO_DELAY, Launch, Server, find_isocenter, run_server
@@ -90,6 +91,29 @@ def _find(pattern: str) -> Find:
     return Find(lambda _stage: [body], 10, is_anew=True)
 
 
+def _query_patients(archive: Archive) -> Query:
+    """Queries for one patient after the other, each asked once, as `_find`."""
+    step = max(1, archive.studies // _SAMPLED_STUDIES)
+    patients = [
+        InstanceKey(_FIRST_STUDY + number, 0, 0).patient_id
+        for number in range(0, archive.studies, step)
+    ]
+    # Beginnings of dates that all studies lie behind make different questions.
+    dates = (f"{1000 + number}0101-" for number in range(20))
+    keys = [
+        [
+            (0x00080020, "DA", date),
+            (0x00080052, "CS", "STUDY"),
+            (0x00100010, "PN", ""),
+            (0x00100020, "LO", patient),
+            (0x0020000D, "UI", ""),
+        ]
+        for date in dates
+        for patient in patients
+    ]
+    return Query(lambda _stage: keys, 1)
+
+
 LINES: tuple[ScaleLine, ...] = (
     ScaleLine("POST /instances, MR, 8 connections", lambda _: Upload("MR", 800, 8), 0.9),
     ScaleLine("GET /studies/{id}", _read(lambda archive: archive.study_paths), 1 / 1.5),
@@ -114,6 +138,7 @@ LINES: tuple[ScaleLine, ...] = (
         "POST /tools/find, 10 studies by wildcards within, expanded",
         lambda _: _find("*ber1000000?"),
     ),
+    ScaleLine("C-FIND, 1 patient of all", _query_patients, 1 / 2),
     ScaleLine("GET /statistics", _read(lambda _: ["/statistics"])),
 )
 

@@ -127,6 +127,8 @@ def build_configuration(folder: Path, http_port: int, dicom_port: int) -> dict[s
         "DicomAet": "BENCHMARK",
         "DicomCheckCalledAet": False,
         "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True,
         "DicomThreadsCount": 8,
         "OverwriteInstances": False,
         "StableAge": 60,

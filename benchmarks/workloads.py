@@ -184,15 +184,18 @@ class FirstRead:
 
 @dataclass(frozen=True, slots=True)
 class Annotate:
-    """Requests per second by ``wrk`` that write metadata, with one thread.
+    """Requests per second by ``wrk`` that write to instances, with one thread.
 
     Attributes
     ----------
     connections
         Connections that work at the same time.
+    steps
+        Method, path below the instance, and body of what is written to all of them, in turn.
     """
 
     connections: int
+    steps: tuple[tuple[str, str, str], ...] = (("PUT", "metadata/1024", "value"),)
     studies: int = 1
 
     def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
@@ -202,7 +205,11 @@ class Annotate:
         stage.settle()
         return measure_rate(
             server.http_port,
-            [Post(f"/instances/{k.public_id}/metadata/1024", "value", "PUT") for k in keys],
+            [
+                Post(f"/instances/{key.public_id}/{path}", body, method)
+                for method, path, body in self.steps
+                for key in keys
+            ],
             script=stage.folder / "wrk.lua",
             duration_s=stage.duration_s,
             connections=self.connections,

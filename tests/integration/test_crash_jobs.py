@@ -1,17 +1,31 @@
-"""Servers that are killed while a job runs, then started again on the same data."""
+"""Servers that are killed while jobs run, then started again on the same data.
+
+``ISOCENTER_TEST_CRASHES`` is the number of times that servers with jobs of all kinds are killed, on
+each database (3; ``make crash``: 50).
+"""
 
 import json
+import os
 import random
 import select
 import zipfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import sql
 from tests.support.dicom_files import EXPLICIT_LITTLE, build_instance, encode_element
+from tests.support.directories import read_directory, walk
+from tests.support.postgresql import new_schema
 from tests.support.server import TestServer, run_command, run_server, wait_until
+
+CRASHES = int(os.environ.get("ISOCENTER_TEST_CRASHES", "3"))
 
 KILLS = 3
 # Three parts of an archive, of bytes that cannot be compressed.
@@ -21,7 +35,7 @@ FILE_BYTES = 2_500_000
 OPTIONS: dict[str, Any] = {"JobsHistorySize": 50}
 
 
-def build_files() -> list[bytes]:
+def build_files(count: int = FILES) -> list[bytes]:
     generator = random.Random(5)
     return [
         build_instance(
@@ -32,7 +46,7 @@ def build_files() -> list[bytes]:
                 0x7FE00010, "OW", generator.randbytes(FILE_BYTES), syntax=EXPLICIT_LITTLE
             ),
         )
-        for number in range(FILES)
+        for number in range(count)
     ]
 
 
@@ -124,3 +138,221 @@ def test_jobs_of_a_killed_server_end_well(tmp_path: Path) -> None:
             check_archive(server, job_id, files)
             assert server.request("DELETE", f"/jobs/{job_id}/archive").status == 200
         wait_until(lambda: count_files(server) == stored, "removal of the archives")
+
+
+# Of the studies that are edited: small files, so that many steps are made between two kills.
+EDITED = 15
+# Of the study that is archived: two parts.
+LARGE = 23
+# Kills come this long after the start of a server.
+LONGEST_LIFE_S = 1.0
+
+
+def build_small_files(study: str) -> list[bytes]:
+    return [
+        build_instance(
+            {0x00100010: ("PN", "DOE^JANE")},
+            study=study,
+            series=f"{study}.1",
+            instance=f"{study}.1.{number}",
+            tail=encode_element(0x7FE00010, "OW", bytes(20_000)),
+        )
+        for number in range(EDITED)
+    ]
+
+
+@dataclass
+class Work:
+    """What is submitted again and again, and how its result is checked.
+
+    Attributes
+    ----------
+    target, body
+        Of the request; the study of the work stands for ``{}`` in the target.
+    """
+
+    target: str
+    body: dict[str, Any]
+    study: str
+    check: "Callable[[Work, TestServer, dict[str, Any]], None]"
+    job_id: str = ""
+    done: int = 0
+
+    def submit(self, server: TestServer) -> None:
+        body = json.dumps({**self.body, "Asynchronous": True}).encode()
+        answer = server.request("POST", self.target.format(self.study), body)
+        assert answer.status == 200, answer.body
+        self.job_id = answer.json()["ID"]
+
+    def is_over(self, server: TestServer) -> bool:
+        job = get_job(server, self.job_id)
+        assert job["State"] in {"Pending", "Running", "Success"}, job
+        return bool(job["State"] == "Success")
+
+    def finish(self, server: TestServer) -> None:
+        self.check(self, server, get_job(server, self.job_id))
+        self.done += 1
+
+
+def list_instances(server: TestServer, study: str) -> list[Any]:
+    answer = server.get(f"/studies/{study}/instances")
+    return list(answer.json()) if answer.status == 200 else []
+
+
+def check_zip(work: Work, server: TestServer, job: dict[str, Any]) -> None:
+    """Check the files and the records of an archive, and remove it."""
+    assert job["Content"]["FailedInstancesCount"] == 0
+    answer = server.get(f"/jobs/{work.job_id}/archive")
+    assert answer.status == 200
+    with zipfile.ZipFile(BytesIO(answer.body)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert len(names) == len(set(names))
+        if "DICOMDIR" in names:
+            names.remove("DICOMDIR")
+            _, roots = read_directory(archive.read("DICOMDIR"))
+            leaves = [node.record for depth, node in walk(roots) if depth == 3]
+            assert sorted("/".join(leaf.ReferencedFileID) for leaf in leaves) == sorted(names)
+            assert len({leaf.ReferencedSOPInstanceUIDInFile for leaf in leaves}) == len(names)
+    assert len(names) == len(list_instances(server, work.study))
+    assert server.request("DELETE", f"/jobs/{work.job_id}/archive").status == 200
+
+
+def check_copy(work: Work, server: TestServer, job: dict[str, Any]) -> None:
+    """Check that a copy is whole, as is its source, and delete it."""
+    copy = job["Content"]["ID"]
+    assert copy != work.study
+    for study in (copy, work.study):
+        assert len(list_instances(server, study)) == EDITED
+    assert job["Content"]["FailedInstancesCount"] == 0
+    assert server.request("DELETE", f"/studies/{copy}").status == 200
+
+
+def check_move(work: Work, server: TestServer, job: dict[str, Any]) -> None:
+    """Check that a study is another one now, whole, and the source gone; that one is the next."""
+    moved = job["Content"]["ID"]
+    assert len(list_instances(server, moved)) == EDITED
+    assert server.get(f"/studies/{work.study}").status == 404
+    work.study = moved
+
+
+def store_all(server: TestServer, files: list[bytes]) -> str:
+    studies = {server.upload(data).json()["ParentStudy"] for data in files}
+    (study,) = studies
+    return str(study)
+
+
+@dataclass
+class Workload:
+    """Jobs of all kinds, of which some always run or wait."""
+
+    works: list[Work] = field(default_factory=list)
+    stored: int = 0
+
+    def prepare(self, server: TestServer) -> None:
+        large = store_all(server, build_files(LARGE))
+        copied, moved = (store_all(server, build_small_files(f"1.{n}")) for n in (3, 4))
+        self.works = [
+            Work("/studies/{}/archive", {}, copied, check_zip),
+            Work("/studies/{}/media", {"Extended": True}, large, check_zip),
+            Work("/studies/{}/anonymize", {}, copied, check_copy),
+            Work("/studies/{}/modify", {"Remove": ["PatientName"]}, copied, check_copy),
+            Work("/studies/{}/modify", {"KeepSource": False}, moved, check_move),
+        ]
+        self.stored = LARGE + 2 * EDITED
+        for work in self.works:
+            work.submit(server)
+
+    def go_on(self, server: TestServer) -> None:
+        """Check what has ended, and begin it again."""
+        for work in self.works:
+            if work.is_over(server):
+                work.finish(server)
+                work.submit(server)
+
+    def end(self, server: TestServer) -> None:
+        """Wait for the jobs that are left; then nothing is there twice or missing."""
+        for work in self.works:
+            wait_until(partial(work.is_over, server), f"end of {work.target}")
+            work.finish(server)
+        assert server.get("/statistics").json()["CountInstances"] == self.stored
+
+
+def assert_jobs_survive(
+    folder: Path, options: dict[str, Any], kills: int, after_kill: Callable[[], None] = lambda: None
+) -> None:
+    generator = random.Random(kills)
+    options = {**OPTIONS, "ConcurrentJobs": 3, **options}
+    work = Workload()
+    with run_server(folder, options) as server:
+        work.prepare(server)
+        server.process.kill()
+        server.wait_for_end()
+    for _ in range(kills - 1):
+        after_kill()
+        with run_server(folder, options) as server:
+            work.go_on(server)
+            # Not a wait for something to happen: the moment of the kill is what varies.
+            select.select([], [], [], generator.uniform(0, LONGEST_LIFE_S))
+            server.process.kill()
+            server.wait_for_end()
+    after_kill()
+    with run_server(folder, options) as server:
+        work.end(server)
+        assert server.stop() == 0
+    # Blobs that no row names may be left by a crash; nothing may be missing or damaged.
+    mended = run_command(folder, "check", "--repair", options=options)
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    with run_server(folder, options) as server:
+        assert server.get("/statistics").json()["CountInstances"] == work.stored
+        wait_until(lambda: count_files(server) == work.stored, "removal of all but the instances")
+
+
+@pytest.mark.timeout(120 + 20 * CRASHES)
+def test_jobs_of_all_kinds_survive_kills(tmp_path: Path) -> None:
+    assert_jobs_survive(tmp_path / "server", {}, CRASHES)
+
+
+@pytest.mark.timeout(120 + 20 * CRASHES)
+def test_jobs_of_all_kinds_survive_kills_on_postgresql(tmp_path: Path, postgresql_uri: str) -> None:
+    with new_schema(postgresql_uri) as schema:
+        database = {"EnableIndex": True, "ConnectionUri": postgresql_uri, "Schema": schema}
+        after_kill = partial(let_time_pass, postgresql_uri, schema)
+        assert_jobs_survive(tmp_path / "server", {"PostgreSQL": database}, CRASHES, after_kill)
+
+
+@pytest.mark.timeout(180)
+def test_other_server_takes_over_the_jobs_of_a_killed_one(
+    tmp_path: Path, postgresql_uri: str, postgresql_schema: str
+) -> None:
+    database = {"EnableIndex": True, "ConnectionUri": postgresql_uri, "Schema": postgresql_schema}
+    options = {
+        **OPTIONS,
+        "PostgreSQL": database,
+        "StorageDirectory": str(tmp_path / "shared"),
+        "ConcurrentJobs": 6,
+    }
+    work = Workload()
+    with ExitStack() as stack:
+        first = stack.enter_context(run_server(tmp_path / "first", options))
+        work.prepare(first)
+        # None of them waits any more, so the second one finds nothing to do.
+        wait_until(
+            lambda: all(get_job(first, w.job_id)["State"] != "Pending" for w in work.works),
+            "start of all jobs",
+        )
+        second = stack.enter_context(run_server(tmp_path / "second", options))
+        first.process.kill()
+        first.wait_for_end()
+        let_time_pass(postgresql_uri, postgresql_schema)
+        work.end(second)
+        assert second.stop() == 0
+    assert {w.done for w in work.works} == {1}
+
+
+def let_time_pass(uri: str, schema: str) -> None:
+    """Let all servers have been silent for a minute; those that live show themselves again."""
+    with psycopg.connect(uri, autocommit=True) as connection:
+        table = sql.Identifier(schema, "job_owners")
+        statement = sql.SQL("UPDATE {} SET alive_at = alive_at - 60000000").format(table)
+        connection.execute(statement)

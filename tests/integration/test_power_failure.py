@@ -6,6 +6,7 @@ whose writes are durable when they return, and of the files that were not synced
 and some not at all. The archive that starts there must show what the first one showed.
 """
 
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -58,8 +59,8 @@ class Disk:
     def iter_files(self) -> Iterator[Path]:
         yield from (path for path in self.storage.glob("??/??/*") if path.is_file())
 
-    def note_log_sync(self) -> None:
-        self.log = (self.folder / "index-wal").read_bytes()
+    def read_log(self) -> bytes:
+        return (self.folder / "index-wal").read_bytes()
 
     def note_file_sync(self) -> None:
         self.durable_files = set(self.iter_files())
@@ -125,13 +126,15 @@ def open_site(
     disk = Disk(folder)
     patch.setattr(journaled, "sync_file_system", lambda _: disk.note_file_sync())
     database = SQLiteDatabase(folder / "index")
-    sync_log = database._sync_log
+    sync_data = os.fdatasync
 
-    def note() -> None:
-        sync_log()
-        disk.note_log_sync()
+    def note(descriptor: int) -> None:
+        # Others write while the disk works; only what was there before is durable.
+        log = disk.read_log() if descriptor == database._log else disk.log
+        sync_data(descriptor)
+        disk.log = log
 
-    patch.setattr(database, "_sync_log", note)
+    patch.setattr(os, "fdatasync", note)
     storage = JournaledStorage(
         folder / "storage", journal_bytes=JOURNAL_BYTES, sync_rows=database.sync
     )

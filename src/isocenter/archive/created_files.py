@@ -291,7 +291,7 @@ class FileBuilder:
         if kind in _DOCUMENTS:
             return self._read_document(kind, data)
         if kind == _RAW:
-            return _Content(pixels=Pixels(data))
+            return _Content(pixels=Pixels((data,)))
         if kind == _JPEG and self._request.keeps_jpeg:
             return self._keep_jpeg(data)
         decode = _DECODERS.get(kind)
@@ -299,7 +299,9 @@ class FileBuilder:
             raise BadParameterError("a content of this type cannot be stored as DICOM")
         image = decode(data)
         photometric = "MONOCHROME2" if image.samples == 1 else "RGB"
-        return self._describe_image(image, photometric, Pixels(image.data), is_lossy=kind == _JPEG)
+        return self._describe_image(
+            image, photometric, Pixels(image.pieces), is_lossy=kind == _JPEG
+        )
 
     def _read_document(self, kind: str, data: bytes) -> _Content:
         if not data or (kind == _PDF and not data.startswith(_PDF_START)):
@@ -326,8 +328,8 @@ class FileBuilder:
             photometric = "RGB"
         if header.components == 1:
             photometric = "MONOCHROME2"
-        image = Image(header.rows, header.columns, header.components, 8, 8, b"")
-        pixels = Pixels(data, JPEG_BASELINE)
+        image = Image(header.rows, header.columns, header.components, 8, 8, ())
+        pixels = Pixels((data,), JPEG_BASELINE)
         return self._describe_image(image, photometric, pixels, is_lossy=True)
 
     def _describe_image(

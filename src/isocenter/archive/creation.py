@@ -44,7 +44,7 @@ LARGEST_CREATION_BYTES = 256 * 1024 * 1024
 # Requests that are worked on at the same time; each may take several times its body.
 _AT_ONCE = 2
 # Files of one request: small compressed images may become very large ones.
-_LARGEST_RESULT_BYTES = 4 * 1024 * 1024 * 1024
+_LARGEST_RESULT_BYTES = 2 * 1024 * 1024 * 1024
 _LONGEST_ID = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -106,7 +106,6 @@ class Creator:
         workers: Workers,
         storage: Storage,
         ingest: Ingest,
-        *,
         new_content: Callable[[], SpooledContent],
         options: CreationOptions,
     ) -> None:

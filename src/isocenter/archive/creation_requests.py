@@ -47,6 +47,8 @@ _PIXEL_DATA = 0x7FE00010
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
 _ENCAPSULATED_DOCUMENT = 0x00420011
 _DATA_URI = re.compile(r"data:([^;,]*)(?:;[^;,]*)*;base64,")
+# Characters of base64 at once; four of them are three bytes.
+_PIECE = 256 * 1024
 _MOST_TAGS = 10_000
 _MOST_ITEMS = 10_000
 # The file meta information is written by us; group lengths are left out.
@@ -249,8 +251,12 @@ def decode_data_uri(text: str) -> tuple[str, bytes]:
     found = _DATA_URI.match(text)
     if found is None:
         raise BadFileFormatError("the content must be of the form data:TYPE;base64,DATA")
+    starts = range(found.end(), len(text), _PIECE)
     try:
-        data = base64.b64decode(text[found.end() :], validate=True)
+        # Decoding keeps other threads waiting, so it is done piece by piece.
+        pieces = [base64.b64decode(text[start : start + _PIECE], validate=True) for start in starts]
     except (binascii.Error, ValueError) as error:
         raise BadFileFormatError("the content is not in base64") from error
-    return found[1].strip().lower(), data
+    if any(len(piece) < _PIECE // 4 * 3 for piece in pieces[:-1]):
+        raise BadFileFormatError("the content is not in base64")
+    return found[1].strip().lower(), b"".join(pieces)

@@ -5,6 +5,7 @@ References
 Orthanc REST: bodies of modify and anonymize (behaviour manual §18.2, §18.3, §19.1)
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "build_edit",
     "parse_anonymization",
     "parse_modification",
+    "parse_pseudonym_key",
 ]
 
 _PATIENT_ID = TagPath((), 0x00100020)
@@ -46,7 +48,14 @@ _REGENERATED = {
     Level.SERIES: (_SERIES_INSTANCE_UID, _SOP_INSTANCE_UID),
     Level.INSTANCE: (_SOP_INSTANCE_UID,),
 }
+_LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED = TagPath((), 0x00280303)
+_DEIDENTIFICATION_METHOD_CODES = TagPath((), 0x00120064)
+_BASIC_PROFILE = ("113100", "Basic Application Confidentiality Profile")
 _MOST_PATHS = 10_000
+_SHORTEST_KEY = 8
+_LONGEST_KEY = 1024
+_SHIFTED_DAYS = 365
+_MOST_SHIFTED_DAYS = 36_500
 _LATER = ("Transcode", "LossyQuality", "MaskPixelData")
 
 
@@ -60,6 +69,14 @@ class EditRequest:
         What the modification is about; it decides which UIDs are renewed.
     edition
         Of the confidentiality profile; ``None`` for a modification.
+    has_key
+        The client has given the key from which new identifiers follow, to get the same ones again.
+    updates_references
+        A modification replaces the UIDs that it renews wherever they occur.
+    most_shifted_days
+        Dates are shifted back by up to so many days; 0 if they are not.
+    has_clean_descriptors, has_clean_graphics
+        Options of the profile: text and graphics are cleaned instead of removed.
     """
 
     level: Level
@@ -71,6 +88,11 @@ class EditRequest:
     edition: str | None
     keep_source: bool
     keep_labels: bool
+    has_key: bool = False
+    updates_references: bool = True
+    most_shifted_days: int = 0
+    has_clean_descriptors: bool = False
+    has_clean_graphics: bool = False
 
     @property
     def regenerated(self) -> tuple[TagPath, ...]:
@@ -80,7 +102,27 @@ class EditRequest:
     @property
     def is_customized(self) -> bool:
         """True if more or less is done than the profile says."""
-        return bool(self.replace or self.remove or self.keep) or not self.is_private_removed
+        return bool(
+            self.replace
+            or self.remove
+            or self.keep
+            or not self.is_private_removed
+            or self.options_of_profile
+        )
+
+    @property
+    def options_of_profile(self) -> tuple[tuple[str, str], ...]:
+        """Code and meaning of the options of the profile that are used (PS3.16 CID 7050)."""
+        chosen = (
+            (self.has_clean_graphics, "113103", "Clean Graphics Option"),
+            (self.has_clean_descriptors, "113105", "Clean Descriptors Option"),
+            (
+                self.most_shifted_days > 0,
+                "113107",
+                "Retain Longitudinal Temporal Information Modified Dates Option",
+            ),
+        )
+        return tuple((code, meaning) for is_used, code, meaning in chosen if is_used)
 
     @property
     def is_anonymization(self) -> bool:
@@ -129,6 +171,7 @@ def parse_modification(
         edition=None,
         keep_source=_get_boolean(body, "KeepSource", default=True),
         keep_labels=_get_boolean(body, "KeepLabels", default=False),
+        updates_references=_get_boolean(body, "UpdateReferences", default=True),
     )
 
 
@@ -164,7 +207,42 @@ def parse_anonymization(
         edition=edition,
         keep_source=_get_boolean(body, "KeepSource", default=True),
         keep_labels=_get_boolean(body, "KeepLabels", default=False),
+        most_shifted_days=_get_shifted_days(body),
+        has_clean_descriptors=_get_boolean(body, "CleanDescriptors", default=False),
+        has_clean_graphics=_get_boolean(body, "CleanGraphics", default=False),
     )
+
+
+def parse_pseudonym_key(body: Mapping[str, Any]) -> bytes | None:
+    """Read the key that gives the same new identifiers in all requests which have it.
+
+    Returns
+    -------
+    bytes or None
+        What follows from the client's text, which nobody need keep; ``None`` if there is none.
+
+    Raises
+    ------
+    BadRequestError
+        If it is no text, or too short to be a secret.
+    """
+    if "PseudonymKey" not in body:
+        return None
+    text = _get_text(body, "PseudonymKey", "")
+    if not _SHORTEST_KEY <= len(text) <= _LONGEST_KEY:
+        raise BadRequestError(
+            f"the field 'PseudonymKey' must have {_SHORTEST_KEY} to {_LONGEST_KEY} characters"
+        )
+    return hashlib.sha256(b"pseudonyms\0" + text.encode("utf-8", "replace")).digest()
+
+
+def _get_shifted_days(body: Mapping[str, Any]) -> int:
+    days = body.get("MaximumShiftDays", _SHIFTED_DAYS)
+    if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= _MOST_SHIFTED_DAYS:
+        raise BadRequestError(
+            f"the field 'MaximumShiftDays' must be an integer from 1 to {_MOST_SHIFTED_DAYS}"
+        )
+    return days if _get_boolean(body, "ShiftDates", default=False) else 0
 
 
 class _Common:
@@ -236,7 +314,7 @@ def _check_parents(replaced: Mapping[TagPath, Any], level: Level) -> None:
             )
 
 
-def build_anonymous_values(request: EditRequest, number: int) -> dict[TagPath, str]:
+def build_anonymous_values(request: EditRequest, number: int) -> dict[TagPath, Any]:
     """Give the values that an anonymization writes by itself (behaviour manual §19.2).
 
     Parameters
@@ -248,11 +326,20 @@ def build_anonymous_values(request: EditRequest, number: int) -> dict[TagPath, s
     if not request.is_customized:
         profile = "" if request.edition == EDITIONS[0] else " Basic Profile"
         method += f" - PS 3.15-{request.edition} Table E.1-1{profile}"
-    return {
-        _PATIENT_NAME: f"Anonymized{number}",
+    values: dict[TagPath, Any] = {
         _PATIENT_IDENTITY_REMOVED: "YES",
         _DEIDENTIFICATION_METHOD: method,
     }
+    if not request.has_key:
+        values[_PATIENT_NAME] = f"Anonymized{number}"
+    if request.options_of_profile:
+        values[_DEIDENTIFICATION_METHOD_CODES] = [
+            {"CodeValue": code, "CodingSchemeDesignator": "DCM", "CodeMeaning": meaning}
+            for code, meaning in (_BASIC_PROFILE, *request.options_of_profile)
+        ]
+    if request.most_shifted_days:
+        values[_LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED] = "MODIFIED"
+    return values
 
 
 def build_edit(
@@ -290,6 +377,10 @@ def build_edit(
         is_private_removed=request.is_private_removed,
         private_creator=request.private_creator or None,
         dictionary=dictionary,
+        most_shifted_days=request.most_shifted_days,
+        is_naming_patients=request.has_key and request.is_anonymization,
+        has_clean_descriptors=request.has_clean_descriptors,
+        has_clean_graphics=request.has_clean_graphics,
     )
     if request.edition is None:
         return edit

@@ -4,10 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-from isocenter.archive.workers import Workers
-from isocenter.errors import DatabaseUnavailableError
+from isocenter.archive.threads import JobThreads, call_on_loop
+from isocenter.errors import DatabaseUnavailableError, InternalError
 from isocenter.index.annotations import run_changes
 from isocenter.index.batch import Batch
 from isocenter.index.port import Database
@@ -19,6 +20,8 @@ T = TypeVar("T")
 Change = Callable[[Batch], Any]
 
 _LARGEST_GROUP = 64
+# While one waits for the disk, the next one is being written.
+_GROUPS = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -52,13 +55,25 @@ class GroupWrites:
     Decision 0004
     """
 
-    def __init__(self, workers: Workers, database: Database, rules: Rules = NO_RULES) -> None:
+    def __init__(self, database: Database, rules: Rules = NO_RULES) -> None:
         self._rules = rules
-        self._workers = workers
         self._database = database
+        self._threads = JobThreads(_GROUPS, "writes")
         # Touched on the event loop only.
         self._queue: deque[_Waiting] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._groups = 0
+        self._is_starting = False
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Wait for what was begun; what waits is refused, and so is all that comes afterwards."""
+        self._is_closed = True
+        self._threads.close()
+        self._refuse()
+
+    def _refuse(self) -> None:
+        while self._queue:
+            self._queue.popleft().resolve(InternalError("the server is about to stop"))
 
     async def run(self, change: Callable[[Batch], T]) -> T:
         """Make a change and return what it returns.
@@ -73,26 +88,40 @@ class GroupWrites:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.append(_Waiting(change, future))
-        if self._task is None:
-            self._task = loop.create_task(self._write_all())
+        if not self._is_starting and self._groups < _GROUPS:
+            # A moment later, so that those that come with the same look at the network share it.
+            self._is_starting = True
+            loop.call_soon(self._start, loop)
         return await future
 
-    async def _write_all(self) -> None:
-        try:
-            while self._queue:
-                count = min(len(self._queue), _LARGEST_GROUP)
-                await self._write_group([self._queue.popleft() for _ in range(count)])
-        finally:
-            self._task = None
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_starting = False
+        if self._is_closed:
+            self._refuse()
+        if not self._queue or self._groups >= _GROUPS:
+            return
+        count = min(len(self._queue), _LARGEST_GROUP)
+        group = [self._queue.popleft() for _ in range(count)]
+        self._groups += 1
+        self._threads.call(partial(self._write_group, group, loop))
+        if self._queue:
+            self._start(loop)
 
-    async def _write_group(self, group: Sequence[_Waiting]) -> None:
-        changes = [waiting.change for waiting in group]
+    def _write_group(self, group: Sequence[_Waiting], loop: asyncio.AbstractEventLoop) -> None:
+        """Write a group in a thread of ours."""
         try:
-            results = await self._workers.run(self.write_blocking, changes)
+            results = self.write_blocking([waiting.change for waiting in group])
         except Exception as error:  # noqa: BLE001 - told to those who wait
             results = [error] * len(group)
+        call_on_loop(loop, partial(self._end, group, results, loop))
+
+    def _end(
+        self, group: Sequence[_Waiting], results: Sequence[Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._groups -= 1
         for waiting, result in zip(group, results, strict=True):
             waiting.resolve(result)
+        self._start(loop)
 
     def write_blocking(self, changes: Sequence[Change]) -> list[Any]:
         """Make changes on the calling thread; if they fail together, one by one.

@@ -47,8 +47,15 @@ class InstanceEditor:
         number = await self._workers.write(lambda tx: advance_counter(tx, _COUNTER))
         return build_anonymous_values(request, number)
 
-    async def edit(self, public_id: str, request: EditRequest) -> AsyncIterator[bytes] | None:
+    async def edit(
+        self, public_id: str, request: EditRequest, key: bytes | None = None
+    ) -> AsyncIterator[bytes] | None:
         """Edit a file without storing the result.
+
+        Parameters
+        ----------
+        key
+            New identifiers follow from it; ``None`` for new ones each time.
 
         Returns
         -------
@@ -64,7 +71,8 @@ class InstanceEditor:
         if found is None:
             return None
         defaults = await self.number_anonymization(request)
-        edit = build_edit(request, Pseudonyms(secrets.token_bytes(_KEY_BYTES)), defaults=defaults)
+        pseudonyms = Pseudonyms(key or secrets.token_bytes(_KEY_BYTES))
+        edit = build_edit(request, pseudonyms, defaults=defaults)
         pieces = self._iter_edited(found.attachment, edit)
         # What does not fit shows with the first piece, when the answer can still be an error.
         first = await self._workers.run(next, pieces, b"")

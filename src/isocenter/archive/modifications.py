@@ -32,8 +32,9 @@ __all__ = ["ModificationOptions", "Modifications", "list_locks"]
 
 _PATIENT_ID = TagPath((), 0x00100020)
 _COUNTER = "anonymizations"
-# All sources of a job are in memory while it runs, about a kilobyte each.
-_MOST_SOURCES = 200_000
+# All sources of a job are in memory while it runs, and all results while they are published: a few
+# kilobytes each.
+_MOST_SOURCES = 100_000
 # The UIDs of a source, by their places in `Source.uids`.
 _UIDS = (TagPath((), 0x0020000D), TagPath((), 0x0020000E), TagPath((), 0x00080018))
 
@@ -100,18 +101,41 @@ class Modifications:
             If they are too many; if they would be overwritten and must not; if their patient would
             be described in two ways.
         """
+        sources, refusals = await self.examine(resources, request)
+        if refusals:
+            raise refusals[0]
+        return sources
 
-        def query(tx: Transaction) -> list[Source]:
+    async def examine(
+        self, resources: Sequence[str], request: EditRequest
+    ) -> tuple[list[Source], list[BadRequestError]]:
+        """List the instances that are concerned, and all reasons to refuse the request.
+
+        Raises
+        ------
+        UnknownResourceError
+            If one of the resources does not exist.
+        BadRequestError
+            If they are too many.
+        """
+
+        def query(tx: Transaction) -> tuple[list[Source], list[BadRequestError]]:
             sources = find_sources(tx, resources, limit=_MOST_SOURCES + 1)
             if len(sources) > _MOST_SOURCES:
                 raise BadRequestError(f"at most {_MOST_SOURCES} instances can be edited at once")
-            self._check_in_place(request, sources)
-            self._check_patients(tx, request, sources)
-            return sources
+            refusals = []
+            for check in (self._check_in_place, self._check_patients):
+                try:
+                    check(tx, request, sources)
+                except BadRequestError as error:
+                    refusals.append(error)
+            return sources, refusals
 
         return await self._workers.read_long(query)
 
-    def _check_in_place(self, request: EditRequest, sources: Sequence[Source]) -> None:
+    def _check_in_place(
+        self, _: Transaction, request: EditRequest, sources: Sequence[Source]
+    ) -> None:
         if not (sources and _is_in_place(request, sources)):
             return
         if not request.keep_source:
@@ -181,6 +205,8 @@ class Modifications:
             keep_source=request.keep_source,
             keep_labels=request.keep_labels,
             overwrite=Overwrite.ALWAYS if is_in_place else self.options.overwrite,
+            # Whoever gives the key wants the same again, of a study that has grown perhaps.
+            allows_existing=request.has_key,
             rules=self.options.rules,
         )
 
@@ -245,4 +271,5 @@ def _prepare_uids(
         elif path not in request.regenerated:
             continue
         renamed |= uids
-    return frozenset() if request.is_anonymization else frozenset(renamed)
+    is_needed = request.updates_references and not request.is_anonymization
+    return frozenset(renamed) if is_needed else frozenset()

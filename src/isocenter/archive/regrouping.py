@@ -280,8 +280,7 @@ class Regroupings:
         sample
             Elements of the study that all become a part of.
         """
-        uid = sample[_STUDY_INSTANCE_UID].value
-        target = uid.rstrip(b" \0").decode("ascii", "replace") if isinstance(uid, bytes) else ""
+        target = _get_uid(sample)
         replace = {TagPath((), tag): element for tag, element in sample.items()}
         remove = frozenset(TagPath((), tag) for tag in _MODULES - sample.keys())
         studies: dict[str, list[Source]] = {}
@@ -346,6 +345,14 @@ def _find_moved(tx: Transaction, public_ids: Sequence[str]) -> Moved:
         sources,
         frozenset(find_doomed(tx, [(Level.INSTANCE, source.public_id) for source in sources])),
     )
+
+
+def _get_uid(sample: Mapping[int, PortableElement]) -> str:
+    element = sample.get(_STUDY_INSTANCE_UID)
+    value = element.value if element is not None else b""
+    if not isinstance(value, bytes) or not value:
+        raise BadFileFormatError("the file of the study has no StudyInstanceUID")
+    return value.rstrip(b" \0").decode("ascii", "replace")
 
 
 def _list_renamed(moved: Moved) -> tuple[frozenset[str], frozenset[str]]:

@@ -41,6 +41,7 @@ __all__ = [
     "Refusal",
     "Stager",
     "StagingOptions",
+    "summarize_pieces",
 ]
 
 _DICOM = 1
@@ -268,7 +269,7 @@ class _Work:
         self, pieces: Sequence[Piece], source: Source, new: Attachment, old: Attachment
     ) -> Staged:
         """Build the rows of a new file, without those that are staged already."""
-        summary = self._summarize(pieces)
+        summary = summarize_pieces(pieces, self.options)
         public_ids = build_identity(summary).public_ids
         description = FileDescription(
             summary,
@@ -290,24 +291,32 @@ class _Work:
             stored_at=self.authorship.made_at,
         )
 
-    def _summarize(self, pieces: Sequence[Piece]) -> FileSummary:
-        """Read the header of a new file: mostly its start is enough."""
-        start = join_start(pieces, _HEADER_BYTES)
-        if len(start) == _HEADER_BYTES:
-            try:
-                summary = self._read(start, is_whole=False)
-            except BadFileFormatError:
-                # The start ends within the header.
-                pass
-            else:
-                if summary.pixel_data_offset is not None:
-                    return summary
-        return self._read(b"".join(pieces), is_whole=True)
 
-    def _read(self, content: bytes, *, is_whole: bool) -> FileSummary:
+def summarize_pieces(pieces: Sequence[Piece], options: StagingOptions) -> FileSummary:
+    """Read the header of a new file: mostly its start is enough.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it is damaged.
+    """
+
+    def read(content: bytes, *, is_whole: bool) -> FileSummary:
         return read_summary(
             content,
-            wanted=self.options.main_tags.wanted,
-            default_encoding=self.options.settings.default_encoding,
+            wanted=options.main_tags.wanted,
+            default_encoding=options.settings.default_encoding,
             is_whole=is_whole,
         )
+
+    start = join_start(pieces, _HEADER_BYTES)
+    if len(start) == _HEADER_BYTES:
+        try:
+            summary = read(start, is_whole=False)
+        except BadFileFormatError:
+            # The start ends within the header.
+            pass
+        else:
+            if summary.pixel_data_offset is not None:
+                return summary
+    return read(b"".join(pieces), is_whole=True)

@@ -8,13 +8,17 @@ References
 Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 from isocenter.dicom.character_sets import CharacterSet, build_character_set
 from isocenter.dicom.confidentiality import Profile, ProfileAction
+from isocenter.dicom.dates import shift_dates
 from isocenter.dicom.deflate import deflate_data_set, inflate_data_set
+from isocenter.dicom.descriptors import DESCRIPTORS, IDENTIFYING, clean_text, split_words
 from isocenter.dicom.elements import Buffer, Layout
 from isocenter.dicom.encoding import Encoder, TextCodec, iter_texts
 from isocenter.dicom.file_meta import build_file_meta, read_file_meta
@@ -34,10 +38,23 @@ from isocenter.dicom.rewriting import (
 from isocenter.dicom.tag_paths import TagPath
 from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary, is_private, is_private_creator
 
-__all__ = ["IDENTIFIERS", "Edit", "FileFacts", "edit_file"]
+__all__ = [
+    "IDENTIFIERS",
+    "Change",
+    "ChangeKind",
+    "Edit",
+    "FileFacts",
+    "edit_file",
+    "list_changes",
+]
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _PATIENT_ID = 0x00100020
+_PATIENT_NAME = 0x00100010
+# Birth date and time, which tell who a patient is however they are shifted.
+_TIMES_OF_BIRTH = frozenset({0x00100030, 0x00100032})
+# Graphic annotations stay, their texts go.
+_GRAPHICS = {0x00700001: Action.DESCEND, 0x00700008: Action.REMOVE}
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
 _SOP_INSTANCE_UID = 0x00080018
@@ -74,6 +91,13 @@ class Edit:
         are replaced unless all instances that are named with them stay.
     is_private_removed
         Private elements go, at every depth.
+    most_shifted_days
+        Dates are shifted back by up to so many days, the same for all of a patient; 0 leaves them
+        to the profile.
+    is_naming_patients
+        The new name of a patient follows from the old Patient ID.
+    has_clean_descriptors, has_clean_graphics
+        Descriptive text, and graphic annotations, are cleaned where the profile would remove them.
     pseudonyms
         Gives new UIDs.
     lasting
@@ -89,9 +113,38 @@ class Edit:
     references: frozenset[str] = frozenset()
     partings: frozenset[str] = frozenset()
     is_private_removed: bool = False
+    most_shifted_days: int = 0
+    is_naming_patients: bool = False
+    has_clean_descriptors: bool = False
+    has_clean_graphics: bool = False
     private_creator: str | None = None
     dictionary: TagDictionary = DEFAULT_DICTIONARY
-    lasting: set[int] = field(default_factory=set, compare=False, repr=False)
+    lasting: dict[int, bool] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def wanted(self) -> frozenset[int]:
+        """What must be known of a file before its first element is decided."""
+        return IDENTIFYING if self.has_clean_descriptors else frozenset()
+
+
+class ChangeKind(Enum):
+    """What becomes of an element; the values are for clients."""
+
+    ADDED = "Added"
+    EMPTIED = "Emptied"
+    REMOVED = "Removed"
+    REPLACED = "Replaced"
+
+
+class Change(NamedTuple):
+    """An element that is changed, and the sequences around it."""
+
+    parents: tuple[int, ...]
+    tag: int
+    kind: ChangeKind
+
+
+_Observe: TypeAlias = Callable[[Element, Decision], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +157,17 @@ class FileFacts:
         Value of (0008,0005); empty if there is none.
     character_set
         How its text is decoded.
+    patient_id
+        Its Patient ID.
+    identifying
+        Words that tell who the patient is.
     """
 
     layout: Layout
     specific_character_set: str
     character_set: CharacterSet
+    patient_id: str = ""
+    identifying: frozenset[str] = frozenset()
 
 
 def edit_file(buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1") -> list[Piece]:
@@ -131,11 +190,53 @@ def edit_file(buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1") -
     ServerError
         If a value does not fit its tag, or the file is damaged.
     """
-    summary = read_summary(buffer, wanted=frozenset(), default_encoding=default_encoding)
+    return _edit(buffer, edit, default_encoding, lambda _element, _decision: None)
+
+
+def list_changes(
+    buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1"
+) -> tuple[list[Piece], list[Change]]:
+    """Edit a file as `edit_file` does, and tell what is changed.
+
+    Raises
+    ------
+    ServerError
+        If a value does not fit its tag, or the file is damaged.
+    """
+    changes: list[Change] = []
+
+    def observe(element: Element, decision: Decision) -> None:
+        if not isinstance(decision, Action):
+            is_empty = not (decision.value if isinstance(decision, NewElement) else decision.items)
+            kind = ChangeKind.EMPTIED if is_empty else ChangeKind.REPLACED
+        elif decision is Action.REMOVE:
+            kind = ChangeKind.REMOVED
+        else:
+            return
+        changes.append(Change(tuple(tag for tag, _ in element.path), element.tag, kind))
+
+    # What was learned from other files would not be seen in this one.
+    pieces = _edit(buffer, replace(edit, lasting={}), default_encoding, observe)
+    known = {change.tag for change in changes if not change.parents}
+    added = {path.tag for path in edit.replace if not path.parents} - known
+    changes.extend(Change((), tag, ChangeKind.ADDED) for tag in sorted(added))
+    return pieces, changes
+
+
+def _edit(buffer: Buffer, edit: Edit, default_encoding: str, observe: _Observe) -> list[Piece]:
+    summary = read_summary(buffer, wanted=edit.wanted, default_encoding=default_encoding)
     meta = read_file_meta(buffer)
     named = summary.specific_character_set or ""
-    facts = FileFacts(meta.layout, named, build_character_set(named or None, default_encoding))
-    rules = _EditRules(edit, facts)
+    facts = FileFacts(
+        meta.layout,
+        named,
+        build_character_set(named or None, default_encoding),
+        summary.values.get(_PATIENT_ID, ""),
+        split_words(summary.values[tag] for tag in IDENTIFYING if tag in summary.values)
+        if edit.has_clean_descriptors
+        else frozenset(),
+    )
+    rules = _EditRules(edit, facts, observe)
     data, start = buffer, meta.data_set_offset
     if meta.is_deflated:
         data, start = inflate_data_set(buffer, start), 0
@@ -158,7 +259,8 @@ class _EditRules:
     Orthanc REST: order of operations on one file (behaviour manual §18.5)
     """
 
-    def __init__(self, edit: Edit, facts: FileFacts) -> None:
+    def __init__(self, edit: Edit, facts: FileFacts, observe: _Observe) -> None:
+        self._observe = observe
         self._edit = edit
         self._facts = facts
         codec, self._is_recoded = _choose_codec(edit, facts)
@@ -167,6 +269,18 @@ class _EditRules:
         if self._is_recoded:
             character_set = NewElement("CS", codec.specific_character_set.encode("ascii"))
             values[TagPath((), _SPECIFIC_CHARACTER_SET)] = character_set
+        name = TagPath((), _PATIENT_NAME)
+        if edit.is_naming_patients and name not in values.keys() | edit.keep | edit.remove:
+            pseudonym = edit.pseudonyms.replace_patient_id(facts.patient_id)
+            values[name] = NewElement("PN", f"Anonymized-{pseudonym[:8]}".encode())
+        self._shifted_days = (
+            edit.pseudonyms.count_shifted_days(facts.patient_id, edit.most_shifted_days)
+            if edit.most_shifted_days
+            else 0
+        )
+        self._has_options = bool(
+            self._shifted_days or edit.has_clean_descriptors or edit.has_clean_graphics
+        )
         self._codec = codec
         self._values = {path.tag: value for path, value in values.items() if not path.parents}
         self._deep_values = {path: value for path, value in values.items() if path.parents}
@@ -212,14 +326,18 @@ class _EditRules:
         return value.rstrip(b" \0").decode("ascii", "replace")
 
     def depends_on_value(self, element: Element) -> bool:
-        """UIDs may be replaced, or noted (see `rewriting.Rules`)."""
-        return element.vr == "UI" or element.tag in _NOTED
+        """UIDs may be replaced, or noted; dates may be empty (see `rewriting.Rules`)."""
+        is_date = bool(self._shifted_days) and element.vr in {"DA", "DT"}
+        return is_date or element.vr == "UI" or element.tag in _NOTED
 
     def decide(self, element: Element) -> Decision:
         """Say what becomes of an element."""
         if element.path:
-            return self._decide_deep(element)
+            decision = self._decide_deep(element)
+            self._observe(element, decision)
+            return decision
         decision = self._decide_top(element)
+        self._observe(element, decision)
         if element.tag in _NOTED:
             value = decision.value if isinstance(decision, NewElement) else element.value
             self._uids[element.tag] = b"" if decision is Action.REMOVE else value
@@ -251,9 +369,28 @@ class _EditRules:
         return self._decide_by_rules(element)
 
     def _decide_by_rules(self, element: Element) -> Decision:
-        tag, profile = element.tag, self._edit.profile
+        tag = element.tag
         if self._edit.is_private_removed and is_private(tag):
             return Action.KEEP if tag in self._kept_creators else Action.REMOVE
+        decision = self._decide_by_options(element) if self._has_options else None
+        return self._decide_by_profile(element) if decision is None else decision
+
+    def _decide_by_options(self, element: Element) -> Decision | None:
+        """Apply what goes before the profile (PS3.15 §E.3); ``None`` for all other elements."""
+        tag, edit = element.tag, self._edit
+        if self._shifted_days and tag not in _TIMES_OF_BIRTH:
+            if element.vr in {"DA", "DT"}:
+                return self._shift(element)
+            if element.vr == "TM":
+                return self._pass(element)
+        if edit.has_clean_descriptors and tag in DESCRIPTORS:
+            return self._clean(element)
+        if edit.has_clean_graphics:
+            return _GRAPHICS.get(tag)
+        return None
+
+    def _decide_by_profile(self, element: Element) -> Decision:
+        tag, profile = element.tag, self._edit.profile
         action = None if profile is None else profile.lookup(tag)
         if action is ProfileAction.REMOVE:
             return Action.REMOVE
@@ -270,6 +407,20 @@ class _EditRules:
         if element.path and not is_text and element.vr not in {"AE", "DS", "UI", "UR"}:
             return Action.REMOVE
         return NewElement(element.vr, b"")
+
+    def _shift(self, element: Element) -> Decision:
+        text = element.value.rstrip(b" \0").decode("ascii", "replace")
+        if not text:
+            return Action.KEEP
+        return NewElement(
+            element.vr, shift_dates(text, self._shifted_days).encode("ascii", "ignore")
+        )
+
+    def _clean(self, element: Element) -> Decision:
+        if element.vr not in LOCALIZED_VRS:
+            return Action.REMOVE
+        text = self._facts.character_set.decode(element.value.rstrip(b" \0"))
+        return NewElement(element.vr, self._codec.encode(clean_text(text, self._facts.identifying)))
 
     def _replace_patient_id(self, element: Element) -> Decision:
         text = self._facts.character_set.decode(element.value.rstrip(b" \0"))
@@ -333,11 +484,17 @@ def _choose_codec(edit: Edit, facts: FileFacts) -> tuple[TextCodec, bool]:
     """
     wanted = edit.replace.get(TagPath((), _SPECIFIC_CHARACTER_SET))
     if isinstance(wanted, str):
-        return TextCodec(wanted), wanted.strip() != facts.specific_character_set.strip()
-    codec = TextCodec(facts.specific_character_set)
+        return _get_codec(wanted), wanted.strip() != facts.specific_character_set.strip()
+    codec = _get_codec(facts.specific_character_set)
     if all(map(codec.can_encode, iter_texts(list(edit.replace.values())))):
         return codec, False
-    return TextCodec(_UTF8), True
+    return _get_codec(_UTF8), True
+
+
+@lru_cache(maxsize=64)
+def _get_codec(specific_character_set: str) -> TextCodec:
+    """Make a codec; the files of a job mostly have the same character set."""
+    return TextCodec(specific_character_set)
 
 
 def _get_creator_tag(tag: int) -> int | None:

@@ -23,6 +23,8 @@ __all__ = [
     "ITEM",
     "ITEM_DELIMITATION",
     "MAXIMUM_DEPTH",
+    "MAXIMUM_FRAGMENTS",
+    "MAXIMUM_NESTED",
     "PIXEL_DATA",
     "SEQUENCE_DELIMITATION",
     "UNDEFINED_LENGTH",
@@ -30,9 +32,11 @@ __all__ = [
     "Layout",
     "measure_fragments",
     "measure_undefined_length",
+    "measure_within",
     "read_element_header",
     "read_item_header",
     "read_long_header",
+    "too_many",
     "truncated",
 ]
 
@@ -41,6 +45,12 @@ Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 
 MAXIMUM_DEPTH = 64
 """How deep sequences may nest (Orthanc REST: JSON of tags, behaviour manual §5.1)."""
+
+MAXIMUM_NESTED = 1 << 22
+"""The most items and elements in values of undefined length, which have to be walked through."""
+
+MAXIMUM_FRAGMENTS = 1 << 23
+"""The most fragments of pixel data."""
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 PIXEL_DATA = 0x7FE00010
@@ -131,6 +141,13 @@ def truncated() -> BadFileFormatError:
     return BadFileFormatError("The DICOM data set is truncated or misaligned")
 
 
+def too_many(most: int) -> BadFileFormatError:
+    """Build the error for data that are cut into more pieces than anybody has the time to count."""
+    return BadFileFormatError(
+        f"The DICOM data set has more than {most} elements, items or fragments"
+    )
+
+
 def read_long_header(
     buffer: Buffer, position: int, vr: int, layout: Layout
 ) -> tuple[str, int, int]:
@@ -211,7 +228,17 @@ def read_item_header(buffer: Buffer, position: int, end: int, layout: Layout) ->
 
 
 def measure_undefined_length(buffer: Buffer, position: int, end: int, layout: Layout) -> int:
-    """Find the end of a value of undefined length.
+    """Find the end of a value of undefined length: the offset behind its delimitation item.
+
+    See `measure_within`.
+    """
+    return measure_within(buffer, position, end, layout, MAXIMUM_NESTED)[0]
+
+
+def measure_within(
+    buffer: Buffer, position: int, end: int, layout: Layout, most: int
+) -> tuple[int, int]:
+    """Find the end of a value of undefined length, in a limited number of steps.
 
     Parameters
     ----------
@@ -221,17 +248,19 @@ def measure_undefined_length(buffer: Buffer, position: int, end: int, layout: La
         Where the data end.
     layout
         Encoding of the items: implicit for the content of an element whose VR is UN.
+    most
+        The most items, delimitation items and elements to pass over.
 
     Returns
     -------
-    int
-        Offset behind the sequence delimitation item.
+    tuple
+        Offset behind the sequence delimitation item, and how many more may follow elsewhere.
 
     Raises
     ------
     BadFileFormatError
-        If the data end before it, an item is expected and not there, or sequences nest deeper than
-        ``MAXIMUM_DEPTH``.
+        If the data end before it, an item is expected and not there, there are too many, or
+        sequences nest deeper than ``MAXIMUM_DEPTH``.
 
     References
     ----------
@@ -239,7 +268,9 @@ def measure_undefined_length(buffer: Buffer, position: int, end: int, layout: La
     """
     # Each entry is an open sequence with its encoding and whether one of its items is open.
     levels: list[tuple[Layout, bool]] = [(layout, False)]
-    while levels:
+    for left in range(most, -1, -1):
+        if not levels:
+            return position, left
         layout, is_in_item = levels[-1]
         if is_in_item:
             position = _step_in_item(buffer, position, end, levels)
@@ -254,7 +285,7 @@ def measure_undefined_length(buffer: Buffer, position: int, end: int, layout: La
             levels[-1] = (layout, True)
         else:
             position += length
-    return position
+    raise too_many(MAXIMUM_NESTED)
 
 
 def _step_in_item(
@@ -279,14 +310,17 @@ def measure_fragments(buffer: Buffer, position: int, end: int) -> int:
     Raises
     ------
     BadFileFormatError
-        If a fragment or the sequence delimitation item is missing or cut.
+        If a fragment or the sequence delimitation item is missing or cut, or there are more than
+        ``MAXIMUM_FRAGMENTS``.
 
     References
     ----------
     PS3.5 §A.4
     """
     unpack = EXPLICIT_LITTLE.unpack_tag
-    while position + 8 <= end:
+    for _ in range(MAXIMUM_FRAGMENTS):
+        if position + 8 > end:
+            raise truncated()
         group, element, length = unpack(buffer, position)
         position += 8
         tag = group << 16 | element
@@ -295,4 +329,4 @@ def measure_fragments(buffer: Buffer, position: int, end: int) -> int:
         if tag != ITEM:
             raise BadFileFormatError("The encapsulated pixel data hold something not an item")
         position += length
-    raise truncated()
+    raise too_many(MAXIMUM_FRAGMENTS)

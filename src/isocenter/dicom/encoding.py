@@ -28,6 +28,8 @@ _BASE64 = ";base64,"
 _UNKNOWN = "UN"
 _SEQUENCE = "SQ"
 _TEXT = "LO"
+# Of items and delimiters, which are no elements (PS3.5 §7.5).
+_DELIMITERS = 0xFFFE
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", _UNKNOWN})
 _NUMBERS = {
     "US": "H",
@@ -151,8 +153,12 @@ class Encoder:
         """
         if isinstance(value, PortableElement):
             return self.encode_portable(value)
+        if tag >> 16 == _DELIMITERS:
+            raise BadParameterError("a tag was named that cannot stand in a data set")
         vr = self.dictionary.lookup_vr(tag, self.private_creator)
         if isinstance(value, list):
+            if vr not in {_SEQUENCE, _UNKNOWN}:
+                raise ParameterTypeError("only a sequence can have a list as its value")
             return self._encode_items(value, depth)
         if not isinstance(value, str):
             raise ParameterTypeError("the value of a tag must be text or a list of objects")

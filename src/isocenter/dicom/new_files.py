@@ -37,13 +37,13 @@ class Pixels:
 
     Attributes
     ----------
-    data
-        Samples in little endian, or one frame of another transfer syntax.
+    pieces
+        Samples in little endian, or one frame of another transfer syntax, in one or more pieces.
     transfer_syntax_uid
-        Of the whole file; that of `data` if it is encapsulated.
+        Of the whole file; that of the frame if it is encapsulated.
     """
 
-    data: bytes
+    pieces: tuple[bytes, ...]
     transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN
 
 
@@ -89,16 +89,17 @@ def _get_uid(elements: Mapping[int, NewElement | NewItems], tag: int) -> str:
 
 
 def _encode_pixels(pixels: Pixels) -> list[bytes]:
-    size = len(pixels.data) + len(pixels.data) % 2
+    length = sum(map(len, pixels.pieces))
+    size = length + length % 2
     if size >= UNDEFINED_LENGTH:
         raise BadRequestError("the pixels have too many bytes")
-    padding = b"\0" * (len(pixels.data) % 2)
+    padding = b"\0" * (length % 2)
     if pixels.transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
-        return [_encode_pixel_header(b"OW", size), pixels.data, padding]
+        return [_encode_pixel_header(b"OW", size), *pixels.pieces, padding]
     # An empty offset table, and one fragment for the one frame.
     start = _encode_pixel_header(b"OB", UNDEFINED_LENGTH) + _encode_item(ITEM, 0)
     end = padding + _encode_item(SEQUENCE_DELIMITATION, 0)
-    return [start, _encode_item(ITEM, size), pixels.data, end]
+    return [start, _encode_item(ITEM, size), *pixels.pieces, end]
 
 
 def _encode_pixel_header(vr: bytes, length: int) -> bytes:

@@ -17,14 +17,16 @@ from isocenter.dicom.character_sets import CharacterSet, build_character_set, st
 from isocenter.dicom.deflate import read_inflated
 from isocenter.dicom.elements import (
     IMPLICIT_LITTLE,
+    MAXIMUM_NESTED,
     PIXEL_DATA,
     UNDEFINED_LENGTH,
     Buffer,
     Layout,
     measure_fragments,
-    measure_undefined_length,
+    measure_within,
     read_element_header,
     read_long_header,
+    too_many,
     truncated,
 )
 from isocenter.dicom.file_meta import FileMeta, choose_layout, read_file_meta
@@ -36,6 +38,7 @@ from isocenter.dicom.values import NUMBER_VRS, TEXT_VRS, format_numbers, format_
 from isocenter.errors import BadFileFormatError, MissingTagError
 
 __all__ = [
+    "MAXIMUM_TOP_LEVEL",
     "MAXIMUM_VALUE_BYTES",
     "FileSummary",
     "FileValues",
@@ -60,6 +63,12 @@ _IDENTIFIERS = frozenset(
 
 MAXIMUM_VALUE_BYTES = 64 * 1024
 """A longer value is passed over, as if it were absent; identifiers are read however long."""
+
+MAXIMUM_TOP_LEVEL = 1 << 18
+"""The most elements outside of sequences, padding aside."""
+
+# Padding is looked through in pieces of this size.
+_PADDING_BYTES = 1 << 20
 
 _ALWAYS_READ = frozenset(
     {
@@ -391,7 +400,10 @@ def _scan_explicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
     last = end - 8
     hits: list[Hit] = []
     position = start
-    while position <= last:
+    left = MAXIMUM_NESTED
+    for _ in range(MAXIMUM_TOP_LEVEL):
+        if position > last:
+            break
         key, vr, length = unpack(buffer, position)
         if vr in short_vrs:
             value = position + 8
@@ -401,13 +413,18 @@ def _scan_explicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
             if keys.get(key) == PIXEL_DATA:
                 return _Scan(hits, position)
             name, value, length = read_long_header(buffer, position, vr, layout)
-            stop = _find_end(buffer, value, length, name, layout)
+            stop = value + length
+            if length == UNDEFINED_LENGTH:
+                items = IMPLICIT_LITTLE if name == "UN" else layout
+                stop, left = measure_within(buffer, value, end, items, left)
         if key in keys:
             tag = keys[key]
             if tag == PIXEL_DATA:
                 return _Scan(hits, position)
             hits.append((tag, name or layout.vr_names[vr], value, stop))
         position = stop
+    else:
+        position = _pass_padding(buffer, position)
     if position != end:
         raise truncated()
     return _Scan(hits, None)
@@ -419,28 +436,43 @@ def _scan_implicit(buffer: Buffer, start: int, layout: Layout, keys: dict[int, i
     last = end - 8
     hits: list[Hit] = []
     position = start
-    while position <= last:
+    left = MAXIMUM_NESTED
+    for _ in range(MAXIMUM_TOP_LEVEL):
+        if position > last:
+            break
         key, length = unpack(buffer, position)
         value = position + 8
         if keys.get(key) == PIXEL_DATA:
             return _Scan(hits, position)
         if length == UNDEFINED_LENGTH:
-            stop = measure_undefined_length(buffer, value, end, layout)
+            stop, left = measure_within(buffer, value, end, layout, left)
         else:
             stop = value + length
         if key in keys:
             hits.append((keys[key], None, value, stop))
         position = stop
+    else:
+        position = _pass_padding(buffer, position)
     if position != end:
         raise truncated()
     return _Scan(hits, None)
 
 
-def _find_end(buffer: Buffer, value: int, length: int, vr: str, layout: Layout) -> int:
-    if length != UNDEFINED_LENGTH:
-        return value + length
-    items = IMPLICIT_LITTLE if vr == "UN" else layout
-    return measure_undefined_length(buffer, value, len(buffer), items)
+def _pass_padding(buffer: Buffer, position: int) -> int:
+    """Go to the end of zeros, as there are behind files of a medium with blocks.
+
+    Raises
+    ------
+    BadFileFormatError
+        If something else follows: more elements than are read.
+    """
+    end = len(buffer)
+    for start in range(position, end, _PADDING_BYTES):
+        piece = bytes(buffer[start : start + _PADDING_BYTES])
+        if piece.count(0) != len(piece):
+            raise too_many(MAXIMUM_TOP_LEVEL)
+    # Zeros are empty elements of 8 bytes.
+    return end - (end - position) % 8
 
 
 def _check_pixel_data(

@@ -173,7 +173,11 @@ class SQLiteDatabase:
         self._checkpoint_lock = threading.Lock()
         self._log_pages = 0
         self._is_durable = is_durable
-        self._is_sync_due = False
+        # Transactions so far that have to become durable, and how many of them are. The second lock
+        # is held by whoever syncs, so that others can write meanwhile.
+        self._committed = 0
+        self._synced = 0
+        self._sync_lock = threading.Lock()
         self._is_broken = False
         try:
             texts = load_statements(SQLITE)
@@ -225,7 +229,7 @@ class SQLiteDatabase:
 
     def _note_log_size(self, _: apsw.Connection, __: str, pages: int) -> int:
         self._log_pages = pages
-        self._is_sync_due = self._is_durable
+        self._committed += self._is_durable
         return apsw.SQLITE_OK
 
     def read(self, query: Callable[[Transaction], T]) -> T:
@@ -276,8 +280,9 @@ class SQLiteDatabase:
                 result = self._transact(change)
             except apsw.Error as error:
                 raise _translated(error) from error
-            if self._is_sync_due and not can_be_redone:
-                self._sync_log()
+            number = self._committed
+        if not can_be_redone:
+            self._sync_log(number)
         if self._log_pages >= _LONGEST_LOG_PAGES:
             self._maintain_quietly()
         return result
@@ -286,8 +291,8 @@ class SQLiteDatabase:
         """Make all transactions durable that were committed before."""
         with self._write_lock:
             self._check_disk()
-            if self._is_sync_due:
-                self._sync_log()
+            number = self._committed
+        self._sync_log(number)
 
     def _check_disk(self) -> None:
         if self._is_broken:
@@ -315,22 +320,33 @@ class SQLiteDatabase:
         self.generation += 1
         return result
 
-    def _sync_log(self) -> None:
-        """Make the transactions in the log durable.
+    def _sync_log(self, number: int) -> None:
+        """Make the transactions in the log durable, up to one of them at least.
 
         SQLite itself would sync the log with its time stamp, for which the file system writes a
         transaction of its own and, before it, the data of all new files. The log has its full
         length from the start, so syncing its data alone is enough, and several times as fast.
+
+        Others write meanwhile. Whoever waits for his turn often finds that the sync before his own
+        has taken his transaction along.
         """
-        try:
-            os.fdatasync(self._log)
-        except OSError as error:
-            # The system tells of lost pages once; the next sync would succeed without them, and all
-            # later transactions stand behind the gap.
-            self._is_broken = True
-            message = f"cannot sync the index: {error.strerror}"
-            raise DatabaseUnavailableError(message) from error
-        self._is_sync_due = False
+        if self._synced >= number:
+            return
+        with self._sync_lock:
+            if self._synced >= number:
+                return
+            self._check_disk()
+            # All of these are in the log: they are counted after that.
+            reached = self._committed
+            try:
+                os.fdatasync(self._log)
+            except OSError as error:
+                # The system tells of lost pages once; the next sync would succeed without them, and
+                # all later transactions stand behind the gap.
+                self._is_broken = True
+                message = f"cannot sync the index: {error.strerror}"
+                raise DatabaseUnavailableError(message) from error
+            self._synced = reached
 
     def maintain(self) -> None:
         """Move a long log into the database file, mostly beside the writers.
@@ -356,7 +372,7 @@ class SQLiteDatabase:
 
     def close(self) -> None:
         """Close all connections; harmless if done before."""
-        with self._write_lock:
+        with self._write_lock, self._sync_lock:
             if self._log < 0:
                 return
             for connection in (self._inline, *self._readers, self._writer):

@@ -40,6 +40,7 @@ __all__ = [
     "Staged",
     "add_staged",
     "discard_staged",
+    "find_existing_instances",
     "find_sources",
     "list_staged",
     "publish_staged",
@@ -162,6 +163,12 @@ def find_sources(tx: Transaction, public_ids: Sequence[str], *, limit: int) -> l
         Source(row[:4], row[4:7], None if row[7] is None else Attachment(_DICOM, *row[7:13]))
         for row in tx.rows("list_sources", keys)
     ]
+
+
+def find_existing_instances(tx: Transaction, public_ids: Sequence[str]) -> set[str]:
+    """Keep those of some identifiers whose instances exist: one statement."""
+    keys = {"public_ids": list(public_ids), "first_kept": 0}
+    return {row[0] for row in tx.rows("find_instances", keys)}
 
 
 def add_staged(tx: Transaction, job_id: str, staged: Iterable[tuple[int, Staged]]) -> None:

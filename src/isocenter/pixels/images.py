@@ -33,6 +33,7 @@ __all__ = [
 LARGEST_IMAGE_BYTES = 256 * 1024 * 1024
 """Of the samples of one image, as its header announces them."""
 
+_PIECE_BYTES = 1 << 20
 _LARGEST_SIDE = 65535
 """Rows and Columns are US (PS3.6)."""
 
@@ -66,8 +67,8 @@ class Image:
         Of a pixel: 1 for gray, 3 for red, green and blue; alpha is dropped.
     bits_allocated, bits_stored
         Of a sample; 8 or 16 are allocated.
-    data
-        Rows from above, pixel by pixel, in little endian.
+    pieces
+        Rows from above, pixel by pixel, in little endian; cut into pieces of about a megabyte.
     """
 
     rows: int
@@ -75,7 +76,7 @@ class Image:
     samples: int
     bits_allocated: int
     bits_stored: int
-    data: bytes
+    pieces: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,14 @@ def _build_image(
         samples -= 1
         pixels = pixels[:, :, :samples]
     allocated = 8 * pixels.dtype.itemsize
-    data = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
-    return Image(rows, columns, samples, allocated, bits_stored or allocated, data)
+    little = pixels.dtype.newbyteorder("<")
+    # A copy keeps other threads waiting, so none is long.
+    step = max(1, _PIECE_BYTES // (columns * samples * pixels.dtype.itemsize))
+    pieces = tuple(
+        pixels[row : row + step].astype(little, copy=False).tobytes()
+        for row in range(0, rows, step)
+    )
+    return Image(rows, columns, samples, allocated, bits_stored or allocated, pieces)
 
 
 def read_jpeg_header(data: bytes) -> JPEGHeader:

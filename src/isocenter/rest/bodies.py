@@ -83,11 +83,21 @@ _EDIT: Schema = {
     "RemovePrivateTags": _FLAG,
     "PrivateCreator": _TEXT,
     "DicomVersion": _TEXT,
+    # Isocenter's own.
+    "CleanDescriptors": _FLAG,
+    "CleanGraphics": _FLAG,
+    "MaximumShiftDays": {"type": "integer", "minimum": 1, "maximum": 36_500},
+    "PseudonymKey": {"type": "string", "minLength": 8, "maxLength": 1024},
+    "ShiftDates": _FLAG,
+    "UpdateReferences": _FLAG,
 }
 
 EDIT: Schema = {"type": "object", "properties": _EDIT}
 
-EDIT_JOB: Schema = {"type": "object", "properties": {**_JOB_CALL, **_EDIT}}
+EDIT_JOB: Schema = {
+    "type": "object",
+    "properties": {**_JOB_CALL, **_EDIT, "DryRun": _FLAG},
+}
 
 EDIT_OF_MANY: Schema = {
     "type": "object",
@@ -95,6 +105,7 @@ EDIT_OF_MANY: Schema = {
     "properties": {
         **_JOB_CALL,
         **_EDIT,
+        "DryRun": _FLAG,
         "Resources": {"type": "array", "items": _TEXT},
         "Level": _TEXT,
     },

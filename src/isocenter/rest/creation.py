@@ -24,7 +24,7 @@ async def create(services: Services, req: Request, resp: Response) -> None:
     body = await services.archive.uploads.receive(
         req.stream, size=req.content_length, largest=LARGEST_CREATION_BYTES
     )
-    created = await services.archive.creator.create(body, get_origin(req))
+    created = await services.archive.edits.creator.create(body, get_origin(req))
     if not created.is_series:
         answer_json(resp, describe_outcome(created.outcomes[0]))
         return

@@ -11,14 +11,15 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from isocenter.archive.edit_requests import EditRequest
+from isocenter.archive.edit_requests import EditRequest, parse_pseudonym_key
 from isocenter.archive.received import Origin, OriginKind
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadFileFormatError, UnknownResourceError
+from isocenter.http.answers import answer_json
 from isocenter.http.routes import Permission, Responder, Route
 from isocenter.http.streaming import Stream
 from isocenter.rest.bodies import EDIT, EDIT_JOB, EDIT_OF_MANY
-from isocenter.rest.job_calls import parse_job_call, read_json_object, submit_job
+from isocenter.rest.job_calls import get_boolean, parse_job_call, read_json_object, submit_job
 from isocenter.rest.services import Services
 from isocenter.tasks.modification import (
     ModificationCall,
@@ -31,7 +32,10 @@ __all__ = ["ROUTES"]
 _DICOM = "application/dicom"
 # Fields that say how the job is run, or for what; all others say what is to be done.
 _JOB_FIELDS = frozenset(
-    {"Asynchronous", "Permissive", "Priority", "Resources", "Synchronous", "UserData"}
+    {
+        *("Asynchronous", "DryRun", "Permissive", "Priority", "PseudonymKey", "Resources"),
+        *("Synchronous", "UserData"),
+    }
 )
 
 
@@ -43,8 +47,9 @@ async def edit_instance(
     body = await read_json_object(req)
     # The level is that of the identifiers in the request.
     call = _build_call(req, body, (), None, is_anonymization=is_anonymization)
-    request = parse_edit_request(call, services.archive.modifications.options)
-    pieces = await services.archive.editor.edit(public_id, request)
+    request = parse_edit_request(call, services.archive.edits.modifications.options)
+    key = parse_pseudonym_key(body)
+    pieces = await services.archive.edits.editor.edit(public_id, request, key)
     if pieces is None:
         raise UnknownResourceError
     resp.content_type = _DICOM
@@ -76,7 +81,7 @@ async def edit_resources(
     public_ids = body.get("Resources")
     if not isinstance(public_ids, list) or not all(isinstance(item, str) for item in public_ids):
         raise BadFileFormatError("the field 'Resources' must be a list of identifiers")
-    resources = await services.archive.modifications.resolve(public_ids)
+    resources = await services.archive.edits.modifications.resolve(public_ids)
     call = _build_call(req, body, resources, None, is_anonymization=is_anonymization)
     await _submit(services, req, resp, body, call)
 
@@ -106,6 +111,7 @@ def _build_call(
         body={name: value for name, value in body.items() if name not in _JOB_FIELDS},
         origin=origin,
         is_permissive=parse_job_call(req, body).is_permissive,
+        has_key=parse_pseudonym_key(body) is not None,
     )
 
 
@@ -117,12 +123,16 @@ async def _submit(
     call: ModificationCall,
 ) -> None:
     """Refuse what cannot be done, or make a job of it."""
-    modifications = services.archive.modifications
+    modifications = services.archive.edits.modifications
     request: EditRequest = parse_edit_request(call, modifications.options)
     job_call = parse_job_call(req, body)
+    key = parse_pseudonym_key(body)
+    if get_boolean(body, "DryRun", default=False):
+        answer_json(resp, await services.archive.edits.trials.run(call.public_ids, request, key))
+        return
     sources = await modifications.find_sources(call.public_ids, request)
     number = await modifications.draw_number(request)
-    new = build_modification_job(call, sources, number=number)
+    new = build_modification_job(call, sources, number=number, key=key)
     await submit_job(services, resp, new, job_call)
 
 

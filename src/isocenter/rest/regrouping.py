@@ -42,7 +42,7 @@ async def regroup(
         origin=get_origin(req),
         is_permissive=job_call.is_permissive,
     )
-    new = await build_regrouping_job(call, services.archive.regroupings)
+    new = await build_regrouping_job(call, services.archive.edits.regroupings)
     await submit_job(services, resp, new, job_call)
 
 

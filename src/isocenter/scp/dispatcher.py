@@ -15,7 +15,12 @@ from isocenter.dimse.negotiation import (
     PresentationContext,
     negotiate_contexts,
 )
-from isocenter.dimse.pdu import AssociateReject, AssociateRequest
+from isocenter.dimse.pdu import (
+    AssociateReject,
+    AssociateRequest,
+    NegotiatedContext,
+    ProposedContext,
+)
 from isocenter.dimse.status import Status
 from isocenter.dimse.transport import PeerAddress
 from isocenter.dimse.user_information import RoleSelection, UserIdentity
@@ -93,13 +98,26 @@ class Dispatcher:
             return REJECT_CALLING_AE_TITLE
         information = request.user_information
         return AssociateAcceptance(
-            contexts=negotiate_contexts(
-                request.contexts, self._syntaxes.lookup, preference=Preference.ACCEPTOR
-            ),
+            contexts=self._negotiate_contexts(request),
             roles=self._grant_roles(information.roles),
             extended_negotiations=answer_extended_negotiations(information.extended_negotiations),
             user_identity_response=_confirm(information.user_identity),
         )
+
+    def _negotiate_contexts(self, request: AssociateRequest) -> tuple[NegotiatedContext, ...]:
+        """Answer each proposed context.
+
+        What we receive comes best with the value representations of private elements, so our order
+        counts. What the requestor is to receive by C-GET comes as it likes it best.
+        """
+        provided = {role.sop_class_uid for role in request.user_information.roles if role.is_scp}
+
+        def negotiate(context: ProposedContext) -> NegotiatedContext:
+            is_received = context.abstract_syntax not in provided
+            preference = Preference.ACCEPTOR if is_received else Preference.REQUESTOR
+            return negotiate_contexts([context], self._syntaxes.lookup, preference=preference)[0]
+
+        return tuple(map(negotiate, request.contexts))
 
     def _grant_roles(self, asked: Iterable[RoleSelection]) -> tuple[RoleSelection, ...]:
         """Grant the role of the provider where we may become the user.

@@ -59,13 +59,13 @@ def build_engine(
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
     threads = _count_threads(configuration, archive.workers.count)
-    edits = StagedEdits(archive.workers, archive.stager, threads=threads)
+    edits = StagedEdits(archive.workers, archive.edits.stager, threads=threads)
     own: list[JobKind] = [
         *build_archive_kinds(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
         ),
-        ModificationKind(archive.modifications, edits),
-        *build_regrouping_kinds(archive.regroupings, edits),
+        ModificationKind(archive.workers, archive.edits.modifications, edits),
+        *build_regrouping_kinds(archive.edits.regroupings, edits),
         *_build_remote_kinds(configuration, archive),
     ]
 

@@ -16,6 +16,7 @@ import msgspec
 from isocenter.archive.edit_requests import EditRequest, parse_anonymization, parse_modification
 from isocenter.archive.modifications import ModificationOptions, Modifications, list_locks
 from isocenter.archive.received import Origin
+from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadParameterError
 from isocenter.index.jobs import set_arguments
@@ -43,6 +44,8 @@ class ModificationCall:
         Of the route; ``None`` for a bulk route, whose resources are of any levels.
     body
         Of the request, as far as it tells what is to be done.
+    has_key
+        The client has given a key, which is not in the body.
     """
 
     resources: tuple[tuple[Level, str], ...]
@@ -51,6 +54,7 @@ class ModificationCall:
     body: Mapping[str, Any]
     origin: Origin
     is_permissive: bool = False
+    has_key: bool = False
 
     @property
     def public_ids(self) -> list[str]:
@@ -67,15 +71,17 @@ def parse_edit_request(call: ModificationCall, options: ModificationOptions) -> 
         If it makes no sense.
     """
     if call.is_anonymization:
-        return parse_anonymization(
+        request = parse_anonymization(
             call.body, private_creator=options.private_creator, dictionary=options.dictionary
         )
-    return parse_modification(
-        call.body,
-        _get_level(call.body) if call.level is None else call.level,
-        private_creator=options.private_creator,
-        dictionary=options.dictionary,
-    )
+    else:
+        request = parse_modification(
+            call.body,
+            _get_level(call.body) if call.level is None else call.level,
+            private_creator=options.private_creator,
+            dictionary=options.dictionary,
+        )
+    return replace(request, has_key=call.has_key)
 
 
 def _get_level(body: Mapping[str, Any]) -> Level | None:
@@ -90,7 +96,7 @@ def _get_level(body: Mapping[str, Any]) -> Level | None:
 
 
 def build_modification_job(
-    call: ModificationCall, sources: Sequence[Source], *, number: int
+    call: ModificationCall, sources: Sequence[Source], *, number: int, key: bytes | None = None
 ) -> NewJob:
     """Build a job.
 
@@ -100,13 +106,17 @@ def build_modification_job(
         The instances that are concerned now.
     number
         What `Modifications.draw_number` gave.
+    key
+        The client's, ``None`` to draw one.
     """
+    key = key or secrets.token_bytes(_KEY_BYTES)
+    locks = list_locks(sources)
     return NewJob(
         _KIND,
         msgspec.to_builtins(call),
         _describe(call, len(sources), EditOutcome()),
-        drawn={"key": secrets.token_hex(_KEY_BYTES), "number": number},
-        locks=list_locks(sources),
+        drawn={"key": key.hex(), "number": number, "locks": sorted(locks)},
+        locks=locks,
     )
 
 
@@ -115,7 +125,8 @@ class ModificationKind:
 
     name = _KIND
 
-    def __init__(self, modifications: Modifications, edits: StagedEdits) -> None:
+    def __init__(self, workers: Workers, modifications: Modifications, edits: StagedEdits) -> None:
+        self._workers = workers
         self._modifications = modifications
         self._edits = edits
 
@@ -132,7 +143,7 @@ class ModificationKind:
         request = parse_edit_request(call, modifications.options)
         sources = await modifications.find_sources(call.public_ids, request)
         key = bytes.fromhex(job.arguments["key"])
-        edit = modifications.build_edit(request, sources, key, job.arguments["number"])
+        number = job.arguments["number"]
 
         def finish(tx: Transaction, outcome: EditOutcome) -> None:
             """Forget what links new to old identifiers, unless it is wanted for failed items."""
@@ -140,14 +151,19 @@ class ModificationKind:
                 kept = {name: value for name, value in job.arguments.items() if name != "key"}
                 set_arguments(tx, job.job_id, kept)
 
-        return EditPlan(
-            pairs=[(source, edit) for source in sources],
-            publication=modifications.build_publication(request, sources),
-            origin=call.origin,
-            is_permissive=call.is_permissive,
-            describe=lambda outcome: _describe(call, len(sources), outcome),
-            finish=finish,
-        )
+        def build() -> EditPlan:
+            edit = modifications.build_edit(request, sources, key, number)
+            return EditPlan(
+                pairs=[(source, edit) for source in sources],
+                publication=modifications.build_publication(request, sources),
+                origin=call.origin,
+                is_permissive=call.is_permissive,
+                describe=lambda outcome: _describe(call, len(sources), outcome),
+                finish=finish,
+            )
+
+        # There may be many sources, and nothing may keep the event loop from its work.
+        return await self._workers.run(build)
 
     def abandon(self, job: Job) -> Apply | None:
         """Remove what was staged (see `JobKind.abandon`)."""
@@ -162,7 +178,8 @@ class ModificationKind:
             _KIND,
             msgspec.to_builtins(again),
             _describe(again, len(resources), EditOutcome()),
-            drawn={name: job.arguments[name] for name in ("key", "number")},
+            drawn={name: job.arguments[name] for name in ("key", "number", "locks")},
+            locks=frozenset(job.arguments["locks"]),
         )
 
 

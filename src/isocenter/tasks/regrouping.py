@@ -197,5 +197,6 @@ def _describe(call: RegroupingCall, moved: Moved, key: str, outcome: EditOutcome
         return {**content, "TargetStudy": call.study}
     old = moved.sources[0].uids[0]
     content["TargetStudyUID"] = Pseudonyms(bytes.fromhex(key)).replace_uid(old)
-    studies = outcome.created[Level.STUDY]
-    return {**content, "TargetStudy": next(iter(studies))} if studies else content
+    if outcome.is_complete and outcome.created[Level.STUDY]:
+        content["TargetStudy"] = next(iter(outcome.created[Level.STUDY]))
+    return content

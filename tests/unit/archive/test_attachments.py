@@ -73,7 +73,7 @@ def build(
         database,
         storage,
         blobs=parts.new_ingest(storage=storage, **options).blobs,
-        writes=GroupWrites(parts.workers, database),
+        writes=GroupWrites(database),
         content_types=ContentTypes({}),
         on_removal=lambda: None,
         has_checked_revisions=False,

@@ -279,6 +279,8 @@ def test_meta_information_and_group_lengths_are_ours() -> None:
         ({"Tags": {"OtherPatientIDsSequence": "x"}}, BadParameterError),
         ({"Tags": {"Nonsense": "x"}}, UnknownTagError),
         ({"Tags": {"FFFE,E000": "x"}}, BadParameterError),
+        ({"Tags": {"OtherPatientIDsSequence": [{"FFFE,E00D": "x"}]}}, BadParameterError),
+        ({"Tags": {"PatientID": [{"PatientID": "x"}]}}, ParameterTypeError),
         ({"Tags": {"Rows": "abc"}}, BadParameterError),
         ({"Tags": {"AccessionNumber": "x" * 70_000}}, BadRequestError),
         ({"Tags": {"SpecificCharacterSet": "nope"}}, BadParameterError),
@@ -329,3 +331,17 @@ def test_wrong_request_is_refused(body: dict[str, Any], error: type[ServerError]
 
 def test_data_uri_may_have_parameters() -> None:
     assert decode_data_uri("data:IMAGE/png;name=a;base64,AQ==") == ("image/png", b"\1")
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 6, 7, 12])
+def test_data_uri_is_decoded_piece_by_piece(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr("isocenter.archive.creation_requests._PIECE", 4)
+    data = bytes(range(size))
+    assert decode_data_uri(build_data_uri("a/b", data)) == ("a/b", data)
+
+
+@pytest.mark.parametrize("text", ["AA==AA==", "AAA=AAAA", "AAAAA", "=", "AA\nAA"])
+def test_wrong_base64_is_refused_piece_by_piece(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("isocenter.archive.creation_requests._PIECE", 4)
+    with pytest.raises(BadFileFormatError):
+        decode_data_uri(f"data:a/b;base64,{text}")

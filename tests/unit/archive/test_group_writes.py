@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +9,12 @@ from tests.unit.archive.parts import REST, Parts, build_numbered, wait_until
 
 from isocenter.archive.group_writes import GroupWrites
 from isocenter.dicom.levels import Level
-from isocenter.errors import BackendError, DatabaseUnavailableError, UnknownResourceError
+from isocenter.errors import (
+    BackendError,
+    DatabaseUnavailableError,
+    InternalError,
+    UnknownResourceError,
+)
 from isocenter.index.annotations import Address
 from isocenter.index.batch import Batch
 from isocenter.index.labels import add_label, find_labels
@@ -40,8 +45,11 @@ def database(parts: Parts) -> WatchedDatabase:
 
 
 @pytest.fixture
-def writes(parts: Parts, database: WatchedDatabase) -> GroupWrites:
-    return GroupWrites(parts.workers, database)  # type: ignore[arg-type]
+def writes(database: WatchedDatabase) -> Iterator[GroupWrites]:
+    writes = GroupWrites(database)  # type: ignore[arg-type]
+    yield writes
+    database.is_open.set()
+    writes.close()
 
 
 @pytest.fixture
@@ -148,6 +156,46 @@ async def test_run_after_the_others_are_done_starts_anew(
 ) -> None:
     for name in "abc":
         await writes.run(label(study, name))
-        await wait_until(lambda: writes._task is None)
+        await wait_until(lambda: writes._groups == 0)
 
     assert list_labels(parts, study) == ["a", "b", "c"]
+
+
+async def test_run_while_the_disk_is_busy_begins_another_transaction(
+    parts: Parts, database: WatchedDatabase, writes: GroupWrites, study: Address
+) -> None:
+    database.is_open.clear()
+    first = asyncio.create_task(writes.run(label(study, "a")))
+    await wait_until(lambda: writes._groups == 1)
+    others = [asyncio.create_task(writes.run(label(study, name))) for name in "bc"]
+    await wait_until(lambda: writes._groups == 2)
+    last = [asyncio.create_task(writes.run(label(study, name))) for name in "de"]
+    await asyncio.sleep(0)
+    database.is_open.set()
+
+    await asyncio.gather(first, *others, *last)
+
+    assert list_labels(parts, study) == ["a", "b", "c", "d", "e"]
+    assert database.count == 3
+
+
+async def test_close_makes_what_was_begun_and_refuses_what_waits(
+    parts: Parts, database: WatchedDatabase, writes: GroupWrites, study: Address
+) -> None:
+    database.is_open.clear()
+    begun = []
+    for count, name in enumerate("ab", start=1):
+        begun.append(asyncio.create_task(writes.run(label(study, name))))
+        await wait_until(lambda count=count: writes._groups == count)  # type: ignore[misc]
+    waiting = asyncio.create_task(writes.run(label(study, "c")))
+    await asyncio.sleep(0)
+    database.is_open.set()
+
+    writes.close()
+
+    results = await asyncio.gather(*begun, waiting, return_exceptions=True)
+    assert results[:2] == [None, None]
+    assert isinstance(results[2], InternalError)
+    with pytest.raises(InternalError):
+        await writes.run(label(study, "d"))
+    assert list_labels(parts, study) == ["a", "b"]

@@ -6,6 +6,7 @@ import pytest
 from tests.support import dicom_files
 from tests.support.dicom_files import encode_element, encode_fragments, encode_sequence
 
+from isocenter.dicom import elements
 from isocenter.dicom.elements import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -131,3 +132,12 @@ def test_fragments_end_behind_their_delimiter() -> None:
 def test_incomplete_fragments_are_refused(data: bytes) -> None:
     with pytest.raises(BadFileFormatError):
         measure_fragments(data, 12, len(data))
+
+
+def test_fragments_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elements, "MAXIMUM_FRAGMENTS", 3)
+    # The empty offset table and the delimitation count as well.
+    few, many = encode_fragments([b"ab"]), encode_fragments([b"ab", b"cd"])
+    assert measure_fragments(few, 12, len(few)) == len(few)
+    with pytest.raises(BadFileFormatError, match="fragments"):
+        measure_fragments(many, 12, len(many))

@@ -20,10 +20,12 @@ from tests.support.dicom_files import (
     identifiers,
 )
 
+from isocenter.dicom import reader
 from isocenter.dicom.elements import Buffer
 from isocenter.dicom.identifiers import build_public_ids
 from isocenter.dicom.main_tags import build_main_tags
 from isocenter.dicom.reader import (
+    MAXIMUM_TOP_LEVEL,
     MAXIMUM_VALUE_BYTES,
     FileSummary,
     build_identity,
@@ -354,3 +356,29 @@ def test_summary_of_a_header_needs_no_pixel_data() -> None:
         read_summary(part, wanted=WANTED)
     with pytest.raises(BadFileFormatError):
         read_summary(head[:-1], wanted=WANTED, is_whole=False)
+
+
+@pytest.mark.parametrize("syntax", [dicom_files.EXPLICIT_LITTLE, dicom_files.IMPLICIT_LITTLE])
+def test_padding_of_any_length_is_passed_over(syntax: str) -> None:
+    padding = bytes(8 * MAXIMUM_TOP_LEVEL + 8)
+    assert _summarize(_encode({}, syntax, padding)).sop_class_uid
+    with pytest.raises(BadFileFormatError, match="truncated"):
+        _summarize(_encode({}, syntax, padding + b"\0"))
+
+
+@pytest.mark.parametrize("syntax", [dicom_files.EXPLICIT_LITTLE, dicom_files.IMPLICIT_LITTLE])
+def test_more_elements_than_anybody_counts_are_refused(syntax: str) -> None:
+    empty = encode_element(0x00091010, "LO", "", syntax=syntax)
+    with pytest.raises(BadFileFormatError, match="262144 elements"):
+        _summarize(_encode({}, syntax, empty * MAXIMUM_TOP_LEVEL))
+
+
+def test_elements_of_all_sequences_together_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAXIMUM_NESTED", 20)
+    # An item, its element and two delimitations.
+    element = encode_element(PATIENT_NAME, "PN", "A")
+    sequence = encode_sequence(0x00081140, [element], is_undefined=True)
+    tails = [sequence * count for count in (5, 6)]
+    assert _summarize(_encode({}, dicom_files.EXPLICIT_LITTLE, tails[0])).sop_class_uid
+    with pytest.raises(BadFileFormatError, match="elements"):
+        _summarize(_encode({}, dicom_files.EXPLICIT_LITTLE, tails[1]))

@@ -17,6 +17,7 @@ _FREQUENT = [
     "wake_due_jobs",
     "next_due_job",
     "count_running_jobs",
+    "list_locks",
     "claim_jobs",
     "save_job",
     "lock_job",

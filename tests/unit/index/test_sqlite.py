@@ -1,13 +1,16 @@
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
 from tests.support.instances import build_new_instance, store
+from tests.support.server import wait_until
 
 from isocenter.dicom.levels import Level
 from isocenter.errors import BackendError, DatabaseUnavailableError, FullStorageError
@@ -104,6 +107,34 @@ def test_sync_makes_what_can_be_redone_durable(
         database.sync()
         database.sync()
         assert len(synced) == 1
+
+
+def test_write_while_another_one_is_synced_shares_the_next_sync(
+    database: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk works for one, others write; one more sync is enough for all of them."""
+    begun, may_end = threading.Event(), threading.Event()
+    synced: list[int] = []
+
+    def sync(_: int) -> None:
+        synced.append(database.read(get_statistics).instances)
+        begun.set()
+        may_end.wait(10)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(store, database, build_new_instance("p/t/r/i0"))
+        assert begun.wait(10)
+        names = [f"p/t/r/i{number}" for number in range(1, 4)]
+        others = [threads.submit(store, database, build_new_instance(name)) for name in names]
+        wait_until(lambda: database.read(get_statistics).instances == 4, "four commits")
+        assert not any(one.done() for one in [first, *others])
+        may_end.set()
+        for one in [first, *others]:
+            one.result(10)
+
+    # None of them has returned before a sync that began after its commit.
+    assert synced == [1, 4]
 
 
 def test_write_failing_sync_leaves_the_outcome_open(

@@ -47,7 +47,7 @@ INTERLACED = build_png(
 )
 def test_png_is_decoded(png: bytes, expected: tuple[int, int, int, int, bytes]) -> None:
     rows, columns, samples, bits, data = expected
-    assert decode_png(png) == Image(rows, columns, samples, bits, bits, data)
+    assert decode_png(png) == Image(rows, columns, samples, bits, bits, (data,))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,9 @@ def test_image_beyond_the_limit_is_refused_before_it_is_decoded(
 def test_jpeg_is_decoded_to_gray_or_rgb(color: tuple[int, ...], samples: int) -> None:
     image = decode_jpeg(build_jpeg(color))
     assert (image.rows, image.columns, image.samples, image.bits_stored) == (16, 16, samples, 8)
-    assert all(abs(found - wanted) < 3 for found, wanted in zip(image.data, color, strict=False))
+    assert all(
+        abs(found - wanted) < 3 for found, wanted in zip(image.pieces[0], color, strict=False)
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_jpeg_that_is_wrong_is_refused(data: bytes) -> None:
     ],
 )
 def test_pam_is_decoded(pam: bytes, expected: tuple[int, int, int, int, int, bytes]) -> None:
-    assert decode_pam(pam) == Image(*expected)
+    assert decode_pam(pam) == Image(*expected[:-1], (expected[-1],))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +198,12 @@ def test_damaged_png_never_reaches_the_codec(monkeypatch: pytest.MonkeyPatch) ->
             decode_png(bytes(damaged))
         with pytest.raises(BadFileFormatError):
             decode_png(sound[:position])
+
+
+def test_long_image_is_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_PIECE_BYTES", 5)
+    pieces = decode_pam(build_pam((2, 5), 1, 255, bytes(range(10)))).pieces
+    assert pieces == (b"\0\1\2\3", b"\4\5\6\7", b"\x08\x09")
 
 
 def test_filter_that_does_not_exist_is_refused() -> None:

@@ -114,6 +114,15 @@ def test_requestor_may_be_the_provider_of_storage_only() -> None:
     )
 
 
+def test_order_of_who_receives_decides_between_transfer_syntaxes() -> None:
+    proposals: dict[str, tuple[str, ...]] = {CT: (IMPLICIT, EXPLICIT)}
+    sent = negotiate(proposals=proposals)
+    got = negotiate(proposals=proposals, roles=(RoleSelection(CT, is_scu=False, is_scp=True),))
+    assert isinstance(sent, AssociateAcceptance)
+    assert isinstance(got, AssociateAcceptance)
+    assert [one.contexts[0].transfer_syntax for one in (sent, got)] == [EXPLICIT, IMPLICIT]
+
+
 @pytest.mark.parametrize(
     ("uid", "asked", "answered"),
     [

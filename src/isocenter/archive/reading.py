@@ -1,0 +1,74 @@
+"""The use cases that read stored files."""
+
+from dataclasses import dataclass
+
+from isocenter.archive.content import ContentReader
+from isocenter.archive.elements import ElementReader
+from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.file_export import FileExporter
+from isocenter.archive.models import ModelReader
+from isocenter.archive.options import (
+    get_spool_folder,
+    list_own_folders,
+)
+from isocenter.archive.settings import Settings
+from isocenter.archive.tags import TagsReader
+from isocenter.archive.tags_below import TagsBelow
+from isocenter.archive.workers import Workers
+from isocenter.config.configuration import Configuration
+from isocenter.dicom.configured_elements import iter_configured_elements
+from isocenter.dicom.tags import TagDictionary
+from isocenter.storage.port import Storage
+
+__all__ = ["Reading", "build_reading"]
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The use cases that read stored files."""
+
+    dictionary: TagDictionary
+    buffers: FileBuffers
+    content: ContentReader
+    tags: TagsReader
+    tags_below: TagsBelow
+    elements: ElementReader
+    models: ModelReader
+    file_exporter: FileExporter
+
+
+def build_reading(
+    configuration: Configuration, workers: Workers, storage: Storage, settings: Settings
+) -> Reading:
+    """Build them, with the dictionary of tags that all of them use."""
+    dictionary = TagDictionary(
+        iter_configured_elements(configuration.mapping("Dictionary")),
+        knows_private=configuration.boolean("LoadPrivateDictionary"),
+    )
+    buffers = FileBuffers(
+        storage,
+        cache_bytes=configuration.integer("MaximumStorageCacheSize") * _MIB,
+        temporary_folder=get_spool_folder(configuration, storage),
+    )
+    content = ContentReader(workers, storage, buffers)
+    tags = TagsReader(
+        workers,
+        storage,
+        buffers,
+        settings=settings,
+        dictionary=dictionary,
+        cache_bytes=configuration.integer("Isocenter.TagsCacheSizeMB") * _MIB,
+    )
+    own_folders = list_own_folders(configuration)
+    return Reading(
+        dictionary=dictionary,
+        buffers=buffers,
+        content=content,
+        tags=tags,
+        tags_below=TagsBelow(workers, tags),
+        elements=ElementReader(workers, storage, buffers, dictionary=dictionary),
+        models=ModelReader(workers, buffers, settings=settings, dictionary=dictionary),
+        file_exporter=FileExporter(workers, content, own_folders=own_folders),
+    )
