@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import resource
@@ -86,6 +87,18 @@ class Endpoints:
 
     http: Endpoint | None
     dicom: Endpoint | None
+
+
+def _keep_for_good() -> None:
+    """Take what the start has made out of the collections of garbage; it lasts as long as we do.
+
+    A collection stops the event loop as well, and would look at all of it each time that a job has
+    made some ten thousand objects: 0.15 s instead of 0.03 s.
+    """
+    # What an earlier start of this process has left goes first.
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def open_database(configuration: Configuration, *, is_exclusive: bool = False) -> Database:
@@ -251,6 +264,7 @@ class Server:
                 http = await stack.enter_async_context(self._serve_http(services))
                 dicom = await stack.enter_async_context(self._serve_dicom(archive, jobs, metrics))
                 signals.enter_context(self._handle_signals())
+                _keep_for_good()
                 on_ready(Endpoints(http, dicom))
                 await self._end
                 self._begin_to_stop()

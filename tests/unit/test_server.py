@@ -1,5 +1,6 @@
 """The composition root: what it opens and binds."""
 
+import gc
 import resource
 import signal
 import socket
@@ -126,6 +127,8 @@ async def test_server_tells_why_it_ended_and_stopping_wins(
 
     def end(endpoints: Endpoints) -> None:
         listening.append(endpoints)
+        # What the start has made is left out of collections, which stop the loop.
+        assert gc.get_freeze_count() > 0
         for one in ends:
             server.end(one)
 
@@ -134,6 +137,7 @@ async def test_server_tells_why_it_ended_and_stopping_wins(
         assert await server.run(end) is outcome
     finally:
         signal.signal(signal.SIGHUP, before)
+        gc.unfreeze()
     assert listening[0].http is not None
     assert listening[0].dicom is not None
 

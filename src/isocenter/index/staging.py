@@ -52,7 +52,7 @@ _PARENTS = (Level.PATIENT, Level.STUDY, Level.SERIES)
 PublicIdsOfLevels = tuple[str, str, str, str]
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """An instance that is to be copied or changed.
 
     Attributes
@@ -75,7 +75,7 @@ class Source(msgspec.Struct, frozen=True):
         return self.public_ids[Level.INSTANCE]
 
 
-class Staged(msgspec.Struct, frozen=True):
+class Staged(msgspec.Struct, frozen=True, gc=False):
     """A new instance that nobody sees yet.
 
     Attributes
