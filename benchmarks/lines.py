@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any
 
 from benchmarks.queries import FindSCU, GetSCU, Keys, Query
+from benchmarks.sending import Send
 from benchmarks.stage import Stage
 from benchmarks.workloads import (
     Annotate,
@@ -255,6 +256,8 @@ LINES: tuple[Line, ...] = (
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
     Line("C-GET, CT, getscu", "1/s", GetSCU("CT", 200), None),
     Line("C-GET, MR, getscu", "1/s", GetSCU("MR", 1000), None),
+    Line("POST /modalities/{id}/store, 200 CT", "1/s", Send("CT", 200), 1.5),
+    Line("POST /modalities/{id}/store, 1000 MR", "1/s", Send("MR", 1000), 2.0),
     Line(
         "POST /tools/find, 1000 instances by a tag that is not indexed",
         "ms",

@@ -36,6 +36,11 @@ from tests.support.scripted_peer import (
 
 from isocenter.archive.created_files import FileBuilder, Inherited
 from isocenter.archive.creation_requests import parse_creation
+from isocenter.archive.edit_requests import (
+    build_anonymous_values,
+    build_edit,
+    parse_anonymization,
+)
 from isocenter.archive.unpacking import iter_gzip, iter_zip
 from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
@@ -45,13 +50,15 @@ from isocenter.dicom.data_set_writer import AnswerEncoding
 from isocenter.dicom.data_sets import get_layout, read_data_set
 from isocenter.dicom.directory import Directory
 from isocenter.dicom.directory_records import FilePlace, build_records
+from isocenter.dicom.editing import edit_file, list_changes
 from isocenter.dicom.find_request import NameRule, parse_find_request
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
 from isocenter.dicom.main_tags import build_main_tags
 from isocenter.dicom.matching import build_element_matcher
 from isocenter.dicom.portable import read_elements
-from isocenter.dicom.reader import build_identity, read_summary
+from isocenter.dicom.pseudonyms import Pseudonyms
+from isocenter.dicom.reader import build_identity, read_summary, read_values
 from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.dimse.association import AssociationMachine, Role
 from isocenter.dimse.commands import CommandField, decode_command, encode_command
@@ -76,6 +83,7 @@ from isocenter.errors import (
     CorruptedBlobError,
     MissingTagError,
     RequestError,
+    ServerError,
 )
 from isocenter.http.plain_reads import parse_plain_read
 from isocenter.pixels.images import Image, decode_jpeg, decode_pam, decode_png, read_jpeg_header
@@ -335,6 +343,22 @@ def _run_portable(data: bytes) -> None:
     read_summary(b"".join(pieces), wanted=_WANTED)
 
 
+def _run_edit(data: bytes) -> None:
+    """Anonymize a file with all options, with and without what was learned from another one."""
+    request = parse_anonymization(
+        {"ShiftDates": True, "CleanDescriptors": True, "CleanGraphics": True}
+    )
+    edit = build_edit(request, Pseudonyms(b"key"), defaults=build_anonymous_values(request, 1))
+    try:
+        pieces, _ = list_changes(data, edit)
+    except ServerError:
+        return
+    result = b"".join(pieces)
+    for _ in range(2):
+        assert b"".join(edit_file(data, edit)) == result
+    read_values(result, wanted=frozenset({0x00100010}))
+
+
 def _build_images() -> list[bytes]:
     return [
         build_png((2, 2), 8, 2, bytes(6), bytes(6)),
@@ -521,6 +545,7 @@ TARGETS = {
     "image": Target(_run_image, _build_images),
     "creation": Target(_run_creation, _build_requests),
     "portable": Target(_run_portable, _build_files),
+    "edit": Target(_run_edit, _build_files),
     "plain_read": Target(_run_plain_read, _build_plain_reads),
     "configuration": Target(_run_configuration, _build_configurations),
 }

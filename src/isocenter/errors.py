@@ -496,7 +496,8 @@ def build_error(code: int, details: str = "", payload: dict[str, Any] | None = N
     Parameters
     ----------
     code
-        Orthanc's number; of several errors with the same one the most general is built.
+        Orthanc's number; of several errors with the same one the most general is built, and of
+        equally general ones the one that is no fault of the client's.
     """
     return _find_class(code)(details, payload=payload)
 
@@ -507,11 +508,12 @@ def get_message(code: int) -> str:
 
 
 def _find_class(code: int) -> type[ServerError]:
-    pending: list[type[ServerError]] = [ServerError]
-    for kind in pending:
-        if kind.code == code:
-            return kind
-        pending.extend(kind.__subclasses__())
+    generation: list[type[ServerError]] = [ServerError]
+    while generation:
+        found = [kind for kind in generation if kind.code == code]
+        if found:
+            return max(found, key=lambda kind: kind.http_status)
+        generation = [child for kind in generation for child in kind.__subclasses__()]
     return InternalError
 
 

@@ -31,6 +31,8 @@ from isocenter.dimse.pdu import Abort, AssociateAccept, AssociateReject, Release
 pytestmark = pytest.mark.xdist_group("scp access")
 PRIVATE_CLASS = "1.2.826.0.1.3680043.10.999.77"
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+# Not offered unless worklists are switched on.
+WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def test_classes_and_transfer_syntaxes_are_accepted_as_configured(closed: TestSe
     ae.add_requested_context(PRIVATE_CLASS, EXPLICIT_LITTLE)
     ae.add_requested_context(MR_IMAGE_STORAGE, EXPLICIT_LITTLE)
     ae.add_requested_context(CT_IMAGE_STORAGE, "1.2.840.10008.1.2.4.50")
-    ae.add_requested_context("1.2.840.10008.5.1.4.1.2.2.1", EXPLICIT_LITTLE)
+    ae.add_requested_context(WORKLIST_FIND, EXPLICIT_LITTLE)
     association = ae.associate("127.0.0.1", closed.dicom_port, ae_title="ARCHIVE")
     accepted = [str(context.abstract_syntax) for context in association.accepted_contexts]
     results = {str(c.abstract_syntax): c.result for c in association.rejected_contexts}
@@ -156,7 +158,7 @@ def test_classes_and_transfer_syntaxes_are_accepted_as_configured(closed: TestSe
     assert results == {
         MR_IMAGE_STORAGE: 3,
         CT_IMAGE_STORAGE: 4,
-        "1.2.840.10008.5.1.4.1.2.2.1": 3,
+        WORKLIST_FIND: 3,
     }
 
 

@@ -32,7 +32,8 @@ from isocenter.dimse.commands import Command, CommandField
 from isocenter.dimse.negotiation import build_proposals
 
 pytestmark = pytest.mark.xdist_group("scp store")
-STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+# Not offered unless worklists are switched on.
+WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 PRIVATE_CLASS = "1.2.826.0.1.3680043.10.999.77"
 MIB = 1024 * 1024
 SYNTAXES = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG)
@@ -235,7 +236,7 @@ async def test_store_in_the_context_of_verification_is_unrecognized(server: Test
 
 def test_every_context_is_answered_by_itself(server: TestServer) -> None:
     ae = AE("CT1")
-    for abstract_syntax in (CT_IMAGE_STORAGE, STUDY_ROOT_FIND, PRIVATE_CLASS):
+    for abstract_syntax in (CT_IMAGE_STORAGE, WORKLIST_FIND, PRIVATE_CLASS):
         ae.add_requested_context(abstract_syntax)
     ae.add_requested_context("1.2.840.10008.5.1.4.1.1.4", "1.2.3.4.5")
     association = ae.associate("127.0.0.1", server.dicom_port)
@@ -244,7 +245,7 @@ def test_every_context_is_answered_by_itself(server: TestServer) -> None:
     association.release()
     assert accepted == {CT_IMAGE_STORAGE}
     # PS3.8 Table 9-18: 3 = abstract syntax, 4 = transfer syntaxes not supported.
-    assert results == {STUDY_ROOT_FIND: 3, PRIVATE_CLASS: 3, "1.2.840.10008.5.1.4.1.1.4": 4}
+    assert results == {WORKLIST_FIND: 3, PRIVATE_CLASS: 3, "1.2.840.10008.5.1.4.1.1.4": 4}
 
 
 @pytest.mark.parametrize("size", [1000, 9 * MIB], ids=["small", "large"])

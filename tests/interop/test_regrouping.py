@@ -4,6 +4,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pydicom
@@ -11,6 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 from tests.support.dicom_files import build_instance, encode_element, encode_item
 from tests.support.orthanc import Pair, Server, run_pair
+from tests.support.samples import list_samples
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -202,3 +204,80 @@ def test_unknown_study_is_refused_as_by_orthanc(pair: Pair, action: str) -> None
     body = json.dumps({"Series": [_UNKNOWN], "Resources": []}).encode()
     for answer in pair.both("POST", f"/studies/{_UNKNOWN}/{action}", body):
         assert (answer.status, answer.json()["OrthancStatus"]) == (404, 17)
+
+
+def _flatten(ds: Dataset, path: str = "") -> dict[str, str]:
+    """List the values by their paths, sequences of the modules left out."""
+    values: dict[str, str] = {}
+    for element in ds:
+        name = f"{path}{element.keyword or element.tag}"
+        if str(element.tag).endswith("0000)") or name in _SEQUENCES | _MODULE_SEQUENCES:
+            continue
+        if element.VR == "SQ":
+            values[name] = str(len(element.value))
+            for index, item in enumerate(element.value):
+                values |= _flatten(item, f"{name}[{index}]")
+        else:
+            values[name] = str(element.value)
+    return values
+
+
+def _is_same(ours: str, theirs: str) -> bool:
+    """Tell whether two values are equal, new UIDs and rewritten references aside."""
+    return ours in (theirs, _TARGET) or ours.startswith("2.25.")
+
+
+# The study that references are rewritten to.
+_TARGET = "1.9"
+_MODULE_SEQUENCES = {
+    "ReferencedPatientSequence",
+    "OtherPatientIDsSequence",
+    "PatientSpeciesCodeSequence",
+    "PatientBreedCodeSequence",
+    "BreedRegistrationSequence",
+    "DeidentificationMethodCodeSequence",
+    "IssuerOfAccessionNumberSequence",
+    "IssuerOfPatientIDQualifiersSequence",
+    "PhysiciansOfRecordIdentificationSequence",
+    "PhysiciansReadingStudyIdentificationSequence",
+    "ReferringPhysicianIdentificationSequence",
+    "RequestingServiceCodeSequence",
+    "ReasonForPerformedProcedureCodeSequence",
+}
+
+
+def test_samples_are_merged_as_by_orthanc(pair: Pair) -> None:
+    samples = list_samples()
+    if not samples:
+        pytest.skip("The folder of sample files is absent")
+    [target] = _load(pair, "T/9/1/1", sex="F ")
+    count = 0
+    for sample in samples:
+        stored = pair.both("POST", "/instances", Path(sample).read_bytes())
+        answers = [answer.json() if answer.status == 200 else [] for answer in stored]
+        if not all("ParentStudy" in answer for answer in answers):
+            continue
+        body = json.dumps({"Resources": [answers[0]["ParentStudy"]]}).encode()
+        merged = pair.both("POST", f"/studies/{target['ParentStudy']}/merge", body)
+        assert [answer.status for answer in merged] == [200, 200], (sample, merged[0].body)
+        files = [_take_merged(server, target) for server in (pair.isocenter, pair.orthanc)]
+        ours, theirs = map(_flatten, files)
+        different = {
+            name: (ours.get(name), theirs.get(name))
+            for name in ours.keys() | theirs.keys()
+            if not _is_same(ours.get(name, ""), theirs.get(name, ""))
+        }
+        assert different == {}, sample
+        count += 1
+    assert count > 20
+
+
+def _take_merged(server: Server, target: dict[str, str]) -> Dataset:
+    """Read the instance that was merged into a study of one, and delete it."""
+    found = server.request("GET", f"/studies/{target['ParentStudy']}/instances").json()
+    [name] = {child["ID"] for child in found} - {target["ID"]}
+    ds = pydicom.dcmread(
+        io.BytesIO(server.request("GET", f"/instances/{name}/file").body), force=True
+    )
+    server.request("DELETE", f"/instances/{name}")
+    return ds

@@ -41,7 +41,7 @@ class Table:
     def __init__(self, decisions: dict[int, Decision], additions: dict[int, NewElement]) -> None:
         self.decisions = decisions
         self.additions = additions
-        self.lasting: set[int] | None = None
+        self.lasting: dict[int, bool] | None = None
 
     def depends_on_value(self, _: Element) -> bool:
         return False
@@ -152,10 +152,10 @@ def test_what_was_learned_from_other_files_changes_nothing(
     data_sets: list[Dataset], syntax: str, added: dict[int, str]
 ) -> None:
     layout = _LAYOUTS[syntax]
-    decisions: dict[int, Decision] = {0x00100010: Action.REMOVE}
+    decisions: dict[int, Decision] = {0x00100010: Action.REMOVE, 0x00091001: Action.REMOVE}
     additions = {tag: NewElement("LO", text.encode()) for tag, text in added.items()}
     learning = Table(decisions, additions)
-    learning.lasting = set()
+    learning.lasting = {}
     for data in (_encode(data_set, syntax) for data_set in data_sets):
         expected = _rewrite(data, layout, Table(decisions, additions))
         assert _rewrite(data, layout, learning) == expected

@@ -1,5 +1,6 @@
 """A client of DICOM services for tests: one association, and the answers as data sets."""
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ async def connect(
     syntaxes: Sequence[str] = (EXPLICIT_LITTLE,),
     provided: Sequence[str] = (),
     handler: RequestHandler | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
     """Open an association.
 
@@ -118,7 +120,9 @@ async def connect(
     """
     proposals = build_proposals((uid, tuple(syntaxes)) for uid in (*sop_classes, *provided))
     roles = tuple(RoleSelection(uid, is_scu=False, is_scp=True) for uid in provided)
-    target = AssociationTarget("127.0.0.1", port, "ISOCENTER", calling, timeout_s=20)
+    target = AssociationTarget(
+        "127.0.0.1", port, "ISOCENTER", calling, timeout_s=20, ssl_context=ssl_context
+    )
     proposal = AssociationProposal(proposals, roles)
     async with open_association(target, proposal, handler=handler) as association:
         yield Client(association)

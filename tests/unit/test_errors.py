@@ -1,7 +1,7 @@
 import pytest
 
 from isocenter import errors
-from isocenter.errors import ServerError, UnknownResourceError, leaves
+from isocenter.errors import ServerError, UnknownResourceError, build_error, leaves
 
 # Orthanc REST: error codes (behaviour manual §37): code and HTTP status of each kind.
 CODES = {
@@ -54,3 +54,18 @@ def test_leaves_of_a_branch_stay_within_it() -> None:
 def test_every_leaf_stands_in_the_drawing(kind: type[ServerError]) -> None:
     assert errors.__doc__ is not None
     assert kind.__name__.removesuffix("Error") in errors.__doc__
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (8, errors.RequestError),
+        (14, errors.StorageUnavailableError),
+        (17, errors.UnknownResourceError),
+        (46, errors.ConflictError),
+        (2018, errors.UnstorableInstanceError),
+        (999_999, errors.InternalError),
+    ],
+)
+def test_error_is_built_again_from_its_number(code: int, kind: type[ServerError]) -> None:
+    assert type(build_error(code, "details")) is kind

@@ -1,5 +1,6 @@
 """The composition root: what it opens and binds."""
 
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from isocenter import server as server_module
 from isocenter.config.configuration import Configuration
 from isocenter.errors import ConfigurationError, StorageUnavailableError
 from isocenter.index.sqlite import SQLiteDatabase
@@ -148,3 +150,22 @@ async def test_part_that_does_not_start_stops_the_others(tmp_path: Path) -> None
             await server.run(lambda _: None)
     # The index is free again.
     open_database(configure(tmp_path)).close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "taken"),
+    [
+        ((1024, 4096), [(4096, 4096)]),
+        ((1024, resource.RLIM_INFINITY), [(16384, resource.RLIM_INFINITY)]),
+        ((20_000, 100_000), []),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), []),
+    ],
+)
+def test_server_takes_the_open_files_that_it_is_granted(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], taken: list[tuple[int, int]]
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: asked.append(wanted))
+    server_module._allow_open_files()
+    assert asked == taken

@@ -8,7 +8,6 @@ from isocenter.archive.annotations import Annotations
 from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
-from isocenter.archive.commitment_reports import CommitmentReports
 from isocenter.archive.content import ContentReader
 from isocenter.archive.core import Core, build_core
 from isocenter.archive.deletion import Deleter
@@ -37,9 +36,8 @@ from isocenter.archive.reading import Reading, build_reading
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.redo import redo_rows, remove_revenants
 from isocenter.archive.registry import Registry
-from isocenter.archive.remotes import FileReading, Remotes, build_remotes
+from isocenter.archive.remotes import RemoteParts, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
-from isocenter.archive.routing import Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
@@ -83,10 +81,6 @@ class Archive:
         Remote modalities, and what is sent to them.
     incoming
         What they send.
-    commitment_reports
-        What they promise to keep.
-    routing
-        Rules by which they are sent what arrives.
     server_identifier
         Names this server in a database shared by several.
     is_read_only
@@ -134,8 +128,6 @@ class Archive:
     worklists: Worklists
     edits: Edits
     incoming: Incoming
-    commitment_reports: CommitmentReports
-    routing: Routing
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -162,7 +154,6 @@ class Archive:
         """
         await self.remotes.start()
         self.worklists.start()
-        await self.routing.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -176,7 +167,6 @@ class Archive:
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
         await self.worklists.stop()
-        await self.routing.stop()
         await self.remotes.stop()
         await self.job_outputs.stop()
         await self.stability.stop()
@@ -216,7 +206,6 @@ def build_archive(
         annotations=_build_annotations(configuration, core, writes),
         attachments=_build_attachments(configuration, core, writes),
         browse=_build_browse(configuration, core, core.warnings),
-        changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
         content=reading.content,
         tags=reading.tags,
         tags_below=reading.tags_below,
@@ -225,6 +214,7 @@ def build_archive(
         file_exporter=reading.file_exporter,
         buffers=reading.buffers,
         dictionary=reading.dictionary,
+        changes=ChangeLog(workers, has_deletions=core.rules.logs_deletions),
         deleter=core.deleter,
         exports=ExportLog(workers, is_enabled=has_export_log(configuration)),
         protection=Protection(workers),
@@ -249,8 +239,6 @@ def build_archive(
         edits=build_edits(configuration, core, uploads, reading.dictionary),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
-        commitment_reports=_build_commitment_reports(configuration, core, remotes),
-        routing=_build_routing(configuration, core, remotes, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
         is_read_only=is_read_only,
@@ -268,37 +256,17 @@ def _build_remotes(
     reading: Reading,
     calling_tls: ssl.SSLContext | None,
 ) -> Remotes:
-    return build_remotes(
-        configuration,
+    parts = RemoteParts(
         core.workers,
         core.database,
-        reading=FileReading(core.storage, reading.buffers, reading.dictionary, core.settings),
-        calling_tls=calling_tls,
-    )
-
-
-def _build_commitment_reports(
-    configuration: Configuration, core: Core, remotes: Remotes
-) -> CommitmentReports:
-    return CommitmentReports(
-        core.workers,
-        remotes.outgoing,
+        core.storage,
         core.deleter,
-        kept=configuration.integer("StorageCommitmentReportsSize"),
+        reading.buffers,
+        reading.dictionary,
+        core.main_tags,
+        core.settings,
     )
-
-
-def _build_routing(
-    configuration: Configuration, core: Core, remotes: Remotes, dictionary: TagDictionary
-) -> Routing:
-    return Routing(
-        core.workers,
-        remotes.modalities,
-        configuration.routing_rules,
-        dictionary=dictionary,
-        main_tags=core.main_tags,
-        is_shared=not core.database.is_exclusive,
-    )
+    return build_remotes(configuration, parts, calling_tls=calling_tls)
 
 
 def _build_incoming(

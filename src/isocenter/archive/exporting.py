@@ -207,10 +207,7 @@ class Exporter:
                     else:
                         pieces = _add(file, await prepared, written)
                 except (MissingFileError, CorruptedBlobError) as error:
-                    _log.warning(
-                        "a file is missing in an archive", extra={"instance": file.public_id}
-                    )
-                    written.missing.append(MissingFile(file, error))
+                    _miss(file, error, written)
                     continue
                 # From here on a file that turns out to be damaged ends the archive.
                 while (piece := await self._next(pieces, prepared)) is not None:
@@ -219,6 +216,18 @@ class Exporter:
             for _, prepared in ahead:
                 if prepared is not None:
                     prepared.cancel()
+
+    def build(self, plan: ExportPlan, written: Written) -> bytes:
+        """Build a small archive as a whole. Blocks; for worker threads."""
+        pieces: list[bytes] = []
+        for file in plan.files:
+            try:
+                prepared = self._compress(file, is_extended=plan.request.is_extended)
+            except (MissingFileError, CorruptedBlobError) as error:
+                _miss(file, error, written)
+                continue
+            pieces.extend(_add(file, prepared, written))
+        return b"".join([*pieces, *_iter_end(plan, written)])
 
     def _begin(
         self, file: PackagedFile, *, is_extended: bool
@@ -304,6 +313,12 @@ class Exporter:
         pieces = gather(_iter_end(plan, written), _PIECE)
         while (piece := await self._workers.run(next, pieces, None)) is not None:
             yield piece
+
+
+def _miss(file: PackagedFile, error: ServerError, written: Written) -> None:
+    """Go on without a file."""
+    _log.warning("a file is missing in an archive", extra={"instance": file.public_id})
+    written.missing.append(MissingFile(file, error))
 
 
 def _add(file: PackagedFile, prepared: _Prepared, written: Written) -> Iterator[bytes]:

@@ -32,8 +32,9 @@ __all__ = ["ModificationOptions", "Modifications", "list_locks"]
 
 _PATIENT_ID = TagPath((), 0x00100020)
 _COUNTER = "anonymizations"
-# All sources of a job are in memory while it runs, about a kilobyte each.
-_MOST_SOURCES = 200_000
+# All sources of a job are in memory while it runs, and all results while they are published: a few
+# kilobytes each.
+_MOST_SOURCES = 100_000
 # The UIDs of a source, by their places in `Source.uids`.
 _UIDS = (TagPath((), 0x0020000D), TagPath((), 0x0020000E), TagPath((), 0x00080018))
 

@@ -4,29 +4,37 @@ import ssl
 from dataclasses import dataclass
 
 from isocenter.archive.arrivals import Arrivals
+from isocenter.archive.commitment_reports import CommitmentReports
+from isocenter.archive.deletion import Deleter
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.modalities import Calling, Modalities, build_calling
 from isocenter.archive.outgoing import Outgoing
 from isocenter.archive.queries import Queries
 from isocenter.archive.remote_calls import RemoteCalls
+from isocenter.archive.routing import Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
+from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.tags import TagDictionary
 from isocenter.index.port import Database
 from isocenter.index.remote_queries import QueryLimits
 from isocenter.storage.port import Storage
 
-__all__ = ["FileReading", "Remotes", "build_remotes"]
+__all__ = ["RemoteParts", "Remotes", "build_remotes"]
 
 
 @dataclass(frozen=True, slots=True)
-class FileReading:
-    """What reading files and data sets needs."""
+class RemoteParts:
+    """What they are built on."""
 
+    workers: Workers
+    database: Database
     storage: Storage
+    deleter: Deleter
     buffers: FileBuffers
     dictionary: TagDictionary
+    main_tags: MainTags
     settings: Settings
 
 
@@ -48,6 +56,10 @@ class Remotes:
         What they answered.
     arrivals
         Who waits for what they send.
+    commitment_reports
+        What they promise to keep.
+    routing
+        Rules by which they are sent what arrives.
     """
 
     calling: Calling
@@ -56,44 +68,41 @@ class Remotes:
     calls: RemoteCalls
     queries: Queries
     arrivals: Arrivals
+    commitment_reports: CommitmentReports
+    routing: Routing
 
     async def start(self) -> None:
         """Begin the work that they do by themselves."""
         await self.modalities.start()
+        await self.routing.start()
 
     async def stop(self) -> None:
         """End that work."""
+        await self.routing.stop()
         await self.modalities.stop()
 
 
 def build_remotes(
-    configuration: Configuration,
-    workers: Workers,
-    database: Database,
-    *,
-    reading: FileReading,
-    calling_tls: ssl.SSLContext | None,
+    configuration: Configuration, parts: RemoteParts, *, calling_tls: ssl.SSLContext | None
 ) -> Remotes:
-    """Put them together as the configuration asks."""
+    """Put them together as the configuration asks.
+
+    Raises
+    ------
+    ConfigurationError
+        If a rule of routing is wrong.
+    """
+    workers, is_shared = parts.workers, not parts.database.is_exclusive
     calling = build_calling(configuration, calling_tls)
     modalities = Modalities(
         workers,
         configuration.remote_modalities,
         is_kept=configuration.boolean("DicomModalitiesInDatabase"),
-        is_shared=not database.is_exclusive,
+        is_shared=is_shared,
     )
-    outgoing = Outgoing(workers, reading.storage, reading.buffers)
-    queries = Queries(
-        workers,
-        modalities,
-        calling,
-        dictionary=reading.dictionary,
-        settings=reading.settings,
-        limits=QueryLimits(
-            count=configuration.integer("QueryRetrieveSize"),
-            age_us=configuration.integer("Isocenter.QueryRetrieveAge") * 1_000_000,
-        ),
-    )
+    outgoing = Outgoing(workers, parts.storage, parts.buffers)
+    queries = _build_queries(configuration, parts, modalities, calling)
+    kept = configuration.integer("StorageCommitmentReportsSize")
     return Remotes(
         calling=calling,
         modalities=modalities,
@@ -101,4 +110,29 @@ def build_remotes(
         calls=RemoteCalls(calling, outgoing, queries),
         queries=queries,
         arrivals=Arrivals(),
+        commitment_reports=CommitmentReports(workers, outgoing, parts.deleter, kept=kept),
+        routing=Routing(
+            workers,
+            modalities,
+            configuration.routing_rules,
+            dictionary=parts.dictionary,
+            main_tags=parts.main_tags,
+            is_shared=is_shared,
+        ),
+    )
+
+
+def _build_queries(
+    configuration: Configuration, parts: RemoteParts, modalities: Modalities, calling: Calling
+) -> Queries:
+    return Queries(
+        parts.workers,
+        modalities,
+        calling,
+        dictionary=parts.dictionary,
+        settings=parts.settings,
+        limits=QueryLimits(
+            count=configuration.integer("QueryRetrieveSize"),
+            age_us=configuration.integer("Isocenter.QueryRetrieveAge") * 1_000_000,
+        ),
     )

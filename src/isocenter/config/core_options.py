@@ -323,7 +323,7 @@ _JOBS = Group(
             COUNT,
             default=10,
             effect=Effect.FULL,
-            meaning="Finished jobs that are remembered.",
+            meaning="Finished jobs that are remembered; above 100, perhaps a hundredth more.",
         ),
         Option(
             "SaveJobs",

@@ -2,7 +2,7 @@
 
 References
 ----------
-Decision 0015
+Decision 0020
 """
 
 import re

@@ -16,7 +16,6 @@ __all__ = [
     "DEFAULT_ENCODINGS",
     "DEFINED_TERMS",
     "CharacterSet",
-    "are_known_terms",
     "build_character_set",
     "cut_at_nul",
     "normalize_character_set",
@@ -235,22 +234,6 @@ def _spell(term: str) -> str | None:
         return None
     has_extensions = "2022" in term or match[1] in _EXTENSIONS_ONLY
     return f"ISO 2022 IR {match[1]}" if has_extensions else f"ISO_IR {match[1]}"
-
-
-def are_known_terms(specific_character_set: str) -> bool:
-    """Tell whether all terms of a Specific Character Set are known; an empty one stands for ASCII.
-
-    References
-    ----------
-    PS3.3 §C.12.1.1.2
-    """
-    terms = [term.strip(" ") for term in specific_character_set.split("\\")]
-    return len(terms) <= _MOST_TERMS and all(not term or _is_known(term) for term in terms)
-
-
-def _is_known(term: str) -> bool:
-    match = _TERM.fullmatch(term)
-    return term.upper() in _NAMED_CODECS if match is None else match[1] in _CODECS
 
 
 def _lookup_codec(term: str) -> str:

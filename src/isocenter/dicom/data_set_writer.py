@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from isocenter.dicom.character_sets import (
     DEFAULT_ENCODINGS,
-    are_known_terms,
     build_character_set,
+    normalize_character_set,
 )
 from isocenter.dicom.data_sets import DataSet, Element, Value
 from isocenter.dicom.elements import Layout
@@ -126,7 +126,7 @@ class AnswerEncoding:
             Value of the option ``DefaultEncoding``.
         """
         if asked.strip(" "):
-            return cls(layout, asked if are_known_terms(asked) else UTF8)
+            return cls(layout, normalize_character_set(asked) or UTF8)
         return cls(layout, DEFAULT_ENCODINGS.get(default_encoding, "") or UTF8)
 
     @property

@@ -46,10 +46,11 @@ __all__ = [
     "read_file_elements",
 ]
 
-MAXIMUM_ELEMENTS = 200_000
+MAXIMUM_ELEMENTS = 100_000
 """A data set with more elements, those in its items included, is refused."""
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
+_ITEM_GROUP = 0xFFFE
 
 DataSet: TypeAlias = dict[int, "Element"]
 """The elements of a data set or of an item by their tags, in the order of the buffer."""
@@ -175,6 +176,8 @@ class _Reader:
             tag, vr, start, length = read_element_header(self._buffer, position, end, scope.layout)
             if tag == ITEM_DELIMITATION and is_open:
                 return found, start
+            if tag >> 16 == _ITEM_GROUP:
+                raise BadFileFormatError("An item stands where an element should")
             if self._is_at_pixels(tag, scope):
                 return found, end
             is_undefined = length == UNDEFINED_LENGTH

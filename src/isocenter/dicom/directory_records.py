@@ -50,6 +50,7 @@ _OBSERVERS = 0x0040A073
 _MODIFIER = b"HAS CONCEPT MOD"
 # A record is to be short: a longer sequence is left out, as is a value of more than 64 kB.
 _LONGEST_SEQUENCE = 64 * 1024
+_ITEM_BYTES = 8
 _LONGEST_SHORT = 0xFFFE
 # PS3.5 §9.1; what a damaged file has instead is cut, so that its record can be written.
 _LONGEST_UID = 64
@@ -254,7 +255,11 @@ class _Header:
         items = _Items(self._data, self._meta.layout)
         hit = self._hits.get(key.tag)
         relationship = _MODIFIER if key.tag == _CONTENT_SEQUENCE else None
-        copied = [] if hit is None else items.copy(hit, relationship)
+        try:
+            copied = [] if hit is None else items.copy(hit, relationship)
+        except BadFileFormatError:
+            # The file is worth its record without a sequence that nobody can read.
+            copied = []
         return None if not copied and key.default is None else NewItems(tuple(copied))
 
     def _read_verification(self) -> bytes:
@@ -262,7 +267,11 @@ class _Header:
         hit = self._hits.get(_OBSERVERS)
         if hit is None:
             return b""
-        return max(_Items(self._data, self._meta.layout).read_each(hit, _VERIFIED_AT), default=b"")
+        try:
+            found = _Items(self._data, self._meta.layout).read_each(hit, _VERIFIED_AT)
+        except BadFileFormatError:
+            return b""
+        return max(found, default=b"")
 
 
 class _Items:
@@ -276,12 +285,14 @@ class _Items:
     def copy(self, hit: Hit, relationship: bytes | None) -> list[bytes]:
         """Copy the items of a sequence, only those with a relationship if one is given."""
         copied: list[bytes] = []
+        size = 0
         for item in self._iter_items(hit):
             elements = self._copy_item(item, 1, relationship)
             if elements is None:
                 continue
             copied.append(elements)
-            if sum(map(len, copied)) > _LONGEST_SEQUENCE:
+            size += _ITEM_BYTES + len(elements)
+            if size > _LONGEST_SEQUENCE:
                 return []
         return copied
 

@@ -9,8 +9,9 @@ Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from isocenter.dicom.character_sets import CharacterSet, build_character_set
@@ -118,7 +119,7 @@ class Edit:
     has_clean_graphics: bool = False
     private_creator: str | None = None
     dictionary: TagDictionary = DEFAULT_DICTIONARY
-    lasting: set[int] = field(default_factory=set, compare=False, repr=False)
+    lasting: dict[int, bool] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def wanted(self) -> frozenset[int]:
@@ -214,7 +215,8 @@ def list_changes(
             return
         changes.append(Change(tuple(tag for tag, _ in element.path), element.tag, kind))
 
-    pieces = _edit(buffer, edit, default_encoding, observe)
+    # What was learned from other files would not be seen in this one.
+    pieces = _edit(buffer, replace(edit, lasting={}), default_encoding, observe)
     known = {change.tag for change in changes if not change.parents}
     added = {path.tag for path in edit.replace if not path.parents} - known
     changes.extend(Change((), tag, ChangeKind.ADDED) for tag in sorted(added))
@@ -325,7 +327,8 @@ class _EditRules:
 
     def depends_on_value(self, element: Element) -> bool:
         """UIDs may be replaced, or noted; dates may be empty (see `rewriting.Rules`)."""
-        return element.vr in {"DA", "DT", "UI"} or element.tag in _NOTED
+        is_date = bool(self._shifted_days) and element.vr in {"DA", "DT"}
+        return is_date or element.vr == "UI" or element.tag in _NOTED
 
     def decide(self, element: Element) -> Decision:
         """Say what becomes of an element."""
@@ -481,11 +484,17 @@ def _choose_codec(edit: Edit, facts: FileFacts) -> tuple[TextCodec, bool]:
     """
     wanted = edit.replace.get(TagPath((), _SPECIFIC_CHARACTER_SET))
     if isinstance(wanted, str):
-        return TextCodec(wanted), wanted.strip() != facts.specific_character_set.strip()
-    codec = TextCodec(facts.specific_character_set)
+        return _get_codec(wanted), wanted.strip() != facts.specific_character_set.strip()
+    codec = _get_codec(facts.specific_character_set)
     if all(map(codec.can_encode, iter_texts(list(edit.replace.values())))):
         return codec, False
-    return TextCodec(_UTF8), True
+    return _get_codec(_UTF8), True
+
+
+@lru_cache(maxsize=64)
+def _get_codec(specific_character_set: str) -> TextCodec:
+    """Make a codec; the files of a job mostly have the same character set."""
+    return TextCodec(specific_character_set)
 
 
 def _get_creator_tag(tag: int) -> int | None:

@@ -40,7 +40,7 @@ _PERSON_NAME = "PN"
 _UNKNOWN = "UN"
 
 MOST_KEYS = 1000
-"""An identifier with more elements, apart from those of items, is refused."""
+"""An identifier with more elements, those in its items included, is refused."""
 
 MOST_CONDITIONS = 50
 """An identifier that asks for more, apart from items, is refused."""
@@ -171,14 +171,26 @@ def parse_conditions(keys: Mapping[int, Element], rule: NameRule) -> tuple[Crite
     ----------
     PS3.4 §C.2.2.2
     """
-    if len(keys) > MOST_KEYS:
-        raise BadRequestError(f"an identifier may have {MOST_KEYS} keys at most")
+    _check_count(keys)
     criteria = [
         criterion for criterion in _iter_criteria(keys, rule) if not _is_universal(criterion)
     ]
     if len(criteria) > MOST_CONDITIONS:
         raise BadRequestError(f"an identifier may have {MOST_CONDITIONS} conditions at most")
     return tuple(criteria)
+
+
+def _check_count(keys: Mapping[int, Element]) -> None:
+    """Refuse too many keys, those in the items that count included."""
+    count = 0
+    left = [keys]
+    while left:
+        current = left.pop()
+        count += len(current)
+        if count > MOST_KEYS:
+            raise BadRequestError(f"an identifier may have {MOST_KEYS} keys at most")
+        values = (element.value for element in current.values())
+        left.extend(value[0] for value in values if isinstance(value, list) and value)
 
 
 def _is_universal(criterion: Criterion) -> bool:

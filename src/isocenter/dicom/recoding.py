@@ -35,6 +35,7 @@ __all__ = ["recode_data_set"]
 Piece: TypeAlias = bytes | memoryview
 
 _UNKNOWN, _SEQUENCE = "UN", "SQ"
+_ITEM_GROUP = 0xFFFE
 _PIXEL_REPRESENTATION = 0x00280103
 _LONGEST_SHORT = 0xFFFE
 _AMBIGUOUS = "US or SS"
@@ -96,6 +97,8 @@ class _Recoder:
             if tag == ITEM_DELIMITATION and scope.is_open:
                 self._position = value
                 return
+            if tag >> 16 == _ITEM_GROUP:
+                raise BadFileFormatError("An item stands where an element should")
             is_undefined = length == UNDEFINED_LENGTH
             stop = self._measure(value, end, vr, scope) if is_undefined else value + length
             if stop > end:

@@ -17,6 +17,7 @@ from isocenter.errors import BadParameterError, BadRequestError
 __all__ = ["parse_retrieve_request"]
 
 _ACCESSION_NUMBER = 0x00080050
+_MOST_VALUES = 10_000
 
 # What identifies the resources of a level; a study also by its accession number.
 _KEYS: Mapping[Level, tuple[int, ...]] = {
@@ -53,6 +54,8 @@ def parse_retrieve_request(identifier: Mapping[int, Element]) -> Query:
 def _build_query(level: Level, tag: int, text: str) -> Query:
     if "*" in text or "?" in text:
         raise BadParameterError(f"Wildcards are not allowed on tag {format_tag(tag)}")
+    if text.count("\\") >= _MOST_VALUES:
+        raise BadParameterError(f"a request may name {_MOST_VALUES} resources at most")
     wanted = "\\".join(part for part in text.split("\\") if part.strip())
     vr = DEFAULT_DICTIONARY.lookup_vr(tag)
     return Query(level, (parse_criterion(tag, vr, wanted, is_case_sensitive=True),))

@@ -141,15 +141,16 @@ class Rules(Protocol):
     Attributes
     ----------
     lasting
-        Elements of data sets, not of items, that stay whatever their value is: keys, which
-        `rewrite_data_set` adds and understands. Shared by the rules of several files it saves most
-        of the work on all but the first; ``None`` to ask about each element.
+        Elements of data sets, not of items, that stay or go whatever their value is: keys, which
+        `rewrite_data_set` adds and understands, and whether they stay. Shared by the rules of
+        several files it saves most of the work on all but the first; ``None`` to ask about each
+        element.
     """
 
-    lasting: set[int] | None
+    lasting: dict[int, bool] | None
 
     def depends_on_value(self, element: Element) -> bool:
-        """Tell whether an element that stays might not have stayed with another value."""
+        """Tell whether an element that stays or goes might not have done so with another value."""
         ...
 
     def decide(self, element: Element) -> Decision:
@@ -310,9 +311,8 @@ class _Walker:
         while position < end:
             if is_skipping:
                 limit = additions[0][0] if additions else _BEYOND_TAGS
-                after = self._skip(position, end, layout, limit)
+                after = self._skip(output, position, end, layout, limit)
                 if after > position:
-                    output.keep(position, after)
                     position = after
                     continue
             found = self._read(position, end, layout)
@@ -330,26 +330,39 @@ class _Walker:
             output.add([encode_element(*addition, layout) for addition in additions])
         return output
 
-    def _skip(self, position: int, end: int, layout: Layout, limit: int) -> int:
+    def _skip(self, output: _Output, position: int, end: int, layout: Layout, limit: int) -> int:
         """Find the next element that has to be looked at, or that of a tag."""
-        view, lasting, unpack = self._view, self._rules.lasting or (), layout.unpack_header
+        view, lasting, unpack = self._view, self._rules.lasting or {}, layout.unpack_header
+        kept_from = position
         while position + 8 <= end:
             group, element, vr, length = unpack(view, position)
             key = (group << 16 | element) << 16 | vr
+            is_kept = lasting.get(key)
             stop = position + 8 + length
-            if key not in lasting or key >> 16 >= limit or stop > end:
+            if is_kept is None or key >> 16 >= limit or stop > end:
                 break
+            if not is_kept:
+                if kept_from < position:
+                    output.keep(kept_from, position)
+                output.is_changed = True
+                kept_from = stop
             position = stop
+        if kept_from < position:
+            output.keep(kept_from, position)
         return position
 
-    def _note_lasting(self, found: _Found, element: Element, layout: Layout) -> None:
-        """Remember an element that stays, if it has a short header and no other one needs it."""
+    def _note_lasting(
+        self, found: _Found, element: Element, layout: Layout, *, is_kept: bool
+    ) -> None:
+        """Remember what becomes of an element, if it has a short header and nobody needs it."""
         lasting = self._rules.lasting
-        if lasting is None or element.path or is_private(found.tag) or not layout.is_explicit:
+        if lasting is None or element.path or not layout.is_explicit:
+            return
+        if is_kept and is_private_creator(found.tag):
             return
         vr = layout.unpack_header(self._view, found.start)[2]
         if vr in layout.short_vrs and not self._rules.depends_on_value(element):
-            lasting.add(found.tag << 16 | vr)
+            lasting[found.tag << 16 | vr] = is_kept
 
     def _read(self, position: int, end: int, layout: Layout) -> _Found:
         tag, vr, value, length = read_element_header(self._view, position, end, layout)
@@ -386,9 +399,10 @@ class _Walker:
             self._descend(output, found, layout, path)
         elif decision is Action.KEEP or decision is Action.DESCEND:
             output.keep(found.start, found.stop)
-            self._note_lasting(found, element, layout)
+            self._note_lasting(found, element, layout, is_kept=True)
         elif decision is Action.REMOVE:
             output.is_changed = True
+            self._note_lasting(found, element, layout, is_kept=False)
         else:
             output.add([encode_element(found.tag, decision, layout)])
 

@@ -8,7 +8,7 @@ PS3.4 §K.6.1.2; Orthanc REST: POST /worklists/create (behaviour manual §29)
 from collections.abc import Mapping
 from typing import Any
 
-from isocenter.dicom.character_sets import are_known_terms
+from isocenter.dicom.character_sets import normalize_character_set
 from isocenter.dicom.elements import EXPLICIT_LITTLE
 from isocenter.dicom.encoding import Encoder, TextCodec
 from isocenter.dicom.file_meta import build_file_meta
@@ -53,8 +53,8 @@ def build_worklist_entry(
     values = _parse_tags(tags, dictionary)
     if sets_study_instance_uid and not values.get(STUDY_INSTANCE_UID):
         values[STUDY_INSTANCE_UID] = build_uid()
-    term = str(values.get(_SPECIFIC_CHARACTER_SET) or _UTF8)
-    if not are_known_terms(term):
+    term = normalize_character_set(values.get(_SPECIFIC_CHARACTER_SET) or _UTF8)
+    if term is None:
         raise BadParameterError("the SpecificCharacterSet is not known")
     values[_SPECIFIC_CHARACTER_SET] = term
     encoder = Encoder(EXPLICIT_LITTLE, TextCodec(term), dictionary)

@@ -22,6 +22,8 @@ from isocenter.dimse.indications import Indication
 __all__ = ["AssociationTransport", "Listener", "PeerAddress", "Timeouts"]
 
 _WRITE_HIGH_WATER = 512 * 1024
+# What the system takes from us at once: most instances, so that sending one needs no waiting.
+_SEND_BUFFER = 1024 * 1024
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -110,6 +112,7 @@ class AssociationTransport(asyncio.BufferedProtocol):
         self._socket = _duplicate_socket(transport.get_extra_info("socket"))
         if self._socket is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.machine.connection_opened()
         if self.timeouts.silence_s is not None:
             self._silence = self._loop.call_later(self.timeouts.silence_s, self._check_silence)

@@ -250,7 +250,7 @@ class DirectProtocol(LimitedProtocol):
                     self._is_in_head = False
                     self._answer(answer)
                     return
-            elif self.writes is not None:
+            elif self.writes is not None and not self._is_crowded():
                 short = self.writes.begin(method.decode(), self.url, headers, self.client[0])
                 if short is not None:
                     self._is_in_head = False
@@ -337,6 +337,11 @@ class DirectProtocol(LimitedProtocol):
         ):
             repeatable = Repeatable(answer.req, answer.resp, data, file)
             self.answers.repeated.add(client[0], request, repeatable, generation=self._generation)
+
+    def _is_crowded(self) -> bool:
+        """Tell whether uvicorn has to refuse the request."""
+        most = self.limit_concurrency
+        return most is not None and max(len(self.connections), len(self.tasks)) >= most
 
     def _get_plain_headers(self) -> dict[bytes, bytes] | None:
         """Give the headers if nothing is under way and the client wants nothing but an answer."""

@@ -242,6 +242,9 @@ class EventStreams:
             Ends the connection of a client that does not even read that it was dropped.
         """
         await self.open()
+        if self._is_closed:
+            yield _STOPPING
+            return
         # From here to the listener nothing is waited for: what comes behind `start` goes to it.
         start = self._feed.position
         listener = _Listener(interest, abort)

@@ -6,7 +6,7 @@ are light enough to be made and thrown away for each hot read (Decision 0009).
 
 import mmap
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -275,6 +275,17 @@ class DirectResponse:
         if _FORBIDDEN_IN_HEADERS.search(value):
             raise ValueError(f"the value of the header {name} holds a control character")
         self._headers[name.lower()] = value
+
+    def set_headers(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+        """Set some headers.
+
+        Raises
+        ------
+        ValueError
+            As for `set_header`.
+        """
+        for name, value in dict(headers).items():
+            self.set_header(name, value)
 
     def delete_header(self, name: str) -> None:
         """Take back a header."""

@@ -237,7 +237,7 @@ def parse_retries(services: Services, body: Mapping[str, Any], *, is_synchronous
 
     References
     ----------
-    Decision 0015
+    Decision 0020
     """
     retries = get_integer_field(body, "Retries")
     if retries is None:

@@ -2,7 +2,7 @@
 
 References
 ----------
-Decision 0015
+Decision 0020
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ _LEVELS = {"Study": Level.STUDY, "Series": Level.SERIES}
 
 async def list_rules(services: Services, req: Request, resp: Response) -> None:
     """Ours: GET /routing."""
-    routing = services.archive.routing
+    routing = services.archive.remotes.routing
     matchers = routing.list_matchers()
     if not get_flag(req, "expand"):
         answer_json(resp, list(matchers))
@@ -44,14 +44,14 @@ async def list_rules(services: Services, req: Request, resp: Response) -> None:
 
 
 def _describe(services: Services, name: str, rule: RoutingRule) -> dict[str, Any]:
-    is_configured = services.archive.routing.is_configured(name)
+    is_configured = services.archive.remotes.routing.is_configured(name)
     source = "Configuration" if is_configured else "Database"
     return {**format_routing_rule(rule), "Source": source}
 
 
 async def get_rule(services: Services, _: Request, resp: Response, rule: str) -> None:
     """Ours: GET /routing/{name}."""
-    answer_json(resp, _describe(services, rule, services.archive.routing.get(rule)))
+    answer_json(resp, _describe(services, rule, services.archive.remotes.routing.get(rule)))
 
 
 async def put_rule(services: Services, req: BodyRequest, resp: Response, rule: str) -> None:
@@ -59,7 +59,7 @@ async def put_rule(services: Services, req: BodyRequest, resp: Response, rule: s
     if RULE_NAME.fullmatch(rule) is None:
         message = "the name of a rule has up to 64 letters, digits, dashes and underscores"
         raise BadFileFormatError(message)
-    await services.archive.routing.put(rule, _parse_rule(parse_json(await read_body(req))))
+    await services.archive.remotes.routing.put(rule, _parse_rule(parse_json(await read_body(req))))
     answer_nothing(resp)
 
 
@@ -77,7 +77,7 @@ def _parse_rule(value: Any) -> RoutingRule:
 
 async def delete_rule(services: Services, _: Request, resp: Response, rule: str) -> None:
     """Ours: DELETE /routing/{name}."""
-    await services.archive.routing.delete(rule)
+    await services.archive.remotes.routing.delete(rule)
     answer_nothing(resp)
 
 
@@ -89,7 +89,7 @@ async def test_rules(services: Services, req: BodyRequest, resp: Response) -> No
         message = 'the body must name one "Study" or one "Series"'
         raise BadFileFormatError(message)
     level, public_id = named[0]
-    routing = services.archive.routing
+    routing = services.archive.remotes.routing
     matchers = routing.list_matchers()
     if "Rule" in body:
         matchers = {"": routing.build_matcher(_parse_rule(body["Rule"]))}
@@ -113,7 +113,7 @@ def _explain(
         "Destination": {"Modality": rule.destination},
         "IsDestinationKnown": rule.destination in services.archive.remotes.modalities,
         "Resources": select_resources(level, found, chosen) if chosen else [],
-        "Series": services.archive.routing.explain(matcher, found),
+        "Series": services.archive.remotes.routing.explain(matcher, found),
     }
 
 

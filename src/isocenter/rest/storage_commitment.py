@@ -52,7 +52,7 @@ async def ask_commitment(services: Services, req: BodyRequest, resp: Response, n
         raise BadFileFormatError(message)
     named = _parse_instances(body.get("DicomInstances", []))
     resources = check_resources(body.get("Resources", []))
-    reports = services.archive.commitment_reports
+    reports = services.archive.remotes.commitment_reports
     instances = [*await reports.list_instances(list(dict.fromkeys(resources))), *named]
     if len(instances) > _MOST_REFERENCES:
         raise BadFileFormatError(f"at most {_MOST_REFERENCES} instances may be named at once")
@@ -82,7 +82,7 @@ def _parse_instance(entry: Any) -> CommittedInstance:
 
 async def get_commitment(services: Services, _: Request, resp: Response, uid: str) -> None:
     """Orthanc REST: GET /storage-commitment/{id}."""
-    state = await services.archive.commitment_reports.get(uid)
+    state = await services.archive.remotes.commitment_reports.get(uid)
     answer: dict[str, Any] = {"RemoteAET": state.remote_aet, "Status": state.status}
     if state.status != "Pending":
         answer["Success"] = [dict(zip(_UIDS, one, strict=True)) for one in state.kept]
@@ -99,7 +99,7 @@ async def get_commitment(services: Services, _: Request, resp: Response, uid: st
 
 async def remove_committed(services: Services, _: BodyRequest, resp: Response, uid: str) -> None:
     """Orthanc REST: POST /storage-commitment/{id}/remove."""
-    await services.archive.commitment_reports.remove(uid)
+    await services.archive.remotes.commitment_reports.remove(uid)
     answer_done(resp)
 
 

@@ -39,7 +39,7 @@ LARGEST_IDENTIFIER = 4 * 1024 * 1024
 """A longer identifier aborts the association; lists of 50,000 UIDs fit."""
 
 # A longer identifier is read in a thread.
-_SHORT_IDENTIFIER = 32 * 1024
+_SHORT_IDENTIFIER = 8 * 1024
 # Between so many answers others get their turn.
 _ANSWERS_OF_A_TURN = 25
 

@@ -87,7 +87,7 @@ class _Builder:
             self.jobs, destinations.get, self.archive.settings, self.archive.workers
         )
         reporting = EventReportSCU(
-            self.archive.commitment_reports, self.archive.settings, self.archive.workers
+            self.archive.remotes.commitment_reports, self.archive.settings, self.archive.workers
         )
         verification = Service(Operation.ECHO, handle_echo)
         storing = Service(Operation.STORE, storage.handle, storage.open_sink)

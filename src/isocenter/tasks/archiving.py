@@ -54,6 +54,9 @@ _PART_BYTES = 48 * 1024 * 1024
 _PART_FILES = 2000
 # Names and files of so many are hashed on the event loop.
 _FEW_FILES = 500
+# An archive that is built at once in a thread.
+_SMALL_BYTES = 1 << 20
+_SMALL_FILES = 50
 _MIB = 1024 * 1024
 # Written to the disk at once.
 _CHUNK_BYTES = 1 << 20
@@ -157,7 +160,10 @@ class ArchiveKind:
         archive.number += 1
         archive.done += len(files)
         is_last = archive.done == len(plan.files)
-        part = await self._store(self._write(plan, files, written, is_last=is_last))
+        if is_last and number == 0 and _is_small(plan):
+            part = await self._workers.run(self._store_small, plan, written)
+        else:
+            part = await self._store(self._write(plan, files, written, is_last=is_last))
         document = _Document(
             archive.done,
             [astuple(entry) for entry in written.writer.list_from(entries)],
@@ -198,6 +204,12 @@ class ArchiveKind:
         if output is not None:
             add_output(tx, job.job_id, ARCHIVE, output)
             evict_outputs(tx, self._limits, now_us=output.created_at)
+
+    def _store_small(self, plan: ExportPlan, written: Written) -> Part:
+        """Build a whole archive and write it, in one hop to a thread."""
+        name, content = str(uuid.uuid4()), self._exporter.build(plan, written)
+        self._storage.write(name, content)
+        return Part(name, len(content))
 
     async def _store(self, pieces: AsyncIterator[bytes]) -> Part:
         """Write a part durably under a fresh name."""
@@ -282,6 +294,10 @@ def _read_parts(plan: ExportPlan, parts: Sequence[Part]) -> _Unfinished:
         Directory(record for document in documents for record in document.records),
     )
     return _Unfinished(len(parts), documents[-1].done if documents else 0, written)
+
+
+def _is_small(plan: ExportPlan) -> bool:
+    return plan.uncompressed_size <= _SMALL_BYTES and len(plan.files) <= _SMALL_FILES
 
 
 def _digest(plan: ExportPlan) -> str:

@@ -139,7 +139,8 @@ class StagedEdits:
         After a crash it goes on behind the last saved step, unless the sources have changed: then
         it begins anew.
         """
-        run = _Run(self._workers, self._stager, self._threads, job, plan)
+        # There may be many sources: whatever goes through all of them is done in a thread.
+        run = await self._workers.run(_Run, self._workers, self._stager, self._threads, job, plan)
         try:
             if not await run.go_on():
                 yield run.begin()
@@ -169,8 +170,8 @@ class _Run:
         self._described: set[tuple[Level, str]] = set()
         # The batch that is edited while the step before is saved.
         self._ahead: asyncio.Task[EditedBatch] | None = None
-        # What the last step wanted to publish, if that was refused.
-        self._refused: list[Staged] = []
+        # What no row names for certain: the last batch if it could not be synced or published.
+        self._unused: list[Staged] = []
 
     async def go_on(self) -> bool:
         """Find where the job stopped; false if it must begin at the beginning."""
@@ -185,8 +186,7 @@ class _Run:
         if not await self._workers.run(self._are_whole, staged):
             self._attempt += 1
             return False
-        for _, one in staged:
-            self._note(one)
+        await self._workers.run(self._note_all, staged)
         self._done = int(checkpoint["Done"])
         self._outcome.failed = int(checkpoint["Failed"])
         return True
@@ -209,16 +209,23 @@ class _Run:
             if following:
                 self._ahead = asyncio.create_task(self._edit(following))
             if not following:
-                await self._workers.run(self._stager.sync)
-            yield self._build_staging(batch, failed, is_last=not following)
+                await self._sync(batch)
+            yield await self._workers.run(self._build_staging, batch, failed, is_last=not following)
             if self._ahead is not None:
                 ahead, self._ahead = self._ahead, None
                 batch = await ahead
         yield self._build_staging(EditedBatch(), [], is_last=True)
 
+    async def _sync(self, batch: EditedBatch) -> None:
+        """Make all files durable, those of a batch that is not saved yet among them."""
+        self._unused = [one for _, one in batch.staged]
+        await self._workers.run(self._stager.sync)
+        # From now on the step may be saved, whatever becomes of this job's task.
+        self._unused = []
+
     async def clean_up(self) -> None:
         """Remove the files that were made in vain."""
-        unused = self._refused
+        unused = self._unused
         if self._ahead is not None:
             [result] = await asyncio.gather(self._ahead, return_exceptions=True)
             if isinstance(result, EditedBatch):
@@ -268,18 +275,18 @@ class _Run:
 
     def _note_batch(self, batch: EditedBatch) -> list[FailedItem]:
         self._done += len(batch.staged) + len(batch.refused)
-        for _, one in batch.staged:
-            self._note(one)
+        self._note_all(batch.staged)
         self._outcome.failed += len(batch.refused)
         return [
             FailedItem(refused.source.public_id, refused.error.code, refused.error.message)
             for refused in batch.refused
         ]
 
-    def _note(self, staged: Staged) -> None:
-        self._outcome.add(staged)
-        for level in (Level.PATIENT, Level.STUDY, Level.SERIES):
-            self._described.add((level, staged.public_ids[level]))
+    def _note_all(self, staged: Sequence[tuple[int, Staged]]) -> None:
+        for _, one in staged:
+            self._outcome.add(one)
+            for level in (Level.PATIENT, Level.STUDY, Level.SERIES):
+                self._described.add((level, one.public_ids[level]))
 
     def _build_staging(
         self, batch: EditedBatch, failed: Sequence[FailedItem], *, is_last: bool
@@ -292,10 +299,10 @@ class _Run:
             if staged:
                 add_staged(tx, job_id, batch.staged)
             if is_last:
-                self._refused = staged
+                self._unused = staged
                 publish_staged(tx, job_id, publication, published_at=now())
                 self._plan.finish(tx, self._outcome)
-                self._refused = []
+                self._unused = []
 
         return self._build_step(apply, failed, is_last=is_last)
 

@@ -64,7 +64,7 @@ def build_engine(
         *build_archive_kinds(
             archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
         ),
-        ModificationKind(archive.edits.modifications, edits),
+        ModificationKind(archive.workers, archive.edits.modifications, edits),
         *build_regrouping_kinds(archive.edits.regroupings, edits),
         *_build_remote_kinds(configuration, archive),
     ]
@@ -90,9 +90,7 @@ def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[
     policy = build_retry_policy(configuration)
     retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
     return [
-        ModalityStoreKind(
-            remotes, _build_recoding(configuration, archive), archive.commitment_reports, policy
-        ),
+        ModalityStoreKind(remotes, _build_recoding(configuration, archive), policy),
         MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
         GetKind(retrieval, remotes.modalities, remotes.calling, policy),
         StorageCommitmentKind(archive.workers, remotes.modalities, remotes.calling, policy),

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from isocenter.archive.commitment_reports import CommitmentReports
 from isocenter.archive.modalities import CallOptions
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
 from isocenter.archive.recoded_files import RecodedFiles, list_alternatives
@@ -146,16 +145,9 @@ class ModalityStoreKind:
 
     name = _KIND
 
-    def __init__(
-        self,
-        remotes: Remotes,
-        recoding: Recoding,
-        commitments: CommitmentReports,
-        policy: RetryPolicy,
-    ) -> None:
+    def __init__(self, remotes: Remotes, recoding: Recoding, policy: RetryPolicy) -> None:
         self._remotes = remotes
         self._recoding = recoding
-        self._commitments = commitments
         self._policy = policy
 
     async def run(self, job: Job) -> AsyncIterator[Step]:
@@ -173,7 +165,7 @@ class ModalityStoreKind:
             async with StorageSession(target, sending.combinations) as session:
                 while not sending.is_over and not _get_wait_s(job):
                     await sending.advance(session)
-                    if sending.has_progress:
+                    if sending.has_progress and not sending.is_complete:
                         yield sending.build_step()
         finally:
             sending.close()
@@ -184,15 +176,17 @@ class ModalityStoreKind:
             sending.obstacle = await self._ask_commitment(job, target)
         if sending.obstacle is not None:
             yield self._build_retry_step(job, sending, sending.obstacle)
+        else:
+            yield sending.build_step(is_last=True)
 
     async def _ask_commitment(self, job: Job, target: AssociationTarget) -> ServerError | None:
         """Ask the receiver to keep what was sent, if that is wanted; return what went wrong."""
         transaction_uid = job.arguments.get("CommitmentUid")
         if not transaction_uid:
             return None
-        instances = await self._commitments.identify(job.arguments["Instances"])
+        instances = await self._remotes.commitment_reports.identify(job.arguments["Instances"])
         try:
-            await self._commitments.ask(target, transaction_uid, instances)
+            await self._remotes.commitment_reports.ask(target, transaction_uid, instances)
         except (RemoteError, DeadlineExceededError) as error:
             return error
         return None
@@ -271,6 +265,11 @@ class _Sending:
         return self.obstacle is not None or self._done == len(self._instances)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether every instance was dealt with."""
+        return self.obstacle is None and self._done == len(self._instances)
+
+    @property
     def has_progress(self) -> bool:
         """Whether there is something to be noted."""
         return self._done > self._saved
@@ -280,11 +279,17 @@ class _Sending:
         """How far it is, 0 to 100."""
         return 100 * self._done // max(1, len(self._instances))
 
-    def build_step(self) -> Step:
+    def build_step(self, *, is_last: bool = False) -> Step:
         """Note what was dealt with since the last step."""
         failed, self._failed = self._failed, []
         self._saved = self._done
-        return Step(self.build_checkpoint(), self.progress, self.describe(), failed_items=failed)
+        return Step(
+            self.build_checkpoint(),
+            self.progress,
+            self.describe(),
+            failed_items=failed,
+            is_last=is_last,
+        )
 
     def build_checkpoint(self) -> dict[str, Any]:
         """Say where to go on."""

@@ -16,6 +16,7 @@ import msgspec
 from isocenter.archive.edit_requests import EditRequest, parse_anonymization, parse_modification
 from isocenter.archive.modifications import ModificationOptions, Modifications, list_locks
 from isocenter.archive.received import Origin
+from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadParameterError
 from isocenter.index.jobs import set_arguments
@@ -109,12 +110,13 @@ def build_modification_job(
         The client's, ``None`` to draw one.
     """
     key = key or secrets.token_bytes(_KEY_BYTES)
+    locks = list_locks(sources)
     return NewJob(
         _KIND,
         msgspec.to_builtins(call),
         _describe(call, len(sources), EditOutcome()),
-        drawn={"key": key.hex(), "number": number},
-        locks=list_locks(sources),
+        drawn={"key": key.hex(), "number": number, "locks": sorted(locks)},
+        locks=locks,
     )
 
 
@@ -123,7 +125,8 @@ class ModificationKind:
 
     name = _KIND
 
-    def __init__(self, modifications: Modifications, edits: StagedEdits) -> None:
+    def __init__(self, workers: Workers, modifications: Modifications, edits: StagedEdits) -> None:
+        self._workers = workers
         self._modifications = modifications
         self._edits = edits
 
@@ -140,7 +143,7 @@ class ModificationKind:
         request = parse_edit_request(call, modifications.options)
         sources = await modifications.find_sources(call.public_ids, request)
         key = bytes.fromhex(job.arguments["key"])
-        edit = modifications.build_edit(request, sources, key, job.arguments["number"])
+        number = job.arguments["number"]
 
         def finish(tx: Transaction, outcome: EditOutcome) -> None:
             """Forget what links new to old identifiers, unless it is wanted for failed items."""
@@ -148,14 +151,19 @@ class ModificationKind:
                 kept = {name: value for name, value in job.arguments.items() if name != "key"}
                 set_arguments(tx, job.job_id, kept)
 
-        return EditPlan(
-            pairs=[(source, edit) for source in sources],
-            publication=modifications.build_publication(request, sources),
-            origin=call.origin,
-            is_permissive=call.is_permissive,
-            describe=lambda outcome: _describe(call, len(sources), outcome),
-            finish=finish,
-        )
+        def build() -> EditPlan:
+            edit = modifications.build_edit(request, sources, key, number)
+            return EditPlan(
+                pairs=[(source, edit) for source in sources],
+                publication=modifications.build_publication(request, sources),
+                origin=call.origin,
+                is_permissive=call.is_permissive,
+                describe=lambda outcome: _describe(call, len(sources), outcome),
+                finish=finish,
+            )
+
+        # There may be many sources, and nothing may keep the event loop from its work.
+        return await self._workers.run(build)
 
     def abandon(self, job: Job) -> Apply | None:
         """Remove what was staged (see `JobKind.abandon`)."""
@@ -170,7 +178,8 @@ class ModificationKind:
             _KIND,
             msgspec.to_builtins(again),
             _describe(again, len(resources), EditOutcome()),
-            drawn={name: job.arguments[name] for name in ("key", "number")},
+            drawn={name: job.arguments[name] for name in ("key", "number", "locks")},
+            locks=frozenset(job.arguments["locks"]),
         )
 
 

@@ -2,7 +2,7 @@
 
 References
 ----------
-Decision 0015
+Decision 0020
 """
 
 import logging
@@ -66,7 +66,7 @@ class Router:
     def __init__(self, archive: Archive, engine: Engine, *, retries: int) -> None:
         self._workers = archive.workers
         self._remotes = archive.remotes
-        self._routing = archive.routing
+        self._routing = archive.remotes.routing
         self._exports = archive.exports
         self._engine = engine
         self._retries = retries

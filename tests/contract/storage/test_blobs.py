@@ -220,3 +220,29 @@ def test_every_method_foreign_name_raises(storage: Storage, tmp_path: Path, name
     ):
         with pytest.raises(BadParameterError):
             call()
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (1, 0, 3), (5, 1_000_000, 7)])
+def test_write_unsynced_pieces_read_back(storage: Storage, sizes: tuple[int, ...]) -> None:
+    pieces = [os.urandom(size) for size in sizes]
+
+    storage.write_unsynced(UUID, [memoryview(piece) for piece in pieces])
+    storage.sync()
+
+    assert storage.read(UUID) == b"".join(pieces)
+    assert list(storage.iter_uuids()) == [UUID]
+
+
+def test_write_unsynced_again_replaces_blob(storage: Storage) -> None:
+    storage.write_unsynced(UUID, [b"long old ", b"content"])
+
+    storage.write_unsynced(UUID, [b"new"])
+
+    assert storage.read(UUID) == b"new"
+    storage.remove(UUID)
+    assert list(storage.iter_uuids()) == []
+
+
+def test_write_unsynced_bad_name_is_refused(storage: Storage) -> None:
+    with pytest.raises(BadParameterError):
+        storage.write_unsynced("../x", [b"x"])

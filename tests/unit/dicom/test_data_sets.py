@@ -99,6 +99,8 @@ def test_unknown_value_representation_is_found_in_the_dictionary() -> None:
         encode_element(STEPS, "SQ", b"\xfe\xff\x00\xe0\xff\xff\xff\xff"),
         encode_element(STEPS, "SQ", b"\xfe\xff\x00\xe0\x40\0\0\0"),
         encode_element(STEPS, "SQ", b"", length=0xFFFFFFFF),
+        b"\xfe\xff\x0d\xe0\0\0\0\0",
+        b"\xfe\xff\x00\xe0\0\0\0\0",
     ],
 )
 def test_damaged_data_set_is_refused(data: bytes) -> None:

@@ -258,6 +258,23 @@ def test_too_long_values_are_left_out() -> None:
     assert len(nodes[3].record.ConceptNameCodeSequence) == 0
 
 
+def test_sequence_that_cannot_be_read_is_left_out() -> None:
+    deep = b""
+    for _ in range(70):
+        deep = encode_sequence(0x0040A043, [deep])
+    broken = encode_element(0x0040A073, "SQ", b"no items")
+    data = build_instance({0x00080016: ("UI", _STORAGE + "88.11")}, tail=deep + broken)
+    record = _build(data)[3].record
+    assert len(record.ConceptNameCodeSequence) == 0
+    assert "VerificationDateTime" not in record
+
+
+def test_sequence_of_countless_items_is_left_out() -> None:
+    sequence = encode_sequence(0x0040A043, [b""] * 200_000)
+    data = build_instance({0x00080016: ("UI", _STORAGE + "88.11")}, tail=sequence)
+    assert len(_build(data)[3].record.ConceptNameCodeSequence) == 0
+
+
 def test_identifiers_come_from_the_meta_information_if_need_be() -> None:
     leaf = _build(build_instance({0x00080016: ("UI", "")}))[3].record
     # What `build_instance` writes into (0002,0002).

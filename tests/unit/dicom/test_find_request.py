@@ -114,6 +114,8 @@ def test_number_of_keys_and_conditions_is_limited() -> None:
     many = {0x00100020 + 2 * i: Element("LO", "") for i in range(MOST_KEYS + 1)}
     with pytest.raises(BadRequestError):
         parse(many)
+    with pytest.raises(BadRequestError):
+        parse({STEPS: Element("SQ", [many])})
     conditions = {0x00100020 + 2 * i: Element("LO", "x") for i in range(MOST_CONDITIONS + 1)}
     with pytest.raises(BadRequestError):
         parse(conditions)

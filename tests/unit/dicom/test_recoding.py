@@ -125,6 +125,7 @@ def test_sequence_of_unknown_representation_is_read_as_implicit() -> None:
         encode_sequence(0x00081140, [b"\1\2\3"]),
         encode_element(0x00081140, "SQ", b"\x08\0\x52\0\0\0\0\0"),
         encode_element(0x00081140, "SQ", b"\xfe\xff\x00\xe0\xff\xff\xff\xff"),
+        b"\xfe\xff\x00\xe0\0\0\0\0",
     ],
 )
 def test_damaged_data_set_is_refused(data: bytes) -> None:

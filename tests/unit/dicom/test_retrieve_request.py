@@ -52,6 +52,7 @@ def test_key_of_the_level_counts(
         ("FRAME", {STUDY: "1.2"}, BadParameterError),
         ("STUDY", {STUDY: "1.*"}, BadParameterError),
         ("PATIENT", {PATIENT: "P?"}, BadParameterError),
+        ("IMAGE", {INSTANCE: "\\".join(map(str, range(10_001)))}, BadParameterError),
     ],
 )
 def test_identifier_that_names_nothing_is_refused(

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from falcon.asgi import Request, Response
 
 from isocenter.errors import BadRequestError
-from isocenter.http.bodies import Receive, require_whole_body
+from isocenter.http.bodies import Application, Receive, require_whole_body
+from isocenter.http.streaming import ABORT
 
 LAST = {"type": "http.request", "body": b"b", "more_body": False}
 PART = {"type": "http.request", "body": b"a", "more_body": True}
@@ -55,3 +57,42 @@ async def test_event_without_more_body_is_the_last() -> None:
     await receive()
     await receive()
     assert await receive() == LEFT
+
+
+async def test_responder_can_end_the_connection_at_once() -> None:
+    class Cycle:
+        """What uvicorn keeps of a request, whose connection is this object, too."""
+
+        aborted = False
+
+        @property
+        def transport(self) -> "Cycle":
+            return self
+
+        def abort(self) -> None:
+            self.aborted = True
+
+        async def send(self, _: dict[str, Any]) -> None:
+            """Take an event."""
+
+    class Resource:
+        async def on_get(self, req: Request, _: Response) -> None:
+            req.scope[ABORT]()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    application = Application()
+    application.add_route("/", Resource())
+    cycle = Cycle()
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/",
+        "headers": [],
+        "query_string": b"",
+        "asgi": {"version": "3.0", "spec_version": "2.1"},
+    }
+    await application(scope, receive, cycle.send)
+    assert cycle.aborted

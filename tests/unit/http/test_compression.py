@@ -168,3 +168,31 @@ async def test_short_answer_and_client_without_compression_are_left_alone() -> N
 async def test_head_is_left_alone() -> None:
     headers, _ = await ask([b""], method="HEAD")
     assert b"content-encoding" not in headers
+
+
+async def test_event_stream_is_left_alone() -> None:
+    headers, body = await ask([TEXT, TEXT], media_type="text/event-stream")
+    assert b"content-encoding" not in headers
+    assert body == TEXT * 2
+
+
+class Cycle:
+    """What uvicorn keeps of a request."""
+
+    disconnected = True
+    transport = "transport"
+
+    async def send(self, event: dict[str, Any]) -> None:
+        """Take an event."""
+
+
+async def test_application_sees_the_connection_behind_the_compression() -> None:
+    seen: list[Any] = []
+
+    async def answer(_: Any, __: Any, send: Any) -> None:
+        seen.append((send.__self__.disconnected, send.__self__.transport))
+
+    application = CompressedApplication(answer, cast(Workers, InlineWorkers()))
+    scope = {"type": "http", "method": "GET", "headers": []}
+    await application(scope, None, Cycle().send)
+    assert seen == [(True, "transport")]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import falcon
 import pytest
 from tests.support.scripted_peer import DEADLINE_S
 
@@ -40,6 +41,10 @@ async def _miss(_: object, __: WritingRequest, ___: Response) -> None:
     raise NotFound
 
 
+async def _forbid(_: object, __: WritingRequest, ___: Response) -> None:
+    raise falcon.HTTPMethodNotAllowed(["PUT"])
+
+
 async def _break(_: object, __: WritingRequest, ___: Response) -> None:
     raise RuntimeError
 
@@ -61,6 +66,7 @@ _ROUTES = (
     _route("POST", "/fail", _fail),
     _route("POST", "/miss", _miss),
     _route("POST", "/break", _break),
+    _route("POST", "/not-allowed", _forbid),
     _route("POST", "/wait", _wait),
 )
 
@@ -178,6 +184,7 @@ def test_body_in_pieces_becomes_one() -> None:
         ("/things?q", 200, b"POST q|abc"),
         ("/fail", 400, b'"Details": "wrong abc"'),
         ("/miss", 400, b"\r\n\r\n"),
+        ("/not-allowed", 405, b"\r\nallow: PUT\r\n"),
         ("/break", 500, b'"Internal error"'),
     ],
 )
@@ -317,6 +324,16 @@ async def test_protocol_special_request_is_left_to_the_application(request_bytes
         if head.startswith(b"HTTP/1.1 100"):
             await served.reader.readuntil(b"\r\n\r\n")
         assert await served.reader.readexactly(6) == _NORMAL
+
+
+async def test_protocol_crowded_server_leaves_the_refusal_to_the_application() -> None:
+    async with _serve() as served:
+        served.writer.write(_request(b"abc"))
+        assert await served.read() == b"POST |abc"
+        for connection in served.server.server_state.connections:
+            connection.limit_concurrency = 1  # type: ignore[union-attr]
+        served.writer.write(_request(b"abc"))
+        assert (await served.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 ")
 
 
 @pytest.mark.parametrize("sent", [10, 100_000, 600_000])

@@ -10,7 +10,7 @@ from isocenter.index.records import STABLE_CHANGES, ChangeType
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.index.statements import SQLITE, load_statements
 
-LISTS = {"public_ids", "roots", "doomed", "parent_ids"}
+LISTS = {"public_ids", "roots", "doomed", "parent_ids", "job_ids", "internal_ids"}
 TEXTS = load_statements(SQLITE)
 
 
@@ -41,6 +41,8 @@ def test_changes_of_a_rare_type_are_read_along_their_index(
         *("insert_removals_below", "insert_deletions_below", "delete_resources"),
         *("list_oldest_patients", "lookup_recycling_order", "describe_exported", "list_exports"),
         *("list_changes", "list_changes_backwards", "list_deletions", "find_settled"),
+        *("find_changed_source", "list_locks", "list_sources", "list_staged", "copy_labels"),
+        *("wake_due_jobs", "next_due_job", "count_running_jobs"),
     ],
 )
 def test_statement_reads_no_table_whole(tmp_path: Path, name: str) -> None:

@@ -14,9 +14,10 @@ from isocenter.archive import event_feed
 from isocenter.archive.event_feed import EventPosition
 from isocenter.errors import BadParameterError, DatabaseUnavailableError, TooManyRequestsError
 from isocenter.http import event_streams
-from isocenter.http.event_streams import Interest, parse_position
+from isocenter.http.event_streams import EventStreams, Interest, parse_position
 from isocenter.jobs.records import NewJob
 from isocenter.jobs.states import Action
+from isocenter.rest.events import EVENT_FORMATS
 
 _DEADLINE_S = 20.0
 
@@ -280,3 +281,15 @@ async def test_timeout_ends_the_stream(api: Api) -> None:
         client = Client(pieces)
         await client.read_all()
     assert client.content.startswith(b"retry: ")
+
+
+async def test_stream_that_begins_while_the_server_stops_ends(api: Api) -> None:
+    streams = EventStreams(api.services.events._feed, EVENT_FORMATS)
+    pieces = streams.listen(Interest(), None, timeout_s=None, abort=lambda: None)
+    streams.close()
+    async with aclosing(cast(Any, pieces)) as opened:
+        client = Client(opened)
+        await client.read_all()
+    assert client.content.startswith(b": the server stops")
+    with pytest.raises(TooManyRequestsError):
+        streams.check_room()

@@ -181,3 +181,33 @@ async def test_wrong_body_is_refused(
 async def test_missing_argument_is_refused(api: Api) -> None:
     result = await api.get("/tools/create-media")
     assert (result.status_code, result.json["OrthancStatus"]) == (400, 8)
+
+
+@pytest.mark.parametrize("small_bytes", [0, 10**6])
+async def test_job_names_what_its_medium_lacks(
+    api: Api, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+) -> None:
+    monkeypatch.setattr(archiving, "_SMALL_BYTES", small_bytes)
+    files = await _store(api, f"lacking-{small_bytes}")
+    row = await api.archive.exporter.plan(exporting.ExportRequest((files[1].instance,)))
+    api.archive.storage.remove(row.files[0].attachment.attachment_uuid)
+    body = json.dumps({"Resources": [files[0].study], "Asynchronous": True, "Manifest": True})
+    answer = await api.request("POST", "/tools/create-media", body=body)
+    job = await api.jobs.wait(answer.json["ID"], _DEADLINE_S)
+    assert (job.state, job.content["FailedInstancesCount"]) == (JobState.SUCCESS, 1)
+    failed = await api.get_json(f"/jobs/{job.job_id}/failed-items")
+    assert [item["ID"] for item in failed] == [files[1].instance]
+    path = f"/jobs/{job.job_id}/archive"
+    head, whole = await api.request("HEAD", path), await api.get(path)
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert head.headers["etag"] == whole.headers["etag"]
+    with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+        missing = json.loads(archive.read("manifest.json"))["Missing"]
+        assert len(archive.namelist()) == 4
+    assert [entry["Instance"] for entry in missing] == [files[1].instance]
+    # A range of another archive than the client has begun with is of no use to it.
+    for tag, status in ((whole.headers["etag"], 206), ('"other"', 200)):
+        part = await api.get(path, headers={"Range": "bytes=5-", "If-Range": tag})
+        assert part.status_code == status
+    beyond = await api.get(path, headers={"Range": f"bytes={len(whole.content)}-"})
+    assert beyond.status_code == 416

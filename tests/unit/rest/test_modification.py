@@ -1,5 +1,6 @@
 """Modification and anonymization as jobs, through the REST API."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from io import BytesIO
@@ -15,7 +16,7 @@ from tests.unit.rest.api import Api, open_api
 from isocenter.archive import modifications
 from isocenter.archive.reconciliation import reconcile
 from isocenter.dicom.levels import Level
-from isocenter.errors import FullStorageError
+from isocenter.errors import FullStorageError, StorageUnavailableError
 from isocenter.index.deletion import delete_resource
 from isocenter.index.reading import find_removals
 from isocenter.index.staging import list_staged
@@ -584,3 +585,91 @@ async def test_compressed_copies_made_by_several_threads(tmp_path: Any, threads:
             result = await api.request("POST", f"{target}/verify-md5")
             assert result.status_code == 200
         await _check_is_clean(api)
+
+
+async def _wait_until_paused(api: Api, path: str) -> None:
+    async with asyncio.timeout(_DEADLINE_S):
+        # A pause has no event that a test could wait for.
+        while (await api.get_json(path))["State"] != "Paused":  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def test_failing_disk_fails_the_job_and_leaves_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isocenter.tasks.editing._BATCH_FILES", 1)
+    files = await _store(api, "P/1/1/1", "P/1/1/2")
+
+    def fail() -> None:
+        raise StorageUnavailableError("the disk is gone")
+
+    monkeypatch.setattr(api.archive.edits.stager._storage, "sync", fail)
+
+    answer = await _post(api, f"/studies/{files[0].study}/modify", {}, 500)
+
+    assert "the disk is gone" in answer["Details"]
+    monkeypatch.undo()
+    assert await _count(api) == [1, 1, 1, 2]
+    await _check_is_clean(api)
+
+
+async def test_paused_job_goes_on_where_it_was(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isocenter.tasks.editing._BATCH_FILES", 1)
+    files = await _store(api, *(f"P/1/1/{number}" for number in range(1, 7)))
+    save, edited = api.jobs._store.save, []
+
+    def pause_in_the_middle(job: Any, step: Any, **options: Any) -> Any:
+        edited.append(step.checkpoint["Done"])
+        saved = save(job, step, **options)
+        if step.checkpoint["Done"] == 3 and len(edited) == 3:
+            api.jobs._store.act(job.job_id, Action.PAUSE, None)
+            return api.jobs._store.lookup(job.job_id)
+        return saved
+
+    monkeypatch.setattr(api.jobs._store, "save", pause_in_the_middle)
+    answer = await _post(api, f"/studies/{files[0].study}/modify", {"Asynchronous": True})
+    await _wait_until_paused(api, answer["Path"])
+    assert await _count(api) == [1, 1, 1, 6]
+
+    await _post(api, f"{answer['Path']}/resume", b"")
+
+    job = await api.jobs.wait(answer["ID"], _DEADLINE_S)
+    assert job.state is JobState.SUCCESS
+    assert edited == [1, 2, 3, 4, 5, 6]
+    assert await _count(api) == [1, 2, 2, 12]
+    await _check_is_clean(api)
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_job_begins_anew_if_a_power_failure_took_a_file(
+    api: Api, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    monkeypatch.setattr("isocenter.tasks.editing._BATCH_FILES", 1)
+    files = await _store(api, *(f"P/1/1/{number}" for number in range(1, 5)))
+    save, attempts = api.jobs._store.save, []
+
+    def damage_and_pause(job: Any, step: Any, **options: Any) -> Any:
+        attempts.append((step.checkpoint["Attempt"], step.checkpoint["Done"]))
+        saved = save(job, step, **options)
+        if attempts == [(0, 1), (0, 2)]:
+            [(_, first), _] = api.archive.database.read(lambda tx: list_staged(tx, job.job_id))
+            name = first.attachment.attachment_uuid
+            if is_gone:
+                api.archive.storage.remove(name)
+            else:
+                api.archive.storage.write(name, bytes(first.attachment.compressed_size))
+            api.jobs._store.act(job.job_id, Action.PAUSE, None)
+            return api.jobs._store.lookup(job.job_id)
+        return saved
+
+    monkeypatch.setattr(api.jobs._store, "save", damage_and_pause)
+    answer = await _post(api, f"/studies/{files[0].study}/modify", {"Asynchronous": True})
+    await _wait_until_paused(api, answer["Path"])
+
+    await _post(api, f"{answer['Path']}/resume", b"")
+
+    job = await api.jobs.wait(answer["ID"], _DEADLINE_S)
+    assert job.state is JobState.SUCCESS
+    assert attempts == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4)]
+    assert await _count(api) == [1, 2, 2, 8]
+    await _check_is_clean(api)

@@ -49,7 +49,7 @@ async def ask(api: Api, body: Any) -> str:
 
 
 def get_reports(api: Api) -> CommitmentReports:
-    return api.archive.commitment_reports
+    return api.archive.remotes.commitment_reports
 
 
 async def report(

@@ -86,11 +86,11 @@ async def prepare(api: Api, route: Route) -> str:
         await api.request("PUT", MODALITY[1], body=b'["TITLE", "localhost", 104]')
     if route.path.startswith("/queries/"):
         await keep_query(api)
-    if route.path.startswith(WORKLIST[0]):
-        await api.request("PUT", WORKLIST[1], body=b'{"Tags": {}}')
     if route.path.startswith("/routing/"):
         await api.archive.remotes.modalities.put("known", RemoteModality("KNOWN", "localhost", 104))
-        await api.archive.routing.put("known", RoutingRule("known"))
+        await api.archive.remotes.routing.put("known", RoutingRule("known"))
+    if route.path.startswith(WORKLIST[0]):
+        await api.request("PUT", WORKLIST[1], body=b'{"Tags": {}}')
     if route.path.startswith("/storage-commitment/"):
         stored = StoredCommitment("X", "Pending", '{"References": [], "Kept": [], "Failed": []}')
         keep = partial(add_commitment, transaction_uid="1.2", new=stored, kept=9, now_us=1)

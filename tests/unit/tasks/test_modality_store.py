@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import pytest
 import pytest_asyncio
 from tests.support.dicom_files import IMPLICIT_LITTLE
 from tests.support.receiving import Receiver, run_receiver
+from tests.support.scripted_peer import ScriptedPeer, accept_association, scripted_acceptor
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
@@ -59,7 +61,7 @@ class Case:
         files = RecodedFiles(archive.workers, archive.buffers) if may_recode else None
         recoding = Recoding(files, IMPLICIT_LITTLE)
         policy = RetryPolicy(3, 5, 15)
-        return ModalityStoreKind(archive.remotes, recoding, archive.commitment_reports, policy)
+        return ModalityStoreKind(archive.remotes, recoding, policy)
 
     async def submit(self, **order: Any) -> Job:
         remotes = self.api.archive.remotes
@@ -142,7 +144,7 @@ async def test_store_sends_all_in_order_over_one_association(case: Case) -> None
     assert job.content["Resources"] == [{"ID": case.files[0].study, "Type": "Study"}]
 
 
-@pytest.mark.parametrize("done", range(COUNT + 1))
+@pytest.mark.parametrize("done", range(COUNT))
 async def test_store_goes_on_after_a_crash(case: Case, done: int) -> None:
     receiver = Receiver()
     async with run_receiver(receiver) as port:
@@ -324,7 +326,7 @@ async def test_store_asks_for_commitment_at_its_end(case: Case) -> None:
     assert job.state is JobState.SUCCESS
     assert job.content["StorageCommitmentTransactionUID"] == "2.25.7"
     assert receiver.commands[-1].command_field == CommandField.N_ACTION_RQ
-    state = await case.api.archive.commitment_reports.get("2.25.7")
+    state = await case.api.archive.remotes.commitment_reports.get("2.25.7")
     assert (state.remote_aet, state.status) == ("REMOTE", "Pending")
 
 
@@ -372,3 +374,47 @@ async def test_store_waits_for_its_time_and_goes_on(
     assert job.state is JobState.SUCCESS
     assert receiver.confirmed == case.uids
     assert "WaitsUntil" not in job.content
+
+
+async def _play(peer: ScriptedPeer, fault: str) -> None:
+    """Behave badly at the first instance, or before."""
+    if fault == "speaks another protocol":
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        return
+    if fault == "closes at once":
+        return
+    await accept_association(peer)
+    await peer.read_command()
+    if fault == "sends garbage":
+        await peer.send(b"\x04\x00\x00\x00\x00\x02??")
+    elif fault == "aborts":
+        await peer.send(b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00")
+    elif fault == "closes in the middle":
+        peer.drop()
+        return
+    while await peer.read_pdu() is not None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("speaks another protocol", 9),
+        ("closes at once", 9),
+        ("sends garbage", 9),
+        ("aborts", 9),
+        ("closes in the middle", 9),
+        ("hangs", 16),
+    ],
+)
+async def test_store_to_peer_at_fault_fails_or_is_put_aside(
+    case: Case, fault: str, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with scripted_acceptor(partial(_play, fault=fault)) as port:
+        await case.listen(port, timeout_s=1)
+        job = await case.run(await case.submit(retries=1))
+        assert (job.state, job.content["RetriesCount"]) == (JobState.RETRY, 1)
+        error = await case.fail(await _take(case, job))
+    assert (error.code, error.payload) == (code, None)
+    attempts = [r for r in caplog.records if r.message == "a transfer will be tried again"]
+    assert len(attempts) <= 1

@@ -31,7 +31,7 @@ class Case:
             pass
 
     async def put(self, name: str = "rule", **rule: Any) -> None:
-        await self.api.archive.routing.put(name, RoutingRule("pacs", **rule))
+        await self.api.archive.remotes.routing.put(name, RoutingRule("pacs", **rule))
         await self.follow()
 
     async def store(self, number: int, *, modality: str = "CT", series: str = "1") -> SyntheticFile:
@@ -200,7 +200,7 @@ async def test_delay_quiet_hours_and_priority_go_into_the_job(case: Case) -> Non
 
 async def test_rules_that_come_again_do_not_send_what_came_meanwhile(case: Case) -> None:
     await case.put()
-    await case.api.archive.routing.delete("rule")
+    await case.api.archive.remotes.routing.delete("rule")
     await case.follow()
     await case.store(1)
     await case.stabilize()

@@ -56,11 +56,12 @@ GROUP BY kind, destination;
 -- name: insert_lock
 INSERT INTO job_locks (job_id, name) VALUES (:job_id, :name);
 
--- The running jobs are few, and the key of the table leads to each of their locks.
+-- The running jobs are few, and the key of the table leads to each of their locks. SQLite never changes
+-- the order of a CROSS JOIN.
 -- name: list_locks
 SELECT l.job_id, l.name,
-       EXISTS (SELECT 1 FROM jobs j JOIN job_locks h ON h.job_id = j.job_id AND h.name = l.name
-               WHERE j.state IN (1, 5) AND j.state = 1)
+       EXISTS (SELECT 1 FROM jobs j CROSS JOIN job_locks h
+               WHERE j.state IN (1, 5) AND j.state = 1 AND h.job_id = j.job_id AND h.name = l.name)
 FROM job_locks l WHERE l.job_id IN :job_ids[text];
 
 -- name: delete_locks
