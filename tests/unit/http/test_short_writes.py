@@ -332,6 +332,7 @@ async def test_protocol_crowded_server_leaves_the_refusal_to_the_application() -
         assert await served.read() == b"POST |abc"
         for connection in served.server.server_state.connections:
             connection.limit_concurrency = 1  # type: ignore[union-attr]
+            connection.connection_limit = None  # type: ignore[union-attr]
         served.writer.write(_request(b"abc"))
         assert (await served.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 ")
 
