@@ -340,7 +340,8 @@ class DirectProtocol(LimitedProtocol):
 
     def _is_crowded(self) -> bool:
         """Tell whether uvicorn has to refuse the request."""
-        most = self.limit_concurrency
+        limit = self.connection_limit
+        most = self.limit_concurrency if limit is None else limit.get()
         return most is not None and max(len(self.connections), len(self.tasks)) >= most
 
     def _get_plain_headers(self) -> dict[bytes, bytes] | None:

@@ -16,6 +16,7 @@ from isocenter.http.direct import DirectAnswers
 from isocenter.http.error_answers import ErrorAnswers, NotFound
 from isocenter.http.exchange import Response, WritingRequest
 from isocenter.http.immediate_routes import ImmediateRoutes
+from isocenter.http.limits import ConnectionLimit
 from isocenter.http.observing import Observer
 from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.routes import Route
@@ -331,8 +332,7 @@ async def test_protocol_crowded_server_leaves_the_refusal_to_the_application() -
         served.writer.write(_request(b"abc"))
         assert await served.read() == b"POST |abc"
         for connection in served.server.server_state.connections:
-            connection.limit_concurrency = 1  # type: ignore[union-attr]
-            connection.connection_limit = None  # type: ignore[union-attr]
+            connection.connection_limit = ConnectionLimit(1, lambda: 0)  # type: ignore[union-attr]
         served.writer.write(_request(b"abc"))
         assert (await served.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 ")
 
