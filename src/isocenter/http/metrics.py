@@ -157,7 +157,7 @@ class Metrics:
         yield _build(
             "isocenter_http_errors_total",
             _COUNTER,
-            "HTTP requests answered with a status of 500 or more.",
+            "HTTP requests answered with a status of 500 or more, 501 aside.",
             observer.errors,
         )
         yield Family(
