@@ -147,7 +147,6 @@ class Archive:
             If the storage cannot be written to.
         """
         await self.remotes.start()
-        self.worklists.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -157,6 +156,7 @@ class Archive:
         self.deleter.start()
         self.stability.start()
         self.job_outputs.start()
+        self.worklists.start()
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
@@ -230,7 +230,7 @@ def build_archive(
         warnings=core.warnings,
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
-        edits=build_edits(configuration, core, uploads, reading.dictionary),
+        edits=build_edits(configuration, core, uploads, reading),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
