@@ -140,6 +140,16 @@ def test_https_serves_a_client_with_a_trusted_certificate(
     assert secure.get(f"/instances/{file.instance}/file").body == file.content
 
 
+def test_https_takes_a_body_of_many_pieces(
+    secure: TestServer, certificates: dict[str, Path]
+) -> None:
+    secure.tls = build_context(certificates, client="client")
+    file = secure.store(build_synthetic(study="2.25.77", series="2.25.78"))
+    path, value = f"/instances/{file.instance}/metadata/1024", bytes(range(32, 96)) * 10_000
+    assert secure.request("PUT", path, value).status == 200
+    assert secure.get(path).body == value
+
+
 @pytest.mark.parametrize("client", [None, "stranger"])
 def test_https_refuses_other_clients(
     secure: TestServer, certificates: dict[str, Path], client: str | None

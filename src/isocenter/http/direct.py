@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
@@ -287,7 +286,7 @@ class DirectProtocol(LimitedProtocol):
         if short.is_whole:
             self._set_protocol(self)
             # The old one still waits for the body.
-            self.parser = httptools.HttpRequestParser(self)
+            self._renew_parser()
             self.on_message_complete()
 
     def _set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -341,8 +340,7 @@ class DirectProtocol(LimitedProtocol):
     def _is_crowded(self) -> bool:
         """Tell whether uvicorn has to refuse the request."""
         limit = self.connection_limit
-        most = self.limit_concurrency if limit is None else limit.get()
-        return most is not None and max(len(self.connections), len(self.tasks)) >= most
+        return limit is not None and max(len(self.connections), len(self.tasks)) >= limit.get()
 
     def _get_plain_headers(self) -> dict[bytes, bytes] | None:
         """Give the headers if nothing is under way and the client wants nothing but an answer."""

@@ -146,9 +146,13 @@ class LimitedProtocol(HttpToolsProtocol):
         head = format_without_upgrade(
             self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
         )
+        self._renew_parser()
+        return head + rest
+
+    def _renew_parser(self) -> None:
+        """Begin with a new parser in the middle of a request, one like uvicorn's."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        return head + rest
 
     def on_message_begin(self) -> None:
         """Begin to expect a head; called by the parser."""

@@ -331,8 +331,9 @@ async def test_protocol_crowded_server_leaves_the_refusal_to_the_application() -
     async with _serve() as served:
         served.writer.write(_request(b"abc"))
         assert await served.read() == b"POST |abc"
+        connection: Any
         for connection in served.server.server_state.connections:
-            connection.connection_limit = ConnectionLimit(1, lambda: 0)  # type: ignore[union-attr]
+            connection.connection_limit = ConnectionLimit(1, lambda: 0)
         served.writer.write(_request(b"abc"))
         assert (await served.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 ")
 
