@@ -302,7 +302,6 @@ def test_peer_reports_what_it_keeps(both: Both, peer: Server) -> None:
     for data in _build_files():
         both.ours.upload(data)
     form = {"Resources": [_STUDY], "DicomInstances": [["1.2.840.10008.5.1.4.1.1.2", "7.9"]]}
-    both.ours.request("PUT", "/modalities/PEER", json.dumps([_PEER, "h", 1]).encode())
     states = []
     for body in (form, {"Resources": [_STUDY]}):
         answer = both.ours.request(
