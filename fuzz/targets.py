@@ -45,7 +45,9 @@ from isocenter.archive.unpacking import iter_gzip, iter_zip
 from isocenter.config.configuration import Configuration
 from isocenter.config.documentation import format_default_file
 from isocenter.config.loading import load_configuration
+from isocenter.config.routing_rules import format_routing_rule, parse_routing_rule
 from isocenter.config.source import parse_source
+from isocenter.dicom.commitment_reports import parse_commitment_report
 from isocenter.dicom.data_set_writer import AnswerEncoding
 from isocenter.dicom.data_sets import get_layout, read_data_set
 from isocenter.dicom.directory import Directory
@@ -253,6 +255,21 @@ def _run_identifier(data: bytes) -> None:
         build_element_matcher(criterion)(request.keys.get(criterion.tag))
     encoding = AnswerEncoding.choose(layout, request.character_set, "Latin1")
     read_data_set(encoding.encode(request.keys), layout)
+
+
+def _run_report(data: bytes) -> None:
+    """Reports of storage commitment, and rules of routing."""
+    try:
+        report = parse_commitment_report(read_data_set(data, get_layout(EXPLICIT_VR)))
+    except RequestError:
+        pass
+    else:
+        assert report.transaction_uid
+    try:
+        rule = parse_routing_rule(json.loads(data))
+    except (ConfigurationError, ValueError, RecursionError):
+        return
+    assert parse_routing_rule(format_routing_rule(rule)) == rule
 
 
 def _run_compression(data: bytes) -> None:
@@ -519,6 +536,21 @@ def _build_identifiers() -> list[bytes]:
     return seeds
 
 
+def _build_reports() -> list[bytes]:
+    item = encode_element(0x00081150, "UI", "1.2") + encode_element(0x00081155, "UI", "1.3")
+    failed = item + encode_element(0x00081197, "US", b"\x12\x01")
+    report = build_data_set({0x00081195: ("UI", "2.25.1")})
+    report += encode_sequence(0x00081198, [failed]) + encode_sequence(0x00081199, [item, item])
+    rule = {
+        "Destination": {"Modality": "pacs"},
+        "Tags": {"PatientID": "x*"},
+        "QuietHours": [["07:00", "19:00"]],
+        "Modality": ["CT"],
+        "Delay": 5,
+    }
+    return [report, json.dumps(rule).encode()]
+
+
 def _build_blobs() -> list[bytes]:
     return [compress(content) for content in (b"", b"x", b"content" * 1000, bytes(3 * _LIMIT))]
 
@@ -539,6 +571,7 @@ TARGETS = {
     "association": Target(_run_association, _build_streams),
     "command": Target(_run_command, _build_commands),
     "identifier": Target(_run_identifier, _build_identifiers),
+    "report": Target(_run_report, _build_reports),
     "zip": Target(_run_zip, _build_zips),
     "gzip": Target(_run_gzip, _build_gzips),
     "compression": Target(_run_compression, _build_blobs),

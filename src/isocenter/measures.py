@@ -94,6 +94,8 @@ class Measures:
         Durations of operations of the storage.
     store_dicom
         From a complete file to its durable rows.
+    find_scp, move_scp, get_scp
+        From a complete C-FIND, C-MOVE or C-GET request to its last response.
     rest_api
         From a request whose head is complete to an answer that is ready to be sent.
     storage_read_bytes, storage_written_bytes
@@ -110,6 +112,9 @@ class Measures:
         self.storage_read = LongestDuration()
         self.storage_remove = LongestDuration()
         self.store_dicom = LongestDuration()
+        self.find_scp = LongestDuration()
+        self.move_scp = LongestDuration()
+        self.get_scp = LongestDuration()
         self.rest_api = LongestDuration()
         self.storage_read_bytes = Tally()
         self.storage_written_bytes = Tally()

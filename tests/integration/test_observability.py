@@ -20,6 +20,7 @@ from tests.support.server import (
 
 pytestmark = pytest.mark.xdist_group("observability")
 JPEG = "1.2.840.10008.1.2.4.50"
+PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 # Parts of what identifies a person; none of them may be in the log of a usual level.
 SECRETS = ("DOE", "JANE", "19700203", "ACC77", "PID-")
 
@@ -29,6 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
     options = {
         "HttpCompressionEnabled": True,
         "StableAge": 3600,
+        "DicomAlwaysAllowFind": True,
         "Isocenter": {"LogFormat": "json"},
     }
     with run_server(tmp_path_factory.mktemp("observed"), options) as opened:
@@ -66,9 +68,23 @@ def send_by_dicom(server: TestServer, syntax: str = EXPLICIT_LITTLE) -> bool:
     return True
 
 
+def find_by_dicom(server: TestServer) -> int:
+    """Search for the person; tell how many answers came."""
+    query = Dataset()
+    query.QueryRetrieveLevel, query.PatientName, query.PatientID = "PATIENT", "DOE*", ""
+    ae = AE("SENDER")
+    ae.add_requested_context(PATIENT_ROOT_FIND)
+    association = ae.associate("127.0.0.1", server.dicom_port)
+    statuses = [status.Status for status, _ in association.send_c_find(query, PATIENT_ROOT_FIND)]
+    association.release()
+    assert statuses[-1] == 0
+    return len(statuses) - 1
+
+
 def do_everything(server: TestServer) -> None:
     """Handle a person's data in every way, right and wrong."""
     file = server.store(build_person())
+    find_by_dicom(server)
     assert send_by_dicom(server)
     server.upload(file.content[:-20])
     server.request("POST", "/tools/lookup", file.patient_id.encode())
@@ -145,6 +161,8 @@ def test_metrics_count_what_comes_by_http_and_dicom(server: TestServer) -> None:
     assert after["orthanc_count_instances"] == before["orthanc_count_instances"] + 2
     assert after["orthanc_storage_written_bytes"] > before["orthanc_storage_written_bytes"]
     assert after["orthanc_store_dicom_duration_ms"] > 0
+    assert find_by_dicom(server) > 0
+    assert read()["orthanc_find_scp_duration_ms"] > 0
     assert after["orthanc_rest_api_active_requests"] == 1
     assert 0 < after["orthanc_available_http_threads_count"] < 1000
     wait_until(

@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 from tests.support.dicom_files import build_data_set, encode_element, encode_sequence
-from tests.support.dimse_client import STUDY_ROOT, connect
+from tests.support.dimse_client import EXPLICIT_LITTLE, STUDY_ROOT, connect
 from tests.support.requirements import require_program
-from tests.support.server import TestServer, build_synthetic, run_server
+from tests.support.scripted_peer import build_request, encode_message
+from tests.support.server import TestServer, build_synthetic, connect_dicom, run_server
 
 from isocenter.dicom.data_sets import get_text
+from isocenter.dimse.commands import Command, CommandField
+from isocenter.dimse.negotiation import build_proposals
+from isocenter.dimse.pdu import AssociateAccept
 from isocenter.errors import AssociationAbortedError
 
 pytestmark = pytest.mark.xdist_group("scp find")
@@ -18,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("scp find")
 FIND = f"{STUDY_ROOT}.1"
 LEVEL, STUDY_UID, NAME = 0x00080052, 0x0020000D, 0x00100010
 # More than the first page and the one after it.
-STUDIES = 320
+STUDIES = 260
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +68,26 @@ async def test_answers_of_many_pages_come_once_each(server: TestServer) -> None:
 
 
 async def test_cancelled_question_ends_with_its_status(server: TestServer) -> None:
-    async with connect(server.dicom_port, [FIND]) as client:
-        status, answers = await client.find(ask(t0020000D=("UI", "")), cancel_at=1)
-        assert status == 0xFE00
-        assert 1 <= len(answers) < STUDIES
-        assert (await client.find(ask(t0020000D=("UI", "1.2.3.1"))))[0] == 0
+    contexts = build_proposals([(FIND, (EXPLICIT_LITTLE,))])
+    ask_all = Command(
+        command_field=CommandField.C_FIND_RQ, message_id=7, affected_sop_class_uid=FIND, priority=0
+    )
+    cancel = Command(command_field=CommandField.C_CANCEL_RQ, message_id_being_responded_to=7)
+    async with connect_dicom(server.dicom_port) as peer:
+        await peer.send_pdu(build_request(contexts=contexts, calling_ae_title="ASKER"))
+        assert isinstance(await peer.read_pdu(), AssociateAccept)
+        # Both in one write, so that the question is cancelled before it can be answered.
+        question = encode_message(1, ask_all, ask(t0020000D=("UI", "")))
+        await peer.send(question + encode_message(1, cancel))
+        count = 0
+        while (response := await peer.read_command()).status == 0xFF00:
+            await peer.read_data_set()
+            count += 1
+        assert response.status == 0xFE00
+        assert count < STUDIES
+        # The association serves the next question.
+        await peer.send(encode_message(1, ask_all, ask(t0020000D=("UI", "1.2.3.1"))))
+        assert (await peer.read_command()).status == 0xFF00
 
 
 async def test_instances_are_limited_by_the_configuration(server: TestServer) -> None:

@@ -56,15 +56,9 @@ class Client:
         self.association = association
 
     async def find(
-        self, identifier: bytes | None, *, sop_class: str = f"{STUDY_ROOT}.1", cancel_at: int = 0
+        self, identifier: bytes | None, *, sop_class: str = f"{STUDY_ROOT}.1"
     ) -> tuple[int, list[DataSet]]:
-        """Send a C-FIND; give the final status and the answers.
-
-        Parameters
-        ----------
-        cancel_at
-            Number of the answer after which to send a C-CANCEL; 0 for never.
-        """
+        """Send a C-FIND; give the final status and the answers."""
         context, command = self._begin(CommandField.C_FIND_RQ, sop_class)
         answers: list[DataSet] = []
         responses = self.association.iter_responses(context, command, identifier)
@@ -72,8 +66,6 @@ class Client:
             if response.is_final:
                 return response.status, answers
             answers.append(read_data_set(response.data or b"", _LAYOUT))
-            if len(answers) == cancel_at:
-                await self.association.send_cancel(context, command.message_id or 0)
         raise AssertionError("no final response")
 
     async def retrieve(

@@ -34,7 +34,7 @@ from isocenter.archive.options import (
 from isocenter.archive.protection import Protection
 from isocenter.archive.reading import Reading, build_reading
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
-from isocenter.archive.redo import redo_rows
+from isocenter.archive.redo import redo_rows, remove_revenants
 from isocenter.archive.registry import Registry
 from isocenter.archive.remotes import RemoteParts, Remotes, build_remotes
 from isocenter.archive.requested_tags import RequestedTagOptions, RequestedTagReader
@@ -135,8 +135,14 @@ class Archive:
         return self.workers.get_generation() + self.settings.generation
 
     def redo(self) -> int:
-        """Complete what an earlier server has acknowledged, see `redo_rows`. Blocks."""
-        return redo_rows(self.database, self.storage, self.ingest)
+        """Complete what an earlier server has acknowledged, and no more than that. Blocks.
+
+        See `redo_rows` and `remove_revenants`.
+        """
+        count = redo_rows(self.database, self.storage, self.ingest)
+        if not self.database.is_exclusive:
+            remove_revenants(self.database, self.storage)
+        return count
 
     async def start(self) -> None:
         """Begin the work that the archive does by itself; there is none if it is read-only.
@@ -147,7 +153,6 @@ class Archive:
             If the storage cannot be written to.
         """
         await self.remotes.start()
-        self.worklists.start()
         if self.is_read_only:
             return
         await self.workers.run(self.redo)
@@ -157,6 +162,7 @@ class Archive:
         self.deleter.start()
         self.stability.start()
         self.job_outputs.start()
+        self.worklists.start()
 
     async def stop(self) -> None:
         """End that work and wait for the operations that are under way."""
@@ -230,7 +236,7 @@ def build_archive(
         warnings=core.warnings,
         database=database,
         exporter=Exporter(workers, storage, reading.buffers, core.settings),
-        edits=build_edits(configuration, core, uploads, reading.dictionary),
+        edits=build_edits(configuration, core, uploads, reading),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),

@@ -33,6 +33,8 @@ T = TypeVar("T")
 _SHORT_LIST_OF_IDS = 1000
 _SHORT_LIST = 50
 _FEW_CHILDREN = 1000
+# So many requested tags of all resources together are looked up on the event loop.
+_FEW_VALUES = 1000
 # The parts that grow with the number of children.
 _CHILDREN = Part.CHILDREN | Part.STATUS
 
@@ -117,7 +119,8 @@ class Browse:
             rows = lookup_resources(tx, internal_ids, parts | RequestedTagReader.parts)
             return rows, self._requested.find(tx, level, rows, tags)
 
-        is_short = len(internal_ids) <= _SHORT_LIST
+        count = len(internal_ids)
+        is_short = count <= _SHORT_LIST and count * len(tags) <= _FEW_VALUES
         read = self._workers.read_soon if is_short else self._workers.read_long
         rows, findings = await read(query)
         values = await self._requested.complete(findings) if findings.samples else findings.values

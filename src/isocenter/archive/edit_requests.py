@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from isocenter.clock import format_timestamp, now
 from isocenter.dicom.confidentiality import DEFAULT_EDITION, EDITIONS, load_profile
 from isocenter.dicom.editing import Edit
 from isocenter.dicom.levels import Level
+from isocenter.dicom.provenance import Provenance
 from isocenter.dicom.pseudonyms import Pseudonyms
 from isocenter.dicom.tag_paths import TagPath, parse_tag_path
 from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary
@@ -77,6 +79,8 @@ class EditRequest:
         Dates are shifted back by up to so many days; 0 if they are not.
     has_clean_descriptors, has_clean_graphics
         Options of the profile: text and graphics are cleaned instead of removed.
+    keeps_originals
+        A modification notes in each file what it has changed there.
     """
 
     level: Level
@@ -93,6 +97,7 @@ class EditRequest:
     most_shifted_days: int = 0
     has_clean_descriptors: bool = False
     has_clean_graphics: bool = False
+    keeps_originals: bool = False
 
     @property
     def regenerated(self) -> tuple[TagPath, ...]:
@@ -172,6 +177,7 @@ def parse_modification(
         keep_source=_get_boolean(body, "KeepSource", default=True),
         keep_labels=_get_boolean(body, "KeepLabels", default=False),
         updates_references=_get_boolean(body, "UpdateReferences", default=True),
+        keeps_originals=_get_boolean(body, "OriginalAttributes", default=False),
     )
 
 
@@ -194,6 +200,8 @@ def parse_anonymization(
     if common.remove & _IDENTIFIERS.keys():
         raise BadRequestError("identifiers cannot be removed")
     common.check_force()
+    if _get_boolean(body, "OriginalAttributes", default=False):
+        raise BadRequestError("an anonymous file cannot tell what was changed in it")
     edition = _get_text(body, "DicomVersion", DEFAULT_EDITION)
     if edition not in EDITIONS:
         raise BadParameterError(f"the field 'DicomVersion' is one of {', '.join(EDITIONS)}")
@@ -342,6 +350,11 @@ def build_anonymous_values(request: EditRequest, number: int) -> dict[TagPath, A
     return values
 
 
+def _build_provenance(made_at: int | None) -> Provenance:
+    timestamp = format_timestamp(now() if made_at is None else made_at)
+    return Provenance(timestamp.replace("T", "") + "+0000", f"Isocenter {__version__}")
+
+
 def build_edit(
     request: EditRequest,
     pseudonyms: Pseudonyms,
@@ -349,6 +362,7 @@ def build_edit(
     dictionary: TagDictionary = DEFAULT_DICTIONARY,
     defaults: Mapping[TagPath, Any] | None = None,
     references: frozenset[str] = frozenset(),
+    made_at: int | None = None,
 ) -> Edit:
     """Build the description of the work on each file.
 
@@ -360,6 +374,8 @@ def build_edit(
         Values that are written unless the client replaces, keeps or removes the tag.
     references
         UIDs that are replaced wherever they occur.
+    made_at
+        What files tell of the time of the change, in seconds since 1970; ``None`` for now.
     """
     values = dict(request.replace)
     named = values.keys() | request.keep | request.remove
@@ -381,6 +397,7 @@ def build_edit(
         is_naming_patients=request.has_key and request.is_anonymization,
         has_clean_descriptors=request.has_clean_descriptors,
         has_clean_graphics=request.has_clean_graphics,
+        provenance=_build_provenance(made_at) if request.keeps_originals else None,
     )
     if request.edition is None:
         return edit

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isocenter.archive.edit_requests import EditRequest
+from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.modifications import Modifications
+from isocenter.archive.pieces import release
 from isocenter.archive.staging import StagingOptions, summarize_pieces
-from isocenter.archive.whole_files import open_whole_file, release
 from isocenter.archive.workers import Workers
 from isocenter.dicom.editing import Change, Edit, list_changes
 from isocenter.dicom.levels import Level
@@ -23,7 +24,6 @@ from isocenter.dicom.tags import TagDictionary
 from isocenter.errors import MissingFileError, ServerError, UnstorableInstanceError
 from isocenter.index.records import Overwrite
 from isocenter.index.staging import Source, find_existing_instances
-from isocenter.storage.port import Storage
 
 __all__ = ["EditTrials"]
 
@@ -55,12 +55,12 @@ class EditTrials:
     def __init__(
         self,
         workers: Workers,
-        storage: Storage,
+        buffers: FileBuffers,
         modifications: Modifications,
         options: StagingOptions,
     ) -> None:
         self._workers = workers
-        self._storage = storage
+        self._buffers = buffers
         self._modifications = modifications
         self._options = options
 
@@ -118,7 +118,7 @@ class EditTrials:
             message = "the file of the instance was not kept"
             raise MissingFileError(message)
         encoding = self._options.settings.default_encoding
-        with open_whole_file(self._storage, source.attachment) as buffer:
+        with self._buffers.open_whole(source.attachment) as buffer:
             pieces, changes = list_changes(buffer, edit, default_encoding=encoding)
             try:
                 public_ids = build_identity(summarize_pieces(pieces, self._options)).public_ids

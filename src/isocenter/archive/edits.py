@@ -8,6 +8,7 @@ from isocenter.archive.edit_trials import EditTrials
 from isocenter.archive.instance_editor import InstanceEditor
 from isocenter.archive.modifications import ModificationOptions, Modifications
 from isocenter.archive.options import get_overwrite
+from isocenter.archive.reading import Reading
 from isocenter.archive.regrouping import Regroupings
 from isocenter.archive.staging import Stager
 from isocenter.archive.uploads import Uploads
@@ -44,18 +45,19 @@ class Edits:
 
 
 def build_edits(
-    configuration: Configuration, core: Core, uploads: Uploads, dictionary: TagDictionary
+    configuration: Configuration, core: Core, uploads: Uploads, reading: Reading
 ) -> Edits:
     """Build them as the configuration asks."""
+    buffers, dictionary = reading.buffers, reading.dictionary
     options = _get_modification_options(configuration, core, dictionary)
     modifications = Modifications(core.workers, options)
     return Edits(
-        editor=InstanceEditor(core.workers, core.storage, core.settings),
+        editor=InstanceEditor(core.workers, buffers, core.settings),
         creator=_build_creator(configuration, core, uploads, dictionary),
         modifications=modifications,
         regroupings=Regroupings(core.workers, core.storage, core.settings, options),
-        trials=EditTrials(core.workers, core.storage, modifications, core.staging),
-        stager=Stager(core.storage, core.ingest.blobs, core.staging),
+        trials=EditTrials(core.workers, buffers, modifications, core.staging),
+        stager=Stager(core.storage, buffers, core.ingest.blobs, core.staging),
     )
 
 

@@ -9,8 +9,9 @@ from isocenter.archive.edit_requests import (
     build_anonymous_values,
     build_edit,
 )
+from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.pieces import iter_portions, release
 from isocenter.archive.settings import Settings
-from isocenter.archive.whole_files import iter_portions, open_whole_file, release
 from isocenter.archive.workers import Workers
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.pseudonyms import Pseudonyms
@@ -18,7 +19,6 @@ from isocenter.dicom.tag_paths import TagPath
 from isocenter.index.properties import advance_counter
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment
-from isocenter.storage.port import Storage
 
 __all__ = ["InstanceEditor"]
 
@@ -35,9 +35,9 @@ class InstanceEditor:
         Tell the character set of files that name none.
     """
 
-    def __init__(self, workers: Workers, storage: Storage, settings: Settings) -> None:
+    def __init__(self, workers: Workers, buffers: FileBuffers, settings: Settings) -> None:
         self._workers = workers
-        self._storage = storage
+        self._buffers = buffers
         self._settings = settings
 
     async def number_anonymization(self, request: EditRequest) -> Mapping[TagPath, Any]:
@@ -84,7 +84,7 @@ class InstanceEditor:
             yield piece
 
     def _iter_edited(self, attachment: Attachment, edit: Edit) -> Iterator[bytes]:
-        with open_whole_file(self._storage, attachment) as buffer:
+        with self._buffers.open_whole(attachment) as buffer:
             pieces = edit_file(buffer, edit, default_encoding=self._settings.default_encoding)
             try:
                 yield from iter_portions(pieces)

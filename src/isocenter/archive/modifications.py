@@ -169,7 +169,12 @@ class Modifications:
                 _check_patient(_decode(row.main_tags), replaced)
 
     def build_edit(
-        self, request: EditRequest, sources: Sequence[Source], key: bytes, number: int
+        self,
+        request: EditRequest,
+        sources: Sequence[Source],
+        key: bytes,
+        number: int,
+        made_at: int | None = None,
     ) -> Edit:
         """Build the description of the work on each file.
 
@@ -179,6 +184,8 @@ class Modifications:
             New identifiers follow from it.
         number
             What `draw_number` gave.
+        made_at
+            See `build_edit`.
         """
         pseudonyms = Pseudonyms(key)
         renamed = _prepare_uids(request, sources, pseudonyms)
@@ -189,6 +196,7 @@ class Modifications:
             dictionary=self.options.dictionary,
             defaults=defaults,
             references=renamed,
+            made_at=made_at,
         )
 
     def build_publication(self, request: EditRequest, sources: Sequence[Source]) -> Publication:

@@ -5,7 +5,8 @@ References
 Orthanc REST: POST /modalities/{id}/store (behaviour manual §23.2, §28.3)
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -19,7 +20,7 @@ from isocenter.dicom.file_meta import read_file_meta
 from isocenter.dicom.levels import Level
 from isocenter.dicom.reader import read_summary
 from isocenter.dimse.sending import DataSource
-from isocenter.errors import BadFileFormatError, CorruptedBlobError
+from isocenter.errors import BadFileFormatError, BadRangeError, CorruptedBlobError
 from isocenter.index.packaging import read_package, resolve_resources
 from isocenter.index.port import Transaction
 from isocenter.index.records import Attachment
@@ -37,6 +38,7 @@ _LONGEST_META_BYTES = 1 << 20
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 _SOP_INSTANCE_UID = 0x00080018
+_WRONG_SIZE = "a stored file does not have the size it was stored with"
 
 OutgoingInstance = OutgoingRow
 
@@ -159,7 +161,8 @@ class Outgoing:
     async def _open_data_set(self, attachment: Attachment) -> DataSource:
         size = attachment.uncompressed_size
         file = StoredFile(self._workers, self._storage, attachment, 0, buffers=self._buffers)
-        content = await file.read_small(0, size)
+        with _naming_damage():
+            content = await file.read_small(0, size)
         if content is not None:
             return memoryview(content)[_find_data_set(content) :]
         start = await self._workers.run(self._read_start, attachment)
@@ -211,8 +214,18 @@ def _find_data_set(buffer: Buffer) -> int:
 async def _stream(file: StoredFile, start: int, stop: int) -> AsyncIterator[bytes]:
     """Read a data set in pieces; a file that is too short must not pass for a whole one."""
     left = stop - start
-    async for piece in file.stream(start, stop):
-        left -= len(piece)
-        yield piece
+    with _naming_damage():
+        async for piece in file.stream(start, stop):
+            left -= len(piece)
+            yield piece
     if left:
-        raise CorruptedBlobError("a stored file does not have the size it was stored with")
+        raise CorruptedBlobError(_WRONG_SIZE)
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    """Say that a file is damaged, not that somebody asked for a wrong range."""
+    try:
+        yield
+    except BadRangeError as error:
+        raise CorruptedBlobError(_WRONG_SIZE) from error

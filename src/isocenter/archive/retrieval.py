@@ -20,6 +20,7 @@ from isocenter.dicom.remote_query import (
     format_level,
 )
 from isocenter.dicom.sop_classes import COMMON_STORAGE_SOP_CLASSES
+from isocenter.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from isocenter.dimse.commands import Command, CommandField
 from isocenter.dimse.data_sink import DataSink, MemorySink, Message
 from isocenter.dimse.exchange import DimseAssociation
@@ -39,6 +40,16 @@ from isocenter.scu.retrieve import (
 )
 
 __all__ = ["Retrieval", "Retrieved", "select_unique_keys"]
+
+# What archives hold: plain, deflated, JPEG, JPEG-LS, JPEG 2000, HTJ2K, RLE, MPEG-4. With more of
+# them 127 presentation contexts would not fit into 64 kB, which some modalities cannot read.
+_COMMON_SYNTAXES = frozenset(
+    f"1.2.840.10008.1.2{part}"
+    for part in (
+        *("", ".1", ".1.99", ".2", ".5", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81"),
+        *(".4.90", ".4.91", ".4.201", ".4.202", ".4.102"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +149,7 @@ class Retrieval:
         identifier = await self._queries.encode(_complete(level, keys))
         sop_class_uid = PATIENT_ROOT_GET if level is Level.PATIENT else STUDY_ROOT_GET
         handler = _GetHandler(self._incoming)
-        syntaxes = tuple(self._acceptance.transfer_syntaxes)
+        syntaxes = self._choose_syntaxes(is_short=bool(sop_class_uids))
         total = 0
         result = RetrieveResult(Status.SUCCESS)
         for batch in self._iter_batches(sop_class_uids):
@@ -150,6 +161,13 @@ class Retrieval:
             if result.is_complete or not _is_about_instances(result):
                 break
         return Retrieved(result, tuple(handler.public_ids))
+
+    def _choose_syntaxes(self, *, is_short: bool) -> tuple[str, ...]:
+        """Choose what to propose for each SOP class, so that the request does not grow too long."""
+        accepted = self._acceptance.transfer_syntaxes
+        chosen = tuple(uid for uid in accepted if is_short or uid in _COMMON_SYNTAXES)
+        # The standard demands this one of everybody (PS3.5 §10.1).
+        return chosen or tuple(accepted) or (IMPLICIT_VR_LITTLE_ENDIAN,)
 
     def _iter_batches(self, sop_class_uids: Sequence[str]) -> Iterator[Sequence[str]]:
         """Divide the SOP classes among associations, the usual ones first."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
+from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.pieces import iter_portions, join_start, release
 from isocenter.archive.received import Origin
 from isocenter.archive.settings import Settings
-from isocenter.archive.whole_files import iter_portions, join_start, open_whole_file, release
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.levels import Level
@@ -49,6 +50,8 @@ _AS_IS = 0
 _ZLIB = 1
 # So much of a new file is read first to describe it.
 _HEADER_BYTES = 32 * 1024
+# A larger file is compressed on its way to the disk, a smaller one in memory.
+_LARGEST_PACKED_WHOLE = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +143,17 @@ class Stager:
 
     Parameters
     ----------
+    buffers
+        Open the sources.
     blobs
         Removes what is of no use.
     """
 
-    def __init__(self, storage: Storage, blobs: Blobs, options: StagingOptions) -> None:
+    def __init__(
+        self, storage: Storage, buffers: FileBuffers, blobs: Blobs, options: StagingOptions
+    ) -> None:
         self._storage = storage
+        self._buffers = buffers
         self._blobs = blobs
         self._options = options
 
@@ -170,7 +178,7 @@ class Stager:
             part of the result.
         """
         batch = EditedBatch()
-        work = _Work(self._storage, self._options, authorship, described)
+        work = _Work(self._storage, self._buffers, self._options, authorship, described)
         for task in tasks:
             try:
                 batch.staged.append((task.position, work.edit(task)))
@@ -221,6 +229,7 @@ class _Work:
     """What it takes to edit one file after the other."""
 
     storage: Storage
+    buffers: FileBuffers
     options: StagingOptions
     authorship: Authorship
     described: Collection[tuple[Level, str]]
@@ -232,7 +241,7 @@ class _Work:
             message = "the file of the instance was not kept"
             raise MissingFileError(message)
         encoding = self.options.settings.default_encoding
-        with open_whole_file(self.storage, old) as buffer:
+        with self.buffers.open_whole(old) as buffer:
             pieces = edit_file(buffer, task.edit, default_encoding=encoding)
             try:
                 attachment = self._write(task.name, pieces)
@@ -243,19 +252,28 @@ class _Work:
     def _write(self, name: str, pieces: Sequence[Piece]) -> Attachment:
         size = sum(map(len, pieces))
         md5 = self._md5(pieces)
-        stored: Sequence[Piece] = pieces
         if self.options.is_compressed:
-            stored = list(iter_compressed(iter_portions(pieces), size))
-        self.storage.write_unsynced(name, stored)
-        return Attachment(
-            content_type=_DICOM,
-            attachment_uuid=name,
-            compression=_ZLIB if self.options.is_compressed else _AS_IS,
-            compressed_size=sum(map(len, stored)),
-            uncompressed_size=size,
-            compressed_md5=self._md5(stored) if self.options.is_compressed else md5,
-            uncompressed_md5=md5,
-        )
+            stored_size, stored_md5 = self._write_compressed(name, pieces, size)
+            return Attachment(_DICOM, name, _ZLIB, stored_size, size, stored_md5, md5)
+        self.storage.write_unsynced(name, pieces)
+        return Attachment(_DICOM, name, _AS_IS, size, size, md5, md5)
+
+    def _write_compressed(self, name: str, pieces: Sequence[Piece], size: int) -> tuple[int, str]:
+        compressed = iter_compressed(iter_portions(pieces), size)
+        if size <= _LARGEST_PACKED_WHOLE:
+            stored = list(compressed)
+            self.storage.write_unsynced(name, stored)
+            return sum(map(len, stored)), self._md5(stored)
+        digest = hashlib.md5(usedforsecurity=False)
+        stored_size = 0
+        with self.storage.open_writer(name) as writer:
+            for piece in compressed:
+                stored_size += len(piece)
+                if self.options.has_md5:
+                    digest.update(piece)
+                writer.write(piece)
+            writer.commit()
+        return stored_size, digest.hexdigest() if self.options.has_md5 else ""
 
     def _md5(self, pieces: Sequence[Piece]) -> str:
         if not self.options.has_md5:

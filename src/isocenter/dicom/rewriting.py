@@ -37,6 +37,7 @@ from isocenter.errors import BadFileFormatError, BadRequestError
 
 __all__ = [
     "Action",
+    "AppendedItem",
     "Decision",
     "Element",
     "NewElement",
@@ -99,7 +100,14 @@ class NewItems:
     items: tuple[bytes, ...]
 
 
-Decision: TypeAlias = Action | NewElement | NewItems
+@dataclass(frozen=True, slots=True)
+class AppendedItem:
+    """One more item, an encoded data set, at the end of a sequence that stays otherwise."""
+
+    item: bytes
+
+
+Decision: TypeAlias = Action | NewElement | NewItems | AppendedItem
 
 
 class Element:
@@ -403,8 +411,24 @@ class _Walker:
         elif decision is Action.REMOVE:
             output.is_changed = True
             self._note_lasting(found, element, layout, is_kept=False)
+        elif isinstance(decision, AppendedItem):
+            self._append(output, found, decision.item, layout)
         else:
             output.add([encode_element(found.tag, decision, layout)])
+
+    def _append(self, output: _Output, found: _Found, item: bytes, layout: Layout) -> None:
+        """Add an item to a sequence; one that hides in an unknown element stays as it is."""
+        if found.encoded_vr == _UNKNOWN:
+            output.keep(found.start, found.stop)
+            return
+        added = _encode_item_header(len(item), layout) + item
+        if found.length == UNDEFINED_LENGTH:
+            last = found.stop - 8
+            output.add([self._view[found.start : last], added, self._view[last : found.stop]])
+            return
+        length = found.length + len(added)
+        header = _encode_header(found.tag, found.encoded_vr or _SEQUENCE, length, layout)
+        output.add([header, self._view[found.value : found.stop], added])
 
     def _descend(self, output: _Output, found: _Found, layout: Layout, path: Path) -> None:
         if len(path) >= MAXIMUM_DEPTH:

@@ -165,7 +165,8 @@ class _RequestorSession:
                 return await self._associate(request)
         except TimeoutError as error:
             raise DeadlineExceededError(f"{self._name} did not answer in time") from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # A host that can be no name is a ValueError, or its subclass UnicodeError.
             raise RemoteError(f"no connection to {self._name}: {error}") from error
         finally:
             if self._transport is not None and not self._has_association:

@@ -107,6 +107,9 @@ class Metrics:
         for name, meaning, longest in (
             ("rest_api", "answering of a request", measures.rest_api),
             ("store_dicom", "storing of an instance", measures.store_dicom),
+            ("find_scp", "answering of a C-FIND", measures.find_scp),
+            ("move_scp", "answering of a C-MOVE", measures.move_scp),
+            ("get_scp", "answering of a C-GET", measures.get_scp),
             ("storage_create", "writing of files", measures.storage_create),
             ("storage_read", "reading of a file", measures.storage_read),
             ("storage_remove", "removal of a file", measures.storage_remove),
@@ -154,7 +157,7 @@ class Metrics:
         yield _build(
             "isocenter_http_errors_total",
             _COUNTER,
-            "HTTP requests answered with a status of 500 or more.",
+            "HTTP requests answered with a status of 500 or more, 501 aside.",
             observer.errors,
         )
         yield Family(

@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 # Upper bounds of the buckets, in seconds: a cached answer takes less than the first, an upload of
 # a large file or a long search more than the last but one.
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
+# What clients ask for that we do not have: nobody has to be alarmed.
+_UNSERVED = 501
 _OTHER = "other"
 
 
@@ -28,7 +30,7 @@ class Observer:
     active
         Requests that are being answered now.
     requests, errors
-        Answers so far, and those with a status of 500 or more.
+        Answers so far, and those with a status of 500 or more; 501 is no failure.
     """
 
     def __init__(self, measures: Measures) -> None:
@@ -54,7 +56,7 @@ class Observer:
         duration_s = ended_at - req.context.started_at
         if self._measures.is_enabled:
             self.requests += 1
-            if not req_succeeded and resp.status_code >= 500:
+            if not req_succeeded and resp.status_code >= 500 and resp.status_code != _UNSERVED:
                 self.errors += 1
             self._measures.rest_api.note(duration_s, ended_at)
             # Only templates of the table and methods that the parser knows: they are few.

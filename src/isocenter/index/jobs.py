@@ -30,7 +30,7 @@ from isocenter.jobs.records import (
 )
 from isocenter.jobs.states import FINISHED, TRANSITIONS, Action, JobState
 
-__all__ = ["DatabaseJobs", "insert_job", "set_arguments"]
+__all__ = ["DatabaseJobs", "forget_failed_items", "insert_job", "set_arguments"]
 
 _LAST = 2**63 - 1
 # A server that has not shown itself for that long is taken for dead.
@@ -303,6 +303,11 @@ def insert_job(tx: Transaction, job_id: str, new: NewJob) -> Job:
         names = [{"job_id": job_id, "name": name} for name in sorted(new.locks)]
         tx.run_many("insert_lock", names)
     return job
+
+
+def forget_failed_items(tx: Transaction, job_id: str) -> None:
+    """Forget what a job could not deal with, in the transaction in which it begins anew."""
+    tx.run("delete_failed_items", {"job_id": job_id})
 
 
 def set_arguments(tx: Transaction, job_id: str, arguments: Mapping[str, Any]) -> None:

@@ -86,6 +86,7 @@ _EDIT: Schema = {
     # Isocenter's own.
     "CleanDescriptors": _FLAG,
     "CleanGraphics": _FLAG,
+    "OriginalAttributes": _FLAG,
     "MaximumShiftDays": {"type": "integer", "minimum": 1, "maximum": 36_500},
     "PseudonymKey": {"type": "string", "minLength": 8, "maxLength": 1024},
     "ShiftDates": _FLAG,

@@ -19,10 +19,11 @@ from isocenter.dicom.levels import Level
 from isocenter.dicom.remote_query import UNIQUE_KEYS, Values
 from isocenter.dicom.tags import TagDictionary, format_tag
 from isocenter.errors import LimitError, ParameterTypeError
-from isocenter.http.answers import answer_json
+from isocenter.http.answers import JSON, format_json
 from isocenter.http.exchange import Response
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.bodies import TAGS_OF_QUERY, WORKLIST
+from isocenter.rest.query_answers import answer_list
 from isocenter.rest.remote_bodies import get_flag_field, parse_options, parse_tags, read_object
 from isocenter.rest.services import Services
 
@@ -60,7 +61,7 @@ async def find_worklist(services: Services, req: Request, resp: Response, name: 
         flags = [get_flag_field(body, flag, default=False) for flag, _ in _SHAPES]
         chosen = (shape for (_, shape), is_set in zip(_SHAPES, flags, strict=True) if is_set)
         shape, options = next(chosen, Shape.HUMAN), parse_options(body)
-    answer_json(resp, await queries.find_worklist(name, values, options, shape))
+    await answer_list(services, resp, await queries.find_worklist(name, values, options, shape))
 
 
 def _parse_worklist(value: Any, dictionary: TagDictionary) -> dict[int, Any]:
@@ -83,7 +84,7 @@ async def find_level(
     """Orthanc REST: POST /modalities/{id}/find-patient, -study, -series, -instance."""
     await services.archive.remotes.modalities.get_known(name)
     asked = parse_tags(await read_object(req), services.archive.dictionary)
-    answer_json(resp, await _find(services, name, level, asked))
+    await answer_list(services, resp, await _find(services, name, level, asked))
 
 
 async def _find(services: Services, name: str, level: Level, asked: Values) -> list[dict[str, Any]]:
@@ -99,7 +100,9 @@ async def find_tree(services: Services, req: Request, resp: Response, name: str)
     await services.archive.remotes.modalities.get_known(name)
     asked = parse_tags(await read_object(req), services.archive.dictionary)
     tree = _Tree(services, name)
-    answer_json(resp, await tree.grow(Level.PATIENT, asked))
+    grown = await tree.grow(Level.PATIENT, asked)
+    resp.content_type = JSON
+    resp.data = await services.archive.workers.run(format_json, grown)
 
 
 class _Tree:

@@ -112,6 +112,7 @@ ROUTES = (
         "List the remote modalities",
         "modalities",
         arguments=(EXPAND,),
+        statuses=(200, 400),
     ),
     Route(
         "GET",

@@ -24,7 +24,13 @@ from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.arguments import EXPAND, SHAPES, get_shape
 from isocenter.rest.bodies import ANSWER_QUERY, QUERY
-from isocenter.rest.query_answers import call_route, find_keys, list_known_keys, parse_index
+from isocenter.rest.query_answers import (
+    answer_list,
+    call_route,
+    find_keys,
+    list_known_keys,
+    parse_index,
+)
 from isocenter.rest.remote_bodies import (
     get_flag_field,
     parse_level,
@@ -101,9 +107,10 @@ async def list_answers(services: Services, req: Request, resp: Response, query_i
     queries = services.archive.remotes.queries
     found = await queries.get(query_id)
     if get_flag(req, "expand"):
-        answer_json(resp, await queries.describe_answers(found, get_shape(req, Shape.FULL)))
+        answers: list[Any] = await queries.describe_answers(found, get_shape(req, Shape.FULL))
     else:
-        answer_json(resp, [str(index) for index in range(found.count)])
+        answers = [str(index) for index in range(found.count)]
+    await answer_list(services, resp, answers)
 
 
 async def list_answer_operations(
@@ -155,7 +162,8 @@ async def query_below(
 
 
 def _read_route(path: str, responder: Any, summary: str, **more: Any) -> Route:
-    return Route("GET", path, responder, summary, "queries", **{"statuses": (200, 404), **more})
+    more = {"statuses": (200, 400, 404), **more}
+    return Route("GET", path, responder, summary, "queries", **more)
 
 
 _QUERY = "/queries/{query_id}"

@@ -1,6 +1,6 @@
 """What queries and retrieves share: answers by their numbers, and their identifiers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isocenter.archive.queries import RemoteQuery
@@ -13,11 +13,24 @@ from isocenter.dicom.remote_query import (
     UNIQUE_KEYS,
 )
 from isocenter.errors import ParameterTypeError
+from isocenter.http.answers import JSON, answer_json, format_json
+from isocenter.http.exchange import Response
 from isocenter.http.routes import Permission, Route
+from isocenter.rest.services import Services
 
-__all__ = ["call_route", "find_keys", "list_known_keys", "parse_index"]
+__all__ = ["answer_list", "call_route", "find_keys", "list_known_keys", "parse_index"]
 
 _LONGEST_INDEX = 9
+_SHORT_LIST = 50
+
+
+async def answer_list(services: Services, resp: Response, value: Sequence[Any]) -> None:
+    """Answer a list as JSON; a long one is written in a thread."""
+    if len(value) <= _SHORT_LIST:
+        answer_json(resp, value)
+        return
+    resp.content_type = JSON
+    resp.data = await services.archive.workers.run(format_json, value)
 
 
 def parse_index(text: str) -> int:

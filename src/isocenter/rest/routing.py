@@ -125,6 +125,7 @@ ROUTES = (
         "List the routing rules",
         "routing",
         arguments=(EXPAND,),
+        statuses=(200, 400),
     ),
     Route(
         "POST",

@@ -9,10 +9,10 @@ from typing import Any
 
 from falcon.asgi import Request as BodyRequest
 
-from isocenter.archive.commitment_reports import CommittedInstance
+from isocenter.archive.commitment_reports import CommitmentState, CommittedInstance
 from isocenter.dicom.uids import build_uid, is_valid_uid
 from isocenter.errors import BadFileFormatError
-from isocenter.http.answers import answer_done, answer_json
+from isocenter.http.answers import JSON, answer_done, answer_json, format_json
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.bodies import COMMITMENT
@@ -83,6 +83,12 @@ def _parse_instance(entry: Any) -> CommittedInstance:
 async def get_commitment(services: Services, _: Request, resp: Response, uid: str) -> None:
     """Orthanc REST: GET /storage-commitment/{id}."""
     state = await services.archive.remotes.commitment_reports.get(uid)
+    resp.content_type = JSON
+    resp.data = await services.archive.workers.run(_describe, state)
+
+
+def _describe(state: CommitmentState) -> bytes:
+    """Write a report, which may tell of thousands of instances."""
     answer: dict[str, Any] = {"RemoteAET": state.remote_aet, "Status": state.status}
     if state.status != "Pending":
         answer["Success"] = [dict(zip(_UIDS, one, strict=True)) for one in state.kept]
@@ -94,7 +100,7 @@ async def get_commitment(services: Services, _: Request, resp: Response, uid: st
             }
             for one, reason in state.failed
         ]
-    answer_json(resp, answer)
+    return format_json(answer)
 
 
 async def remove_committed(services: Services, _: BodyRequest, resp: Response, uid: str) -> None:

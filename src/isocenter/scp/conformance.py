@@ -136,7 +136,10 @@ class ConformanceStatement:
                 ("Silence before an abort", f"{silence_s} s" if silence_s else "not limited"),
                 ("Called AE title", "checked" if options.boolean("DicomCheckCalledAet") else "any"),
                 ("Asynchronous operations", "not supported: one at a time"),
-                ("Role selection", "SCP of storage during a C-GET, else SCU"),
+                (
+                    "Role selection",
+                    "SCP of storage during a C-GET and of storage commitment, else SCU",
+                ),
                 ("SOP class extended negotiation", "relational queries and retrieval"),
                 ("User identity", "user names are confirmed and not checked"),
             )

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
+from types import MappingProxyType
 
 from isocenter.dimse.commands import Command
 from isocenter.dimse.data_sink import DataSink, MemorySink, Message
@@ -24,6 +26,7 @@ from isocenter.dimse.pdu import (
 from isocenter.dimse.status import Status
 from isocenter.dimse.transport import PeerAddress
 from isocenter.dimse.user_information import RoleSelection, UserIdentity
+from isocenter.measures import LongestDuration
 from isocenter.scp.answering import LARGEST_IDENTIFIER
 from isocenter.scp.extended_negotiation import answer_extended_negotiations
 from isocenter.scp.permissions import Operation, Permissions
@@ -71,7 +74,13 @@ class LocalTitle:
 
 
 class Dispatcher:
-    """Decides about associations and serves requests; an `AssociationHandler` of ``dimse``."""
+    """Decides about associations and serves requests; an `AssociationHandler` of ``dimse``.
+
+    Parameters
+    ----------
+    durations
+        Where the durations of operations are noted, of those that are measured.
+    """
 
     def __init__(
         self,
@@ -79,11 +88,13 @@ class Dispatcher:
         permissions: Permissions,
         syntaxes: SupportedSyntaxes,
         services: Services,
+        durations: Mapping[Operation, LongestDuration] = MappingProxyType({}),
     ) -> None:
         self._local = local
         self._permissions = permissions
         self._syntaxes = syntaxes
         self._services = services
+        self._durations = durations
 
     def negotiate(
         self, request: AssociateRequest, peer: PeerAddress
@@ -165,7 +176,12 @@ class Dispatcher:
             association.abort()
             return
         _log.debug("a request is served", extra=described)
-        await service.handle(association, message)
+        started_at = perf_counter()
+        try:
+            await service.handle(association, message)
+        finally:
+            if service.operation in self._durations:
+                self._durations[service.operation].note_since(started_at)
 
     def _lookup(self, context: PresentationContext, command: Command) -> Service | None:
         """Find the service of a request in the context in which it came (PS3.7 §9.3)."""

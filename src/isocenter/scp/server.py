@@ -47,6 +47,12 @@ async def build_acceptor(
         permissions,
         SupportedSyntaxes(archive.acceptance, frozenset(kind for kind, _ in services)),
         services,
+        {
+            Operation.FIND: archive.measures.find_scp,
+            Operation.FIND_WORKLIST: archive.measures.find_scp,
+            Operation.MOVE: archive.measures.move_scp,
+            Operation.GET: archive.measures.get_scp,
+        },
     )
     timeout_s = configuration.integer("DicomScpTimeout")
     options = AcceptorOptions(

@@ -342,6 +342,10 @@ class FileSystemStorage:
         """Nothing: there is no journal (see `Storage.list_memos`)."""
         return []
 
+    def list_restored(self) -> list[str]:
+        """Nothing: there is no journal (see `Storage.list_restored`)."""
+        return []
+
     def forget_memos(self) -> None:
         """Nothing is to be forgotten (see `Storage.forget_memos`)."""
 

@@ -79,6 +79,7 @@ class JournaledStorage(FileSystemStorage):
             sync_rows=sync_rows or (lambda: None),
             write_files=self._backlog.finish_all,
         )
+        self._restored: list[str] = []
         self._memos = self._journal.replay(self._restore)
         if not self._memos:
             self._journal.begin()
@@ -96,6 +97,10 @@ class JournaledStorage(FileSystemStorage):
     def list_memos(self) -> list[tuple[str, bytes]]:
         """List what an earlier server left (see `Storage.list_memos`)."""
         return list(self._memos)
+
+    def list_restored(self) -> list[str]:
+        """Name what was written again (see `Storage.list_restored`)."""
+        return list(self._restored)
 
     def forget_memos(self) -> None:
         """Empty what an earlier server left (see `Storage.forget_memos`)."""
@@ -220,3 +225,4 @@ class JournaledStorage(FileSystemStorage):
         )
         if not is_whole:
             self._unsynced.write(attachment_uuid, content)
+            self._restored.append(attachment_uuid)

@@ -112,6 +112,10 @@ class MeasuredStorage:
         """See `Storage.list_memos`."""
         return self._inner.list_memos()
 
+    def list_restored(self) -> list[str]:
+        """See `Storage.list_restored`."""
+        return self._inner.list_restored()
+
     def forget_memos(self) -> None:
         """See `Storage.forget_memos`."""
         self._inner.forget_memos()

@@ -120,6 +120,10 @@ class MemoryStorage:
         """Nothing outlives the process (see `Storage.list_memos`)."""
         return []
 
+    def list_restored(self) -> list[str]:
+        """Nothing outlives the process (see `Storage.list_restored`)."""
+        return []
+
     def forget_memos(self) -> None:
         """Nothing is to be forgotten (see `Storage.forget_memos`)."""
 

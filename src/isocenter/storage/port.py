@@ -266,6 +266,13 @@ class Storage(Protocol):
         """
         ...
 
+    def list_restored(self) -> list[str]:
+        """Name the blobs that were written again at the start, since they were not there any more.
+
+        A crash took them away, or another server has removed them before it.
+        """
+        ...
+
     def forget_memos(self) -> None:
         """Forget what `list_memos` lists, because all rows are durable."""
         ...

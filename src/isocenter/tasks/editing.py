@@ -23,6 +23,7 @@ from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.editing import Edit
 from isocenter.dicom.levels import Level
+from isocenter.index.jobs import forget_failed_items
 from isocenter.index.port import Transaction
 from isocenter.index.staging import (
     Publication,
@@ -142,8 +143,6 @@ class StagedEdits:
         # There may be many sources: whatever goes through all of them is done in a thread.
         run = await self._workers.run(_Run, self._workers, self._stager, self._threads, job, plan)
         try:
-            if not await run.go_on():
-                yield run.begin()
             async with aclosing(run.iter_steps()) as steps:
                 async for step in steps:
                     yield step
@@ -173,33 +172,43 @@ class _Run:
         # What no row names for certain: the last batch if it could not be synced or published.
         self._unused: list[Staged] = []
 
-    async def go_on(self) -> bool:
-        """Find where the job stopped; false if it must begin at the beginning."""
-        checkpoint = self._job.checkpoint
-        if checkpoint is None:
-            return True
-        self._attempt = int(checkpoint["Attempt"])
-        if checkpoint["Plan"] != self._digest:
-            self._attempt += 1
-            return False
-        staged = await self._workers.read_long(lambda tx: list_staged(tx, self._job.job_id))
-        if not await self._workers.run(self._are_whole, staged):
-            self._attempt += 1
-            return False
-        await self._workers.run(self._note_all, staged)
-        self._done = int(checkpoint["Done"])
-        self._outcome.failed = int(checkpoint["Failed"])
-        return True
+    async def iter_steps(self) -> AsyncGenerator[Step]:
+        """Go on where the job stopped, or begin anew if its sources or its files have changed."""
+        if (checkpoint := self._job.checkpoint) is not None:
+            self._attempt = int(checkpoint["Attempt"])
+            is_sound = checkpoint["Plan"] == self._digest
+            staged = await self._workers.read_long(lambda tx: list_staged(tx, self._job.job_id))
+            for start in range(0, len(staged) if is_sound else 0, _BATCH_FILES):
+                some = staged[start : start + _BATCH_FILES]
+                is_sound = is_sound and await self._workers.run(self._are_whole, some)
+                # Nothing is new, but the job can be paused or cancelled here.
+                yield Step()
+            if is_sound:
+                await self._workers.run(self._note_all, staged)
+                self._done = int(checkpoint["Done"])
+                self._outcome.failed = int(checkpoint["Failed"])
+            else:
+                self._attempt += 1
+                yield self._begin()
+        async with aclosing(self._iter_batches()) as steps:
+            async for step in steps:
+                yield step
 
     def _are_whole(self, staged: Sequence[tuple[int, Staged]]) -> bool:
         """Look at the files whose rows are there but which a power failure may have taken."""
         return all(map(self._stager.is_whole, (one for _, one in staged)))
 
-    def begin(self) -> Step:
+    def _begin(self) -> Step:
         """Forget what was made of other sources."""
-        return self._build_step(build_abandon(self._job))
+        abandon, job_id = build_abandon(self._job), self._job.job_id
 
-    async def iter_steps(self) -> AsyncGenerator[Step]:
+        def apply(tx: Transaction) -> None:
+            abandon(tx)
+            forget_failed_items(tx, job_id)
+
+        return self._build_step(apply)
+
+    async def _iter_batches(self) -> AsyncGenerator[Step]:
         """Stage batch after batch, and publish all with the last one."""
         first = self._take()
         batch = await self._edit(first) if first else EditedBatch()

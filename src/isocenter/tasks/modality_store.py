@@ -20,6 +20,7 @@ from isocenter.clock import format_timestamp, now
 from isocenter.dimse.requestor import AssociationTarget
 from isocenter.errors import (
     BackendError,
+    BadFileFormatError,
     DeadlineExceededError,
     MissingFileError,
     NoPresentationContextError,
@@ -318,7 +319,7 @@ class _Sending:
         self._is_reached = False
         try:
             await self._try_to_send(session)
-        except (RemoteError, DeadlineExceededError, BackendError) as error:
+        except (RemoteError, DeadlineExceededError, BackendError, BadFileFormatError) as error:
             may_retry = self.attempts < self._retries and is_transient(error)
             if may_retry or not self._is_permissive:
                 self.obstacle = error

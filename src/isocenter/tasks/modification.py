@@ -152,7 +152,8 @@ class ModificationKind:
                 set_arguments(tx, job.job_id, kept)
 
         def build() -> EditPlan:
-            edit = modifications.build_edit(request, sources, key, number)
+            made_at = job.created_at // 1_000_000
+            edit = modifications.build_edit(request, sources, key, number, made_at)
             return EditPlan(
                 pairs=[(source, edit) for source in sources],
                 publication=modifications.build_publication(request, sources),

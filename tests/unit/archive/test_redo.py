@@ -5,8 +5,9 @@ import uuid
 import pytest
 from tests.unit.archive.parts import REST, Parts, build_numbered
 
+from isocenter.archive import redo as redo_module
 from isocenter.archive.memo import Memo
-from isocenter.archive.redo import redo_rows
+from isocenter.archive.redo import redo_rows, remove_revenants
 from isocenter.dicom.levels import Level
 from isocenter.errors import FullStorageError
 from isocenter.index.reading import get_statistics, list_public_ids
@@ -104,3 +105,31 @@ def test_redo_that_cannot_write_keeps_the_memos(
     assert [one for one, _ in storage.memos] == [name]
     assert storage.read(name) == build_numbered(1)
     assert redo(parts, storage) == 1
+
+
+class RestoredStorage(MemoryStorage):
+    """Holds blobs that came back from a journal."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self.names = names
+        for name in names:
+            self.write(name, b"content")
+
+    def list_restored(self) -> list[str]:
+        return self.names
+
+
+async def test_what_came_back_and_is_not_used_is_removed(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redo_module, "_ASKED_AT_ONCE", 2)
+    await parts.store(build_numbered(1))
+    [public_id] = parts.database.read(lambda tx: list_public_ids(tx, Level.INSTANCE))
+    used = parts.get(Level.INSTANCE, public_id).attachment_uuid
+    assert used is not None
+    storage = RestoredStorage([str(uuid.uuid4()), str(uuid.uuid4()), used, str(uuid.uuid4())])
+
+    assert remove_revenants(parts.database, storage) == 3
+
+    assert list(storage.iter_uuids()) == [used]

@@ -32,7 +32,7 @@ async def observe(
 
 @pytest.mark.parametrize(
     ("status", "has_succeeded", "errors"),
-    [(200, True, 0), (404, False, 0), (500, False, 1), (507, False, 1)],
+    [(200, True, 0), (404, False, 0), (500, False, 1), (501, False, 0), (507, False, 1)],
 )
 async def test_answers_are_counted(status: int, has_succeeded: bool, errors: int) -> None:
     observer = Observer(Measures())

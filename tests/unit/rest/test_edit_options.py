@@ -236,6 +236,46 @@ async def test_references_of_a_modification_stay_if_wanted(api: Api) -> None:
         assert (reference.ReferencedSOPInstanceUID == copy.SOPInstanceUID) is updates
 
 
+@pytest.mark.parametrize("is_undefined", [None, False, True])
+async def test_modification_notes_what_it_has_changed_if_wanted(
+    api: Api, is_undefined: bool | None
+) -> None:
+    reason = b"\x00\x04\x65\x05CS\x08\x00CORRECT "
+    tail = b""
+    if is_undefined is not None:
+        tail = encode_sequence(
+            0x04000561, [reason], syntax=EXPLICIT_LITTLE, is_undefined=is_undefined
+        )
+    file = await api.store(_file(1, tail=tail))
+    body = {
+        "OriginalAttributes": True,
+        "Replace": {"StudyDescription": "NEW", "InstitutionName": "added"},
+        "Remove": ["AcquisitionDateTime"],
+    }
+
+    answer = await _post(api, f"/studies/{file.study}/modify", body)
+
+    [copy] = await _read_below(api, answer["Path"])
+    *older, newest = copy.OriginalAttributesSequence
+    assert [item.ReasonForTheAttributeModification for item in older] == (
+        [] if is_undefined is None else ["CORRECT"]
+    )
+    assert newest.ReasonForTheAttributeModification == "COERCE"
+    assert newest.ModifyingSystem.startswith("Isocenter ")
+    assert len(newest.AttributeModificationDateTime) == 19
+    [originals] = newest.ModifiedAttributesSequence
+    assert originals.StudyDescription == "HEAD of JANE 4711"
+    assert originals.AcquisitionDateTime == "20240302101112.5"
+    assert originals.SOPInstanceUID == "1.3.1.1.1"
+    assert "InstitutionName" not in originals
+    assert copy.InstitutionName == "added"
+
+
+async def test_anonymization_cannot_note_what_it_has_changed(api: Api) -> None:
+    file = await api.store(_file(1))
+    await _post(api, f"/studies/{file.study}/anonymize", {"OriginalAttributes": True}, 400)
+
+
 async def test_options_work_on_a_single_file(tmp_path: Any) -> None:
     async with open_api(tmp_path, {}) as api:
         file = await api.store(_file(1))

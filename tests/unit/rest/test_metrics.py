@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 # Behaviour manual §36.3, as far as there is what they measure.
 GAUGES = """available_test count_patients count_studies count_series count_instances disk_size_mb
 uncompressed_size_mb last_change store_dicom_duration_ms rest_api_duration_ms
+find_scp_duration_ms move_scp_duration_ms get_scp_duration_ms
 storage_create_duration_ms storage_read_duration_ms storage_remove_duration_ms
 rest_api_active_requests storage_available_threads dicom_parser_cache_count
 dicom_parser_cache_size_mb up_time_s jobs_pending jobs_running jobs_total_completed

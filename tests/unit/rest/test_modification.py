@@ -568,8 +568,11 @@ async def test_in_place_editing_keeps_the_identifiers(tmp_path: Any) -> None:
         await _check_is_clean(api)
 
 
-@pytest.mark.parametrize("threads", [0, 3])
-async def test_compressed_copies_made_by_several_threads(tmp_path: Any, threads: int) -> None:
+@pytest.mark.parametrize(("threads", "largest"), [(0, 1 << 20), (3, 1 << 20), (1, 10)])
+async def test_compressed_copies_made_by_several_threads(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, threads: int, largest: int
+) -> None:
+    monkeypatch.setattr("isocenter.archive.staging._LARGEST_PACKED_WHOLE", largest)
     options = {
         "StorageCompression": True,
         "JobsEngineThreadsCount": {"ResourceModification": threads},
@@ -619,6 +622,8 @@ async def test_paused_job_goes_on_where_it_was(api: Api, monkeypatch: pytest.Mon
     save, edited = api.jobs._store.save, []
 
     def pause_in_the_middle(job: Any, step: Any, **options: Any) -> Any:
+        if step.checkpoint is None:
+            return save(job, step, **options)
         edited.append(step.checkpoint["Done"])
         saved = save(job, step, **options)
         if step.checkpoint["Done"] == 3 and len(edited) == 3:
@@ -649,6 +654,8 @@ async def test_job_begins_anew_if_a_power_failure_took_a_file(
     save, attempts = api.jobs._store.save, []
 
     def damage_and_pause(job: Any, step: Any, **options: Any) -> Any:
+        if step.checkpoint is None:
+            return save(job, step, **options)
         attempts.append((step.checkpoint["Attempt"], step.checkpoint["Done"]))
         saved = save(job, step, **options)
         if attempts == [(0, 1), (0, 2)]:
@@ -673,3 +680,13 @@ async def test_job_begins_anew_if_a_power_failure_took_a_file(
     assert attempts == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4)]
     assert await _count(api) == [1, 2, 2, 8]
     await _check_is_clean(api)
+
+
+async def test_file_that_was_cut_is_an_error_and_not_the_end(api: Api) -> None:
+    [file] = await _store(api, "P/1/1/1")
+    [name] = api.archive.storage.iter_uuids()
+    api.archive.storage.write(name, api.archive.storage.read(name)[:200])
+
+    answer = await _post(api, f"/studies/{file.study}/modify", {}, 500)
+
+    assert answer["OrthancStatus"] == 20

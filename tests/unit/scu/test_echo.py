@@ -13,7 +13,11 @@ from isocenter.dimse.commands import CommandField
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.dimse.pdu import NegotiatedContext, ReleaseReply, ReleaseRequest
 from isocenter.dimse.requestor import AssociationTarget
-from isocenter.errors import AssociationRejectedError, NoPresentationContextError
+from isocenter.errors import (
+    AssociationRejectedError,
+    NoPresentationContextError,
+    RemoteError,
+)
 from isocenter.scu.echo import VERIFICATION_SOP_CLASS_UID, send_echo
 
 
@@ -35,6 +39,12 @@ async def test_send_echo_returns_status(status: int) -> None:
 
     async with scripted_acceptor(script) as port:
         assert await send_echo(target(port)) == status
+
+
+@pytest.mark.parametrize("host", ["a\0b", "x" * 300, "..", "é" * 100, "127.0.0.1:80"])
+async def test_send_echo_to_impossible_host_raises(host: str) -> None:
+    with pytest.raises(RemoteError):
+        await send_echo(AssociationTarget(host, 104, "REMOTE", "LOCAL", DEADLINE_S))
 
 
 async def test_send_echo_to_own_acceptor_succeeds() -> None:

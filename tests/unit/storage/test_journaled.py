@@ -85,6 +85,22 @@ def test_empty_blob_is_restored(tmp_path: Path) -> None:
     storage.close()
 
 
+def test_blobs_that_were_written_again_are_named(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    lost, kept = (str(uuid.uuid4()) for _ in range(2))
+    for name in (lost, kept):
+        storage.write(name, b"content")
+    storage._backlog.finish_all()
+    crash(storage)
+    path_of(tmp_path, lost).unlink()
+    storage = open_storage(tmp_path)
+    assert storage.list_restored() == [lost]
+    storage.close()
+    storage = open_storage(tmp_path)
+    assert storage.list_restored() == []
+    storage.close()
+
+
 def test_removed_blob_does_not_come_back(tmp_path: Path) -> None:
     storage, name = open_storage(tmp_path), str(uuid.uuid4())
     storage.write(name, b"content")

@@ -1,38 +1,12 @@
-"""Whole stored files for those who edit them, and what edits give back."""
+"""What edits give back: pieces of new bytes and of the file that was edited."""
 
-import mmap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from isocenter.dicom.rewriting import Piece
-from isocenter.index.records import Attachment
-from isocenter.storage.compression import decompress
-from isocenter.storage.port import Buffer, Storage
 
-__all__ = ["iter_portions", "join_start", "open_whole_file", "release"]
+__all__ = ["iter_portions", "join_start", "release"]
 
 _PORTION = 1 << 20
-
-
-@contextmanager
-def open_whole_file(storage: Storage, attachment: Attachment) -> Iterator[Buffer]:
-    """Give all bytes of a file, mapped where it is a local one.
-
-    Nobody may look at them afterwards: views of a mapping must have been released.
-    """
-    if attachment.compression:
-        stored = storage.read(attachment.attachment_uuid)
-        yield decompress(stored, attachment.uncompressed_size)
-        return
-    with storage.open_reader(attachment.attachment_uuid) as reader:
-        if reader.path is None or not reader.size_bytes:
-            yield reader.read_at(0, reader.size_bytes)
-            return
-        with (
-            reader.path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        ):
-            yield mapped
 
 
 def iter_portions(pieces: Sequence[Piece]) -> Iterator[bytes]:
