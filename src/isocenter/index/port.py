@@ -80,8 +80,9 @@ class Database(Protocol):
     is_exclusive
         True if no other server can use the database meanwhile.
     generation
-        Grows before and after each transaction, so what was read while it stayed the same is still
-        true. Only where ``reads_inline`` is true: elsewhere other servers write as well.
+        Grows before and after each transaction that changes a row, so what was read while it stayed
+        the same is still true. Only where ``reads_inline`` is true: elsewhere other servers write
+        as well.
     """
 
     reads_inline: bool

@@ -309,15 +309,18 @@ class SQLiteDatabase:
     def _transact(self, change: Callable[[Transaction], T]) -> T:
         self._writer.execute("BEGIN IMMEDIATE")
         try:
+            rows = self._writer.total_changes()
             result = change(self._write_statements)
+            # What only looked whether there is something to do makes no answer untrue.
+            step = self._writer.total_changes() != rows
             # Before the commit and after it: nobody takes what was read in between for the newest.
-            self.generation += 1
+            self.generation += step
             self._writer.execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
-        self.generation += 1
+        self.generation += step
         return result
 
     def _sync_log(self, number: int) -> None:

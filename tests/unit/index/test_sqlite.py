@@ -15,9 +15,10 @@ from tests.support.server import wait_until
 from isocenter.dicom.levels import Level
 from isocenter.errors import BackendError, DatabaseUnavailableError, FullStorageError
 from isocenter.index import sqlite
+from isocenter.index.deletion import delete_resource
 from isocenter.index.reading import get_statistics, list_public_ids
 from isocenter.index.sqlite import SQLiteDatabase
-from isocenter.index.writing import store_instances
+from isocenter.index.writing import settle, store_instances
 
 LOG_BYTES = 1 << 20
 
@@ -107,6 +108,23 @@ def test_sync_makes_what_can_be_redone_durable(
         database.sync()
         database.sync()
         assert len(synced) == 1
+
+
+def test_generation_grows_with_each_change_and_with_nothing_else(
+    database: SQLiteDatabase,
+) -> None:
+    seen = [database.generation]
+    store(database, build_new_instance("p/t/r/i1"))
+    seen.append(database.generation)
+    database.write(lambda tx: settle(tx, before=0, now=1, limit=10))
+    seen.append(database.generation)
+    database.write(lambda tx: settle(tx, before=2**40, now=2**40, limit=10))
+    seen.append(database.generation)
+    patient = database.read(lambda tx: list_public_ids(tx, Level.PATIENT))[0]
+    database.write(lambda tx: delete_resource(tx, Level.PATIENT, patient, deleted_at=1))
+    seen.append(database.generation)
+
+    assert seen[0] < seen[1] == seen[2] < seen[3] < seen[4]
 
 
 def test_write_while_another_one_is_synced_shares_the_next_sync(
