@@ -206,13 +206,27 @@ class Stager:
         attachment = staged.attachment
         try:
             stored = self._storage.size_bytes(attachment.attachment_uuid)
-            if stored != attachment.compressed_size:
+            # Without a sum nobody knows: a file of the right size may be full of zeros.
+            if stored != attachment.compressed_size or not attachment.uncompressed_md5:
                 return False
-            if attachment.uncompressed_md5:
-                self._blobs.verify(attachment)
+            self._blobs.verify(attachment)
         except (MissingFileError, VerificationError, CorruptedBlobError):
             return False
         return True
+
+    def check_presence(self, staged: Iterable[Staged]) -> None:
+        """Look whether files are there as a whole, by their sizes.
+
+        Raises
+        ------
+        MissingFileError, CorruptedBlobError
+            If one is not.
+        """
+        for one in staged:
+            attachment = one.attachment
+            if self._storage.size_bytes(attachment.attachment_uuid) != attachment.compressed_size:
+                message = f"the new file {attachment.attachment_uuid} is incomplete"
+                raise CorruptedBlobError(message)
 
     def discard(self, batch: EditedBatch) -> None:
         """Remove the files of a batch that will not be staged."""
