@@ -168,6 +168,8 @@ class _Run:
         self._attempt = 0
         self._done = 0
         self._outcome = EditOutcome()
+        # Whether clients see a description yet, and the number of failures in it.
+        self._is_described, self._told = False, 0
         # Patients, studies and series whose rows are staged.
         self._described: set[tuple[Level, str]] = set()
         # The batch that is edited while the step before is saved.
@@ -347,11 +349,14 @@ class _Run:
             "Done": self._done,
             "Failed": self._outcome.failed,
         }
+        is_described = is_last or not self._is_described or self._outcome.failed != self._told
+        self._is_described, self._told = True, self._outcome.failed
         progress = 99 * self._done // max(1, len(self._plan.pairs))
         return Step(
             checkpoint,
             100 if is_last else progress,
-            self._plan.describe(self._outcome),
+            # A description may name as many resources as there are steps: it is written if it is new.
+            self._plan.describe(self._outcome) if is_described else None,
             apply,
             failed,
             is_last=is_last,

@@ -64,7 +64,7 @@ async def test_read_only_server_makes_no_archives_by_jobs(tmp_path: Path) -> Non
     async with open_api(tmp_path, {"ReadOnly": True}, storage=storage) as api:
         target = f"/studies/{study}/archive"
         result = await api.request("POST", target, body=b'{"Asynchronous": true}')
-        assert (result.status_code, result.json["OrthancStatus"]) == (403, 22)
+        assert result.status_code == 403
         assert await api.get_json("/jobs") == []
         assert (await api.request("POST", target, body=b"{}")).status_code == 200
 

@@ -18,6 +18,7 @@ from isocenter.dicom.levels import Level
 from isocenter.errors import FullStorageError
 from isocenter.index.deletion import delete_resource
 from isocenter.index.reading import find_removals
+from isocenter.jobs.records import FailedItem
 from isocenter.jobs.states import JobState
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest regrouping")]
@@ -411,6 +412,8 @@ async def test_permissive_job_keeps_the_source_of_what_failed(
     assert (job.state, job.content["FailedInstancesCount"]) == (JobState.SUCCESS, 1)
     assert corrupted.instance in await api.get_json("/instances")
     assert other.instance not in await api.get_json("/instances")
+    new = api.jobs._kinds[job.kind].build_retry(job, [FailedItem(corrupted.instance, 1, "")])
+    assert new.locks >= {f"study {study}", f"study {other.study}"}
     again = await _post(api, f"{answer['Path']}/retry-failed", b"")
     retried = await api.jobs.wait(again["ID"], _DEADLINE_S)
     assert retried.state is JobState.SUCCESS

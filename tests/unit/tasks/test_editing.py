@@ -171,3 +171,18 @@ async def test_file_without_sum_counts_as_damaged(case: Case) -> None:
         no_sum = replace(staged.attachment, compressed_md5="", uncompressed_md5="")
         assert stager.is_whole(staged)
         assert not stager.is_whole(msgspec.structs.replace(staged, attachment=no_sum))
+
+
+async def test_description_is_written_only_if_it_is_new(case: Case) -> None:
+    job = await case.submit()
+    contents = []
+    async with aclosing(cast(Any, case.kind.run(job))) as steps:
+        async for step in steps:
+            contents.append(step.content is not None)
+            saved = await asyncio.to_thread(case.jobs.save, job, step, runtime=1)
+            assert saved is not None
+            job = saved
+            if step.is_last:
+                break
+    assert contents == [True, False, True]
+    assert job.content["ID"]
