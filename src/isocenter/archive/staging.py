@@ -50,6 +50,8 @@ _AS_IS = 0
 _ZLIB = 1
 # So much of a new file is read first to describe it.
 _HEADER_BYTES = 32 * 1024
+# Then so many times as much, until the header ends.
+_HEADER_GROWTH = 8
 # A larger file is compressed on its way to the disk, a smaller one in memory.
 _LARGEST_PACKED_WHOLE = 8 * 1024 * 1024
 
@@ -341,14 +343,15 @@ def summarize_pieces(pieces: Sequence[Piece], options: StagingOptions) -> FileSu
             is_whole=is_whole,
         )
 
-    start = join_start(pieces, _HEADER_BYTES)
-    if len(start) == _HEADER_BYTES:
+    length, size = _HEADER_BYTES, sum(map(len, pieces))
+    while length < size:
         try:
-            summary = read(start, is_whole=False)
+            summary = read(join_start(pieces, length), is_whole=False)
         except BadFileFormatError:
             # The start ends within the header.
             pass
         else:
             if summary.pixel_data_offset is not None:
                 return summary
-    return read(b"".join(pieces), is_whole=True)
+        length *= _HEADER_GROWTH
+    return read(join_start(pieces, size), is_whole=True)

@@ -355,7 +355,7 @@ class _Run:
         return Step(
             checkpoint,
             100 if is_last else progress,
-            # A description may name as many resources as there are steps: it is written if it is new.
+            # A description may name as many resources as there are steps.
             self._plan.describe(self._outcome) if is_described else None,
             apply,
             failed,

@@ -349,7 +349,7 @@ async def test_place_that_is_taken_fails_the_job_and_changes_nothing(api: Api) -
     [first, _] = await _store(api, "P/1/1/1", "P/1/1/2")
     body = {"Replace": {"SOPInstanceUID": "9.9"}, "Force": True, "KeepSource": False}
 
-    answer = await _post(api, f"/studies/{first.study}/modify", body, 500)
+    answer = await _post(api, f"/studies/{first.study}/modify", body, 409)
 
     assert answer["OrthancStatus"] == 2018
     assert await _count(api) == [1, 1, 1, 2]

@@ -264,20 +264,32 @@ async def test_what_users_have_added_goes_with_what_moves(api: Api) -> None:
         await _put(api, f"{path}/metadata/mine", b"value")
         await _put(api, f"{path}/attachments/note", b"content")
         await _put(api, f"{path}/labels/mine")
-    await _put(api, f"{target.paths['studies']}/metadata/mine", b"own")
+    await _put(api, f"{target.paths['studies']}/metadata/mine", b"value")
     await _put(api, f"{target.paths['studies']}/labels/own")
 
     await _post(api, f"/studies/{target.study}/merge", {"Resources": [source.study]})
 
     assert await _count(api) == [1, 1, 2, 2]
     assert await api.get_json(f"/studies/{target.study}/labels") == ["mine", "own"]
-    assert (await api.get(f"/studies/{target.study}/metadata/mine")).text == "own"
+    assert (await api.get(f"/studies/{target.study}/metadata/mine")).text == "value"
     [series] = set(await api.get_json("/series")) - {target.series}
     [instance] = set(await api.get_json("/instances")) - {target.instance}
     for path in (f"/series/{series}", f"/instances/{instance}", f"/studies/{target.study}"):
         assert (await api.get(f"{path}/attachments/note/data")).content == b"content"
         assert "mine" in await api.get_json(f"{path}/labels")
     assert (await api.get(f"/instances/{instance}/metadata/mine")).text == "value"
+    await _check_is_clean(api)
+
+
+async def test_merge_that_would_lose_metadata_of_users_changes_nothing(api: Api) -> None:
+    [target, source] = await _store(api, "T/9/1/1", "P/1/1/1")
+    for file, value in ((target, b"own"), (source, b"other")):
+        await _put(api, f"/studies/{file.study}/metadata/mine", value)
+
+    answer = await _post(api, f"/studies/{target.study}/merge", {"Resources": [source.study]}, 409)
+
+    assert "different values of the metadata 1024" in answer["Details"]
+    assert await _count(api) == [2, 2, 2, 2]
     await _check_is_clean(api)
 
 
