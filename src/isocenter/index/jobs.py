@@ -50,6 +50,9 @@ _RECOVERED = {
     Recovery.FORGET: "list_forgotten_jobs",
 }
 
+# Arguments that do not tell requests apart: the same client may have got another address.
+_INCIDENTAL = frozenset({"origin"})
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -78,6 +81,10 @@ class DatabaseJobs:
     def lookup(self, job_id: str) -> Job | None:
         """Read a job (see `JobStore.lookup`)."""
         return self._database.read(lambda tx: _lookup(tx, job_id))
+
+    def lookup_same(self, new: NewJob) -> Job | None:
+        """Find the job of the same request (see `JobStore.lookup_same`)."""
+        return self._database.read(lambda tx: _lookup_same(tx, new))
 
     def find(self, selection: JobFilter) -> list[Job]:
         """List jobs in the order of their submission (see `JobStore.find`)."""
@@ -285,9 +292,10 @@ class DatabaseJobs:
 def insert_job(tx: Transaction, job_id: str, new: NewJob) -> Job:
     """Keep a new job, as a part of a larger transaction (see `JobStore.insert`)."""
     if new.idempotency_key:
-        known = tx.row("select_job_of_key", {"idempotency_key": new.idempotency_key})
-        if known is not None:
-            return _check_same(_get(tx, known[0]), new)
+        # The same request may reach two servers at once.
+        tx.row("lock_queue")
+        if (known := _lookup_same(tx, new)) is not None:
+            return known
     job = Job(
         job_id=job_id,
         kind=new.kind,
@@ -334,9 +342,18 @@ def set_arguments(tx: Transaction, job_id: str, arguments: Mapping[str, Any]) ->
     tx.run("set_arguments", {"job_id": job_id, "arguments": _format(arguments)})
 
 
+def _lookup_same(tx: Transaction, new: NewJob) -> Job | None:
+    known = tx.row("select_job_of_key", {"idempotency_key": new.idempotency_key})
+    return None if known is None else _check_same(_get(tx, known[0]), new)
+
+
 def _check_same(job: Job, new: NewJob) -> Job:
-    compared = {name: value for name, value in job.arguments.items() if name not in new.drawn}
-    if job.kind != new.kind or _format(compared) != _format(new.arguments):
+    ignored = _INCIDENTAL.union(new.drawn)
+    known, asked = (
+        _format({name: value for name, value in arguments.items() if name not in ignored})
+        for arguments in (job.arguments, new.arguments)
+    )
+    if job.kind != new.kind or known != asked:
         message = "the idempotency key belongs to another job"
         raise DuplicateResourceError(message)
     return job

@@ -223,6 +223,16 @@ class Engine:
         """Read a job, or ``None``."""
         return await self._run_blocking(self._store.lookup, job_id)
 
+    async def lookup_same(self, new: NewJob) -> Job | None:
+        """Read the job that was submitted before with the idempotency key, or ``None``.
+
+        Raises
+        ------
+        DuplicateResourceError
+            If the key belongs to a different job.
+        """
+        return await self._run_blocking(self._store.lookup_same, new)
+
     async def find(self, selection: JobFilter) -> list[Job]:
         """List jobs in the order of their submission."""
         return await self._run_blocking(self._store.find, selection)

@@ -120,6 +120,16 @@ class JobStore(Protocol):
         """Read a job, or ``None``."""
         ...
 
+    def lookup_same(self, new: NewJob) -> Job | None:
+        """Read the job that `insert` would find by the idempotency key, or ``None``.
+
+        Raises
+        ------
+        DuplicateResourceError
+            As for `insert`.
+        """
+        ...
+
     def find(self, selection: JobFilter) -> list[Job]:
         """List jobs in the order of their submission."""
         ...

@@ -41,9 +41,12 @@ __all__ = [
     "RegroupingKind",
     "build_regrouping_job",
     "build_regrouping_kinds",
+    "build_regrouping_question",
 ]
 
 _KEY_BYTES = 32
+# Arguments that do not come from the client.
+_DRAWN = ("key", "locks", "sample")
 
 
 class Direction(Enum):
@@ -108,6 +111,12 @@ async def build_regrouping_job(call: RegroupingCall, regroupings: Regroupings) -
         drawn=drawn,
         locks=locks,
     )
+
+
+def build_regrouping_question(call: RegroupingCall) -> NewJob:
+    """Build what finds the job of the same call (see `JobStore.lookup_same`)."""
+    arguments = msgspec.to_builtins(call)
+    return NewJob(call.direction.value, arguments, drawn=dict.fromkeys(_DRAWN))
 
 
 async def _find(
@@ -181,8 +190,7 @@ class RegroupingKind:
             body = {**call.body, "Series": [], "Instances": names}
         else:
             body = {**call.body, "Resources": names}
-        kept = ("key", "locks", "sample")
-        drawn = {name: job.arguments[name] for name in kept if name in job.arguments}
+        drawn = {name: job.arguments[name] for name in _DRAWN if name in job.arguments}
         content = {**job.content, "InstancesCount": len(names), "FailedInstancesCount": 0}
         arguments = msgspec.to_builtins(replace(call, body=body))
         locks = frozenset(job.arguments.get("locks", ()))

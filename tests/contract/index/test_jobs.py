@@ -467,6 +467,29 @@ def test_drawn_arguments_do_not_tell_submissions_apart(jobs: DatabaseJobs) -> No
     assert first.arguments == {"a": [1, "é"], "Key": "x"}
 
 
+def test_origin_does_not_tell_submissions_apart(jobs: DatabaseJobs) -> None:
+    first, again = (
+        _new(idempotency_key="k", arguments={"a": 1, "origin": {"remote_ip": address}})
+        for address in ("127.0.0.1", "127.0.0.2")
+    )
+    assert jobs.lookup_same(first) is None
+    job = jobs.insert("j", first)
+    assert jobs.insert("other", again) == jobs.lookup_same(again) == job
+
+
+def test_same_request_at_two_servers_makes_one_job(index: Any) -> None:
+    jobs = DatabaseJobs(index.database, history=10)
+    slow = _Slow(index.database)
+    first = DatabaseJobs(cast(Database, slow), history=10)
+    with ThreadPoolExecutor(2) as threads:
+        inserted = [threads.submit(first.insert, "j", _new(idempotency_key="k"))]
+        assert slow.is_done.wait(20)
+        inserted.append(threads.submit(jobs.insert, "other", _new(idempotency_key="k")))
+        wait(inserted[1:], timeout=0.2)
+        slow.may_end.set()
+        assert {insertion.result(20).job_id for insertion in inserted} == {"j"}
+
+
 def _list_marks(jobs: DatabaseJobs, since: int = 0, limit: int = 100) -> dict[str, JobMark]:
     marks = jobs.list_marks(since, limit=limit)
     found = {mark.job_id: mark for mark in marks}

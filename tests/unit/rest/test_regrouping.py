@@ -377,6 +377,23 @@ async def test_too_many_instances_are_refused(api: Api, monkeypatch: pytest.Monk
     assert answer["OrthancStatus"] == 8
 
 
+@pytest.mark.parametrize("action", ["split", "merge"])
+async def test_repeated_request_gets_its_job_although_the_sources_are_gone(
+    api: Api, action: str
+) -> None:
+    [a, b] = await _store(api, "P/1/1/1", "Q/2/1/1")
+    target = f"/studies/{a.study}/{action}"
+    body = {"Series": [a.series]} if action == "split" else {"Resources": [b.study]}
+    data, headers = json.dumps(body).encode(), {"Idempotency-Key": action}
+    answers = [
+        await api.request("POST", target, body=data, headers=headers, remote_addr=address)
+        for address in ("127.0.0.1", "127.0.0.2")
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json == answers[1].json
+    await _post(api, target, body, 404)
+
+
 async def test_asynchronous_merge_tells_where_to_look(api: Api) -> None:
     [a, b] = await _store(api, "P/1/1/1", "Q/2/1/1")
     body = {"Resources": [b.study], "Asynchronous": True}
