@@ -17,6 +17,7 @@ __all__ = [
     "add_output",
     "add_part",
     "discard_parts",
+    "discard_unsaved",
     "evict_outputs",
     "list_parts",
     "lookup_output",
@@ -98,6 +99,11 @@ def discard_parts(tx: Transaction, job_id: str, name: str) -> bool:
     tx.run("delete_parts", keys)
     tx.run("delete_output", keys)
     return has_parts
+
+
+def discard_unsaved(tx: Transaction, attachment_uuid: str) -> None:
+    """Remove the blob of a part that was never added, if there is one."""
+    tx.run("add_possible_removal", {"attachment_uuid": attachment_uuid})
 
 
 def add_output(tx: Transaction, job_id: str, name: str, output: Output) -> None:

@@ -34,6 +34,7 @@ from isocenter.index.job_outputs import (
     add_output,
     add_part,
     discard_parts,
+    discard_unsaved,
     evict_outputs,
     list_parts,
 )
@@ -121,11 +122,16 @@ class ArchiveKind:
         is_short = len(plan.files) <= _FEW_FILES
         digest = _digest(plan) if is_short else await self._workers.run(_digest, plan)
         archive = await self._go_on(job, plan, digest)
-        if archive is None:
+        # The file of a part has its name in the checkpoint before it is written: what a crash cuts
+        # off is known.
+        if archive is not None:
+            checkpoint = _build_checkpoint(digest, archive)
+            yield Step(checkpoint, apply=lambda tx: _forget_following(tx, job))
+        else:
             archive = _Unfinished()
-            if job.checkpoint is not None:
-                # What is stored has changed: the parts that there are belong to another archive.
-                yield Step({"Plan": digest}, 0, plan.describe(), _discard(job))
+            # If what is stored has changed, the parts that there are belong to another archive.
+            discard = None if job.checkpoint is None else _discard(job)
+            yield Step(_build_checkpoint(digest, archive), 0, plan.describe(), discard)
         while True:
             step = await self._write_part(job, plan, archive, digest)
             yield step
@@ -157,13 +163,15 @@ class ArchiveKind:
         entries, missing = written.writer.count, len(written.missing)
         records = len(written.directory)
         files = _take(plan.files, archive.done)
+        name, archive.following = archive.following, _draw_name()
         archive.number += 1
         archive.done += len(files)
         is_last = archive.done == len(plan.files)
         if is_last and number == 0 and _is_small(plan):
-            part = await self._workers.run(self._store_small, plan, written)
+            part = await self._workers.run(self._store_small, name, plan, written)
         else:
-            part = await self._store(self._write(plan, files, written, is_last=is_last))
+            pieces = self._write(plan, files, written, is_last=is_last)
+            part = await self._store(name, pieces)
         document = _Document(
             archive.done,
             [astuple(entry) for entry in written.writer.list_from(entries)],
@@ -175,7 +183,7 @@ class ArchiveKind:
             part = Part(part.attachment_uuid, part.size_bytes, text)
         output = self._build_output(job, written) if is_last else None
         return Step(
-            {"Plan": digest},
+            _build_checkpoint(digest, archive),
             100 if is_last else 99 * archive.done // len(plan.files),
             _describe(plan, written),
             lambda tx: self._keep(tx, job, number, part, output),
@@ -205,15 +213,14 @@ class ArchiveKind:
             add_output(tx, job.job_id, ARCHIVE, output)
             evict_outputs(tx, self._limits, now_us=output.created_at)
 
-    def _store_small(self, plan: ExportPlan, written: Written) -> Part:
+    def _store_small(self, name: str, plan: ExportPlan, written: Written) -> Part:
         """Build a whole archive and write it, in one hop to a thread."""
-        name, content = str(uuid.uuid4()), self._exporter.build(plan, written)
+        content = self._exporter.build(plan, written)
         self._storage.write(name, content)
         return Part(name, len(content))
 
-    async def _store(self, pieces: AsyncIterator[bytes]) -> Part:
-        """Write a part durably under a fresh name."""
-        name = str(uuid.uuid4())
+    async def _store(self, name: str, pieces: AsyncIterator[bytes]) -> Part:
+        """Write a part durably."""
         chunks = _gather(pieces)
         first = await anext(chunks, b"")
         second = await anext(chunks, None)
@@ -243,6 +250,10 @@ class ArchiveKind:
         raise BadJobStateError("archives cannot be completed; submit a new one")
 
 
+def _draw_name() -> str:
+    return str(uuid.uuid4())
+
+
 @dataclass(slots=True)
 class _Unfinished:
     """What of an archive is done.
@@ -253,11 +264,15 @@ class _Unfinished:
         How many parts there are.
     done
         How many files were dealt with.
+    following
+        Name of the blob of the next part; a fresh one for each attempt, as a server that has lost
+        the job may still write.
     """
 
     number: int = 0
     done: int = 0
     written: Written = field(default_factory=Written)
+    following: str = field(default_factory=_draw_name)
 
 
 class _Document(msgspec.Struct, array_like=True):
@@ -343,8 +358,20 @@ def _describe(plan: ExportPlan, written: Written) -> dict[str, Any]:
     }
 
 
+def _build_checkpoint(digest: str, archive: _Unfinished) -> dict[str, Any]:
+    return {"Plan": digest, "Next": archive.following}
+
+
 def _discard(job: Job) -> Apply:
     def apply(tx: Transaction) -> None:
         discard_parts(tx, job.job_id, ARCHIVE)
+        _forget_following(tx, job)
 
     return apply
+
+
+def _forget_following(tx: Transaction, job: Job) -> None:
+    """Remove the part that a crash cut off, if there is one."""
+    name = (job.checkpoint or {}).get("Next")
+    if name:
+        discard_unsaved(tx, name)

@@ -33,6 +33,7 @@ class Case:
         self.api = api
         self.is_media = is_media
         self.files = files
+        self.storage = api.archive.storage
         self.database = api.archive.workers._database
         self.jobs = DatabaseJobs(self.database, history=10)
         limits = api.archive.job_outputs.limits
@@ -111,8 +112,8 @@ async def case(
         yield Case(api, files, is_media=request.param)
 
 
-# The fifth step is the last one.
-@pytest.mark.parametrize("done", range(5))
+# The first step names the first part, the sixth one is the last one.
+@pytest.mark.parametrize("done", range(6))
 async def test_archive_goes_on_behind_its_last_part(case: Case, done: int) -> None:
     await case.run(await case.submit(), steps=done)
     before = case.list_parts()
@@ -136,7 +137,7 @@ async def test_archive_of_something_that_changed_begins_anew(case: Case) -> None
 
 
 async def test_abandoned_archive_leaves_nothing(case: Case) -> None:
-    job = await case.run(await case.submit(), steps=3)
+    job = await case.run(await case.submit(), steps=4)
     parts = case.list_parts()
     assert len(parts) == 3
     abandon = case.kind.abandon(job)
@@ -144,6 +145,31 @@ async def test_abandoned_archive_leaves_nothing(case: Case) -> None:
     case.database.write(abandon)
     assert case.list_parts() == []
     assert set(case.list_removals()) >= set(parts)
+
+
+@pytest.mark.parametrize("is_given_up", [True, False])
+@pytest.mark.parametrize("done", [1, 3])
+async def test_part_that_a_crash_cuts_off_is_removed(
+    case: Case, done: int, is_given_up: bool
+) -> None:
+    job = await case.run(await case.submit(), steps=done)
+    before = set(case.storage.iter_uuids())
+    # The next part is written and its step is never saved.
+    async with aclosing(cast(Any, case.kind.run(job))) as steps:
+        saved = case.jobs.save(job, await anext(steps), runtime=1)
+        assert saved is not None
+        await anext(steps)
+    [cut_off] = set(case.storage.iter_uuids()) - before
+    if is_given_up:
+        abandon = case.kind.abandon(saved)
+        assert abandon is not None
+        case.database.write(abandon)
+    else:
+        case.jobs.recover("other", Recovery.RESUME)
+        await case.run(case.claim())
+        assert sorted((await case.read()).values()) == sorted(f.content for f in case.files)
+    assert cut_off in case.list_removals()
+    assert cut_off not in case.list_parts()
 
 
 async def test_deleted_job_takes_its_output_with_it(case: Case) -> None:
