@@ -19,7 +19,8 @@ pytestmark = [
 ]
 
 # Orthanc 1.10.1 does not know the ranges of overlays of later releases.
-_NOT_COMPARED = {"(6000,3000)", "(6000,4000)"}
+# Trailing padding goes here whatever the edition.
+_NOT_COMPARED = {"(6000,3000)", "(6000,4000)", "(FFFC,FFFC)"}
 _METHOD = "(0012,0063)"
 
 

@@ -42,7 +42,8 @@ _PATIENT = frozenset({_PATIENT_ID, _PATIENT_NAME})
 # Birth date and time, which tell who a patient is however they are shifted.
 _TIMES_OF_BIRTH = frozenset({0x00100030, 0x00100032})
 # Graphic annotations stay, their texts go.
-_GRAPHICS = {0x00700001: Action.DESCEND, 0x00700008: Action.REMOVE}
+_GRAPHIC_ANNOTATIONS = 0x00700001
+_GRAPHICS = {_GRAPHIC_ANNOTATIONS: Action.DESCEND, 0x00700008: Action.REMOVE}
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
 _SOP_INSTANCE_UID = 0x00080018
@@ -327,9 +328,9 @@ class EditRules:
                 return self._clean_times(element)
         if edit.has_clean_descriptors and tag in DESCRIPTORS:
             return self._clean(element)
-        if edit.has_clean_graphics:
-            return _GRAPHICS.get(tag)
-        return None
+        # Nobody looks into graphics that are sent as something else; the profile removes them.
+        is_hidden = tag == _GRAPHIC_ANNOTATIONS and element.vr != _SEQUENCE
+        return _GRAPHICS.get(tag) if edit.has_clean_graphics and not is_hidden else None
 
     def _decide_by_profile(self, element: Element) -> Decision:
         tag, profile = element.tag, self._edit.profile

@@ -18,6 +18,7 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol, TypeAlias
 
 from isocenter.dicom.elements import (
+    EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     ITEM,
     ITEM_DELIMITATION,
@@ -66,6 +67,7 @@ _LONG_VRS = frozenset(
 _FRAGMENT_VRS = frozenset({"OB", "OW"})
 # (FFFE,E000) in both byte orders.
 _ITEM_TAGS = frozenset({b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"})
+_VRS = frozenset(EXPLICIT_LITTLE.vr_names.values())
 _BLANK_PADDED = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
 )
@@ -446,6 +448,8 @@ class _Walker:
         pieces: list[Piece] = []
         is_changed = False
         for index, item in enumerate(items):
+            if found.encoded_vr == _UNKNOWN and self._seems_explicit(item):
+                raise BadFileFormatError("An element of unknown VR holds explicit items")
             content = self.walk(item.first, item.last, inner, (*path, (found.tag, index)))
             is_changed = is_changed or content.is_changed
             pieces.extend(self._rebuild_item(item, content, inner))
@@ -470,6 +474,14 @@ class _Walker:
         if found.tag == PIXEL_DATA or not is_unknown:
             return False
         return vr == _SEQUENCE or bytes(self._view[found.value : found.value + 4]) in _ITEM_TAGS
+
+    def _seems_explicit(self, item: _Item) -> bool:
+        """Tell whether an item that must be implicit begins with a VR (PS3.5 §6.2.2).
+
+        Taken for a part of a length, it would hide the elements behind it from the rules.
+        """
+        vr = bytes(self._view[item.first + 4 : min(item.first + 6, item.last)])
+        return self._rules.removes_unreadable and vr.decode("latin-1") in _VRS
 
     def _try_to_descend(self, output: _Output, found: _Found, layout: Layout, path: Path) -> None:
         """Walk what seems to be a sequence; if it is none, nobody knows what it holds."""

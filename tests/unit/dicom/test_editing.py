@@ -164,6 +164,23 @@ def test_items_that_cannot_be_walked_go(syntax: str, tag: int) -> None:
     assert struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF) not in result
 
 
+def test_explicit_items_that_could_be_implicit_ones_go() -> None:
+    # Read as implicit, the first element is a private one that reaches to the end of the item.
+    name = _element(0x00100010, "PN", _TEXT)
+    first = _element(0x00091001, "UN", b"")
+    length = struct.unpack("<I", b"UN\0\0")[0]
+    item = first + name + bytes(length - len(first) - len(name) + 8)
+    hidden = {_UNKNOWN_SEQUENCE: _element(_UNKNOWN_SEQUENCE, "UN", encode_item(item))}
+    assert _MARKER not in _anonymize(hidden, _KEEPING, EXPLICIT_LITTLE)
+
+
+@pytest.mark.parametrize("vr", ["OB", "LO"])
+def test_graphics_that_are_sent_as_something_else_go(vr: str) -> None:
+    value = encode_item(_element(0x00700008, "PN", _TEXT))
+    graphics = {0x00700001: _element(0x00700001, vr, value)}
+    assert _MARKER not in _anonymize(graphics, {"CleanGraphics": True}, EXPLICIT_LITTLE)
+
+
 def test_bytes_of_unknown_vr_that_are_no_items_stay() -> None:
     hidden = {_UNKNOWN_SEQUENCE: _element(_UNKNOWN_SEQUENCE, "UN", b"no items")}
     assert b"no items" in _anonymize(hidden, _KEEPING, EXPLICIT_LITTLE)
