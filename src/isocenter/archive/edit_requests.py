@@ -19,7 +19,7 @@ from isocenter.dicom.levels import Level
 from isocenter.dicom.provenance import Provenance
 from isocenter.dicom.pseudonyms import Pseudonyms
 from isocenter.dicom.tag_paths import TagPath, parse_tag_path
-from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary
+from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary, format_tag
 from isocenter.errors import BadParameterError, BadRequestError, NotSupportedError
 from isocenter.version import __version__
 
@@ -293,8 +293,8 @@ class _Common:
             raise BadRequestError("the field 'Replace' must be an object")
         _check_count(len(value))
         replaced = {parse_tag_path(name, self._dictionary): new for name, new in value.items()}
-        for name, path in zip(value, replaced, strict=False):
-            _check_place(name, path)
+        for path in replaced:
+            _check_place(path)
         for path in _IDENTIFIERS.keys() & replaced.keys():
             _check_identifier(path, replaced[path])
         return replaced
@@ -312,11 +312,11 @@ class _Common:
             raise BadRequestError("identifiers are replaced or kept only if 'Force' is true")
 
 
-def _check_place(name: str, path: TagPath) -> None:
+def _check_place(path: TagPath) -> None:
     """Refuse what stands in no data set, or is written by us: file meta information, lengths."""
     for tag in (*(tag for tag, _ in path.parents), path.tag):
         if tag >> 16 in _FORBIDDEN_GROUPS or not tag & 0xFFFF:
-            raise BadParameterError(f"the tag '{name}' cannot be replaced in a data set")
+            raise BadParameterError(f"the tag {format_tag(tag)} cannot be replaced in a data set")
 
 
 def _check_identifier(path: TagPath, value: Any) -> None:

@@ -7,6 +7,7 @@ References
 Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -58,8 +59,8 @@ _UTF8 = "ISO_IR 192"
 # items. What stands there is no attribute that anybody would miss.
 _FOREIGN_GROUPS = frozenset({0x0000, 0x0002, 0xFFFE})
 _TRAILING_PADDING = 0xFFFCFFFC
-# Root of the UIDs that the standard defines; they name no instance (PS3.6 annex A).
-_STANDARD_UIDS = "1.2.840.10008."
+# UIDs that the standard defines; they name no instance (PS3.6 annex A).
+_STANDARD_UID = re.compile(r"1\.2\.840\.10008\.[0-9.]+")
 _SEQUENCE = "SQ"
 
 IDENTIFIERS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID})
@@ -377,7 +378,7 @@ class EditRules:
         parts = element.value.strip(b" \0").decode("ascii", "replace").split("\\")
         replace = self._edit.pseudonyms.replace_uid
         text = "\\".join(
-            replace(part) if part.strip() and not part.startswith(_STANDARD_UIDS) else part
+            replace(part) if part.strip() and not _STANDARD_UID.fullmatch(part) else part
             for part in parts
         )
         return NewElement("UI", text.encode())

@@ -220,9 +220,11 @@ def test_private_uids_are_replaced_but_those_of_the_standard() -> None:
     uids = {
         0x00090010: _element(0x00090010, "LO", "NOBODY"),
         0x00091001: _element(0x00091001, "UI", f"1.2.3.1\\{CT_IMAGE_STORAGE}\\9.8.7654321"),
+        0x00091002: _element(0x00091002, "UI", f"1.2.840.10008.{_TEXT}"),
     }
     result = _anonymize(uids, _KEEPING, EXPLICIT_LITTLE)
     study = Pseudonyms(b"key").replace_uid("1.2.3.1")
+    assert _MARKER not in result
     assert f"{study}\\{CT_IMAGE_STORAGE}\\2.25.".encode() in result
     assert b"9.8.7654321" not in result
 
