@@ -18,6 +18,8 @@ from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.requestor import AssociationTarget
 from isocenter.dimse.status import Status
 from isocenter.errors import (
+    BackendError,
+    BadFileFormatError,
     DeadlineExceededError,
     NoPresentationContextError,
     RemoteError,
@@ -147,13 +149,17 @@ async def _store(
     originator: MoveOriginator,
     progress: SubOperations,
 ) -> bool:
-    """Send one instance; tell whether the others need to be tried."""
+    """Send one instance; tell whether the others need to be tried.
+
+    A file that proves damaged or missing while it is sent costs its association, as a data set that
+    was begun cannot be taken back; the session opens another one for the next.
+    """
     is_reached = False
     try:
         await session.prepare((instance.sop_class_uid, instance.transfer_syntax_uid))
         is_reached = True
         result = await session.store(instance, move_originator=originator)
-    except (RemoteError, DeadlineExceededError) as error:
+    except (RemoteError, DeadlineExceededError, BackendError, BadFileFormatError) as error:
         _log.warning(
             "an instance cannot be moved", extra={"reason": error.details or error.message}
         )
