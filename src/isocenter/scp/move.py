@@ -6,7 +6,7 @@ PS3.4 §C.4.2; PS3.7 §9.1.4; Orthanc: C-MOVE (behaviour manual §25.4)
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from isocenter.errors import (
     UnknownItemError,
 )
 from isocenter.jobs.engine import Engine
+from isocenter.scp.permissions import Permissions
 from isocenter.scp.retrieval import Retrieval, refuse_retrieval
 from isocenter.scp.sub_operations import SubOperations
 from isocenter.scu.storage_session import StorageSession
@@ -46,13 +47,13 @@ class Destinations:
 
     Attributes
     ----------
-    are_same_title
-        Compares two titles.
+    permissions
+        Compare titles and addresses.
     """
 
     modalities: Modalities
     calling: Calling
-    are_same_title: Callable[[str, str], bool]
+    permissions: Permissions
 
     def get(self, ae_title: str) -> tuple[str, RemoteModality]:
         """Find the symbolic name and the modality of a title.
@@ -63,9 +64,30 @@ class Destinations:
             If none has it.
         """
         for name, modality in self.modalities.items():
-            if self.are_same_title(modality.ae_title, ae_title):
+            if self.permissions.are_same_title(modality.ae_title, ae_title):
                 return name, modality
-        raise UnknownItemError(f"no modality has the AE title {ae_title[:16]!r}")
+        raise _unknown(ae_title)
+
+    def get_caller(self, ae_title: str, address: str) -> tuple[str, RemoteModality]:
+        """Find whom a report to a caller goes to: of some with its title, the one at its address.
+
+        Several modalities may share a title. If hosts are checked, the address has to be right;
+        otherwise the first one with the title counts where none has the address.
+
+        Raises
+        ------
+        UnknownItemError
+            If there is none.
+        """
+        callers = self.permissions.find_callers(ae_title, address)
+        named = [(name, known) for name, known in self.modalities.items() if known in callers]
+        if not named:
+            raise _unknown(ae_title)
+        return min(named, key=lambda item: item[1].host != address)
+
+
+def _unknown(ae_title: str) -> UnknownItemError:
+    return UnknownItemError(f"no modality has the AE title {ae_title[:16]!r}")
 
 
 class MoveSCP:
