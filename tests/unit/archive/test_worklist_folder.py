@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from tests.support.dicom_files import build_data_set, build_file
@@ -88,7 +89,7 @@ class Vanishing:
     def __init__(self, folder: Path) -> None:
         self._entries = sorted(_scandir(folder), key=lambda entry: entry.name)
 
-    def __enter__(self) -> "Vanishing":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
