@@ -73,7 +73,7 @@ class _Builder:
     jobs: Engine
 
     def build(self) -> Services:
-        storage = StorageSCP(self.archive.incoming)
+        storage = StorageSCP(self.archive.incoming, self.archive.acceptance)
         log = _build_query_log(self.configuration)
         find = self._build_find(log)
         retrieval = Retrieval(
