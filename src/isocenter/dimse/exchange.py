@@ -33,6 +33,7 @@ from isocenter.dimse.responses import Response, ResponseQueue
 from isocenter.dimse.sending import DataSource, MessageSender
 from isocenter.dimse.serving import RequestHandler, RequestServer
 from isocenter.dimse.state_table import State
+from isocenter.dimse.status import Status
 from isocenter.dimse.transport import AssociationTransport, PeerAddress
 from isocenter.dimse.user_information import UserIdentity, UserInformation
 from isocenter.errors import (
@@ -251,7 +252,8 @@ class DimseAssociation:
         if message_id is None or message_id in self._responses:
             raise InternalError(f"a request needs a message identifier of its own: {message_id}")
         self.require_open()
-        responses = ResponseQueue(self._transport.hold, self._transport.resume)
+        field = command.build_response(Status.SUCCESS).command_field
+        responses = ResponseQueue(self._transport.hold, self._transport.resume, command_field=field)
         self._responses[message_id] = responses
         self._transport.touch()
         try:
@@ -393,6 +395,8 @@ class DimseAssociation:
         responses = self._responses.get(message_id) if message_id is not None else None
         if responses is None:
             self._fail("a response fits no request")
+        elif command.command_field != responses.command_field:
+            self._fail("a response answers another kind of request")
         elif command.has_data_set:
             sink = MemorySink()
             self._receiver.begin(sink, partial(self._complete, responses, command, sink))

@@ -583,6 +583,27 @@ async def test_sub_operation_peer_goes_on_instead_of_answering_is_aborted(
         await peer.close()
 
 
+async def test_sub_operation_answered_as_another_is_aborted() -> None:
+    failures: list[Exception] = []
+
+    async def behavior(association: DimseAssociation, _: Message) -> None:
+        try:
+            await association.send_request(3, STORE, b"instance")
+        except AssociationAbortedError as error:
+            failures.append(error)
+
+    async with running_acceptor(RecordingHandler(behavior), timeouts=PATIENT) as acceptor:
+        peer = await connect(acceptor.port)
+        await peer.send(ECHO)
+        await peer.read_command()
+        await peer.read_data_set()
+        echo = build_command(CommandField.C_ECHO_RQ, message_id=STORE.message_id or 0)
+        await peer.send(encode_message(3, echo.build_response(0)))
+        assert await peer.read_pdu() == ABORT_BY_USER
+        await wait_until(lambda: len(failures) == 1)
+        await peer.close()
+
+
 async def test_release_by_acceptor_is_agreed() -> None:
     handler = RecordingHandler()
     async with running_acceptor(handler) as acceptor:
