@@ -29,6 +29,8 @@ _WRITE_HIGH_WATER = 512 * 1024
 _SEND_BUFFER = 1024 * 1024
 # How often, within the time of silence that is allowed, to look whether bytes have left.
 _LOOKS_PER_SILENCE = 4
+# Between so many indications others get their turn.
+_INDICATIONS_OF_A_TURN = 1000
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _UNSENT: int | None = getattr(termios, "TIOCOUTQ", None)
 
@@ -248,7 +250,13 @@ class AssociationTransport(asyncio.BufferedProtocol):
         self._is_pumping = True
         try:
             has_news = False
+            left = _INDICATIONS_OF_A_TURN
             while not self._holds:
+                if not left:
+                    self.hold()
+                    self._loop.call_soon(self.resume)
+                    break
+                left -= 1
                 indication = self.machine.next_indication()
                 if indication is None:
                     break

@@ -4,11 +4,24 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.support.scripted_peer import PATIENT, build_request, wait_until
+from tests.support.scripted_peer import (
+    EXPLICIT_VR,
+    PATIENT,
+    build_command,
+    build_request,
+    wait_until,
+)
 
 from isocenter.dimse.association import AssociationMachine, Role
+from isocenter.dimse.commands import CommandField, encode_command
 from isocenter.dimse.indications import AssociationRequested, Indication
-from isocenter.dimse.negotiation import REJECT_NO_REASON
+from isocenter.dimse.messages import encode_fragments
+from isocenter.dimse.negotiation import (
+    REJECT_NO_REASON,
+    AssociateAcceptance,
+    build_accept,
+    negotiate_contexts,
+)
 from isocenter.dimse.pdu import encode_pdu
 from isocenter.dimse.transport import AssociationTransport, PeerAddress, Timeouts
 
@@ -137,6 +150,33 @@ async def test_hold_after_close_leaves_connection_alone() -> None:
     transport.resume()
     transport.close()
     assert connection.calls == ["abort"]
+    transport.connection_lost(None)
+
+
+async def test_many_tiny_fragments_let_others_have_their_turn() -> None:
+    transport, connection, listener = build()
+    receive(transport, REQUEST)
+    request = listener.indications.pop()
+    assert isinstance(request, AssociationRequested)
+    contexts = negotiate_contexts(request.request.contexts, lambda _: (EXPLICIT_VR,))
+    acceptance = AssociateAcceptance(contexts)
+    transport.machine.accept_association(
+        build_accept(request.request, acceptance, maximum_length=16384)
+    )
+    store = build_command(CommandField.C_STORE_RQ)
+    command_set = encode_command(store, has_data_set=True)
+    receive(transport, encode_fragments(3, command_set, size=16378, is_command=True))
+    listener.indications.clear()
+    data = encode_fragments(3, bytes(2500), size=1)
+    for start in range(0, len(data), 8192):
+        part = data[start : start + 8192]
+        transport.get_buffer(-1)[: len(part)] = part
+        transport.machine.commit(len(part))
+    transport.buffer_updated(0)
+    assert len(listener.indications) == 1000
+    assert connection.calls == ["pause"]
+    await wait_until(lambda: len(listener.indications) == 2500)
+    await wait_until(lambda: connection.calls[-1] == "resume")
     transport.connection_lost(None)
 
 
