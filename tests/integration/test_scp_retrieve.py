@@ -320,11 +320,17 @@ async def test_modality_that_may_not_retrieve_is_cut_off(
         await retrieve()
 
 
+def _list_content(server: TestServer, key: str) -> list[Any]:
+    jobs = json.loads(server.get("/jobs?expand").body)
+    return [job["Content"][key] for job in jobs if key in job["Content"]]
+
+
 async def test_move_by_a_job_answers_at_once(tmp_path: Path, sink_port: int) -> None:
     here = {"Host": "127.0.0.1", "Port": sink_port}
     options = {
         "DicomModalities": {"sink": {"AET": "SINK", **here}, "asker": {"AET": "ASKER", **here}},
         "SynchronousCMove": False,
+        "Isocenter.TransferRetryDelay": 1,
     }
     receiver = Receiver()
     async with AsyncExitStack() as stack:
@@ -334,7 +340,10 @@ async def test_move_by_a_job_answers_at_once(tmp_path: Path, sink_port: int) -> 
         client = await stack.enter_async_context(connect(server.dicom_port, [MOVE]))
         retrieval = await client.retrieve(ask("STUDY", study="1.2.1"), MOVE, destination="SINK")
         assert retrieval.counters == [(2, 1, 0, 0), (1, 2, 0, 0), (None, 3, 0, 0)]
+        # Nobody listens at first; the job does not give up.
+        await asyncio.to_thread(wait_until, lambda: _list_content(server, "LastError"), "a retry")
         await stack.enter_async_context(run_receiver(receiver, port=sink_port))
+        await asyncio.to_thread(wait_until, lambda: len(receiver.confirmed) == 3, "the transfer")
         jobs = json.loads((await asyncio.to_thread(server.get, "/jobs?expand")).body)
         assert [job["Type"] for job in jobs] == ["DicomModalityStore"]
         assert jobs[0]["Content"]["Description"] == "C-MOVE"

@@ -73,14 +73,22 @@ class MoveSCP:
     ----------
     jobs
         Does the work after the answer; ``None`` to do it at once (option ``SynchronousCMove``).
+    retries
+        Option ``Isocenter.TransferRetries``, for the work after the answer.
     """
 
     def __init__(
-        self, retrieval: Retrieval, destinations: Destinations, jobs: Engine | None
+        self,
+        retrieval: Retrieval,
+        destinations: Destinations,
+        jobs: Engine | None,
+        *,
+        retries: int = 0,
     ) -> None:
         self._retrieval = retrieval
         self._destinations = destinations
         self._jobs = jobs
+        self._retries = retries
 
     async def handle(self, association: DimseAssociation, message: Message) -> None:
         """Serve a C-MOVE request."""
@@ -96,7 +104,11 @@ class MoveSCP:
             target = self._destinations.calling.build_target(modality)
             if self._jobs is not None:
                 order = StoreOrder(
-                    name, description=_DESCRIPTION, move_originator=originator, is_permissive=True
+                    name,
+                    description=_DESCRIPTION,
+                    move_originator=originator,
+                    is_permissive=True,
+                    retries=self._retries,
                 )
                 await self._jobs.submit(build_store_job(plan, order, target))
         except ServerError as error:

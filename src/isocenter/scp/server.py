@@ -136,7 +136,9 @@ class _Builder:
 
     def _build_move(self, retrieval: Retrieval, destinations: Destinations) -> MoveSCP:
         is_synchronous = self.configuration.boolean("SynchronousCMove")
-        return MoveSCP(retrieval, destinations, None if is_synchronous else self.jobs)
+        jobs = None if is_synchronous else self.jobs
+        retries = self.configuration.integer("Isocenter.TransferRetries")
+        return MoveSCP(retrieval, destinations, jobs, retries=retries)
 
 
 def _get_find_options(configuration: Configuration) -> FindOptions:
