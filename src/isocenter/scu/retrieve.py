@@ -48,18 +48,22 @@ class RetrieveResult:
         Of the final response.
     completed, failed
         Number of instances that were sent, and that could not be sent, as far as the peer tells.
+    has_failed_count
+        Whether the peer has told how many could not be sent.
     """
 
     status: int
     completed: int = 0
     failed: int = 0
     comment: str | None = None
+    has_failed_count: bool = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything was sent."""
-        is_success = categorize_status(self.status) is StatusCategory.SUCCESS
-        return is_success and not self.failed
+        """Whether everything was sent, with warnings of its receiver perhaps (PS3.4 §C.4.2.1.5)."""
+        category = categorize_status(self.status)
+        is_warned = category is StatusCategory.WARNING and self.has_failed_count
+        return (is_warned or category is StatusCategory.SUCCESS) and not self.failed
 
 
 async def move(
@@ -161,6 +165,12 @@ async def _finish(
                 answer = response.command
                 completed = answer.completed_suboperations or 0
                 completed += answer.warning_suboperations or 0
-                failed = answer.failed_suboperations or 0
-                result = RetrieveResult(response.status, completed, failed, answer.error_comment)
+                failed = answer.failed_suboperations
+                result = RetrieveResult(
+                    response.status,
+                    completed,
+                    failed or 0,
+                    answer.error_comment,
+                    has_failed_count=failed is not None,
+                )
     return result

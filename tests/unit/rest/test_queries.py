@@ -16,6 +16,7 @@ from tests.support.scripted_peer import (
 from tests.unit.rest.api import Api
 
 from isocenter.dimse.commands import CommandField
+from isocenter.errors import FullStorageError
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
 
@@ -140,6 +141,15 @@ async def test_query_with_too_many_answers_is_canceled(
     assert (result.status_code, result.json["OrthancStatus"]) == (500, 4)
 
 
+async def test_query_counts_answers_without_data_set(
+    api: Api, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isocenter.scu.find.MOST_ANSWERS", 2)
+    asked.answers = [None] * 3
+    result = await post(api, "/modalities/remote/query", {"Level": "Study"})
+    assert (result.status_code, result.json["OrthancStatus"]) == (500, 4)
+
+
 async def test_query_with_answer_that_is_no_data_set_is_500(api: Api, asked: Asked) -> None:
     asked.answers = [encode_answer(STUDY)[:-2]]
     result = await post(api, "/modalities/remote/query", {"Level": "Study"})
@@ -243,6 +253,33 @@ async def test_retrieve_with_instances_that_failed_is_no_success(
     result = await post(api, f"/modalities/remote/{name}", body)
     assert result.status_code == 500
     assert result.json["ErrorPayload"]["Content"][0]["DimseErrorStatus"] == 0xB000
+
+
+@pytest.mark.parametrize(("failed", "status"), [(0, 200), (None, 500)])
+async def test_retrieve_with_warnings_only_is_a_success_if_the_peer_counts(
+    api: Api, asked: Asked, failed: int | None, status: int
+) -> None:
+    asked.status, asked.failed = 0xB000, failed
+    body = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}]}
+    assert (await post(api, "/modalities/remote/move", body)).status_code == status
+
+
+async def test_get_with_instance_that_is_refused_here_is_no_success(
+    api: Api, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked.files = [build_instance(patient_id="P1", study="1.2", series="1.3", instance="1.4.1")]
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise FullStorageError
+
+    body = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}]}
+    with monkeypatch.context() as patch:
+        patch.setattr(api.archive.ingest, "store", fail)
+        result = await post(api, "/modalities/remote/get", body)
+    assert result.status_code == 500
+    assert 0xA700 in asked.store_statuses
+    assert "1 instances failed" in result.json["Details"]
+    assert (await post(api, "/modalities/remote/get", body)).status_code == 200
 
 
 async def test_get_stores_what_comes_over_its_association(api: Api, asked: Asked) -> None:
