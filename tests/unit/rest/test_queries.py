@@ -1,5 +1,6 @@
 """Queries and retrieves over REST, with a remote modality that answers as the test says."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,10 +13,12 @@ from tests.support.scripted_peer import (
     ScriptedPeer,
     accept_association,
     scripted_acceptor,
+    wait_until,
 )
 from tests.unit.rest.api import Api
 
 from isocenter.dimse.commands import CommandField
+from isocenter.dimse.pdu import Abort
 from isocenter.errors import FullStorageError
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
@@ -280,6 +283,36 @@ async def test_get_with_instance_that_is_refused_here_is_no_success(
     assert 0xA700 in asked.store_statuses
     assert "1 instances failed" in result.json["Details"]
     assert (await post(api, "/modalities/remote/get", body)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["move", "get"])
+@pytest.mark.parametrize(("action", "state"), [("cancel", "Failure"), ("pause", "Paused")])
+async def test_retrieve_under_way_can_be_ended(
+    api: Api, name: str, action: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isocenter.tasks.retrieving._STEP_S", 0.01)
+    is_asked, fields = asyncio.Event(), []
+
+    async def play(peer: ScriptedPeer) -> None:
+        await accept_association(peer)
+        request = await peer.read_command()
+        await peer.read_data_set()
+        is_asked.set()
+        cancel = await peer.read_command()
+        assert cancel.message_id_being_responded_to == request.message_id
+        fields.append(cancel.command_field)
+        assert isinstance(await peer.read_pdu(), Abort)
+
+    async with scripted_acceptor(play) as port:
+        await put(api, "busy", ["BUSY", "127.0.0.1", port])
+        body = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}], "Asynchronous": True}
+        job = (await post(api, f"/modalities/busy/{name}", body)).json["Path"]
+        await is_asked.wait()
+        await post(api, f"{job}/{action}")
+        await wait_until(lambda: bool(fields))
+    assert fields == [CommandField.C_CANCEL_RQ]
+    assert (await api.get_json(job))["State"] == state
+    await post(api, f"{job}/cancel")
 
 
 async def test_get_stores_what_comes_over_its_association(api: Api, asked: Asked) -> None:
