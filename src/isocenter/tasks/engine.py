@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.recoded_files import RecodedFiles
+from isocenter.archive.recoding import Recoding
 from isocenter.archive.retrieval import Retrieval
 from isocenter.config.configuration import Configuration
 from isocenter.index.jobs import DatabaseJobs
@@ -16,7 +17,7 @@ from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import Job
 from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.editing import StagedEdits
-from isocenter.tasks.modality_store import ModalityStoreKind, Recoding
+from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.modification import ModificationKind
 from isocenter.tasks.regrouping import build_regrouping_kinds
 from isocenter.tasks.retries import build_retry_policy

@@ -14,7 +14,7 @@ from typing import Any
 
 from isocenter.archive.modalities import CallOptions
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
-from isocenter.archive.recoded_files import RecodedFiles, list_alternatives
+from isocenter.archive.recoding import Recoding
 from isocenter.archive.remotes import Remotes
 from isocenter.clock import format_timestamp, now
 from isocenter.dicom.uids import build_uid
@@ -32,12 +32,12 @@ from isocenter.errors import (
 )
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.scu.failures import build_status_error
-from isocenter.scu.storage_session import Combination, StorageSession
+from isocenter.scu.storage_session import StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.retries import RetryPolicy, is_transient
 from isocenter.tasks.schedules import get_wait_s
 
-__all__ = ["ModalityStoreKind", "Recoding", "StoreOrder", "build_store_job"]
+__all__ = ["ModalityStoreKind", "StoreOrder", "build_store_job"]
 
 _log = logging.getLogger(__name__)
 
@@ -83,22 +83,6 @@ class StoreOrder:
     commitment_uid: str = ""
     not_before: int = 0
     quiet_hours: Sequence[tuple[int, int]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Recoding:
-    """How instances are sent whose transfer syntax is refused.
-
-    Attributes
-    ----------
-    files
-        ``None`` if they are not sent at all (option ``TranscodeDicomProtocol``).
-    preferred
-        Transfer syntax to try first (option ``DicomScuPreferredTransferSyntax``).
-    """
-
-    files: RecodedFiles | None
-    preferred: str
 
 
 def build_store_job(plan: OutgoingPlan, order: StoreOrder, target: AssociationTarget) -> NewJob:
@@ -264,7 +248,7 @@ class _Sending:
         # Public identifier of what is read ahead.
         self._ahead: tuple[str, asyncio.Task[InstanceToStore]] | None = None
         own = [(pair[0], pair[1]) for pair in arguments["Combinations"]]
-        self.combinations = [*own, *self._list_other_combinations(own)]
+        self.combinations = [*own, *recoding.list_alternatives(own)]
         self.attempts = int(checkpoint.get("Attempts", 0))
         self.obstacle: ServerError | None = None
 
@@ -360,7 +344,8 @@ class _Sending:
     async def _try_to_send(self, session: StorageSession) -> None:
         instance = await self._look_up(session)
         try:
-            transfer_syntax_uid = await self._choose_syntax(session, instance)
+            own = (instance.sop_class_uid, instance.transfer_syntax_uid)
+            transfer_syntax_uid = await self._recoding.choose_syntax(session, own)
         except NoPresentationContextError:
             self._is_reached = True
             raise
@@ -371,35 +356,6 @@ class _Sending:
             raise build_status_error(
                 "C-STORE", self._target.called_ae_title, result.status, result.error_comment
             )
-
-    def _list_other_combinations(self, own: Sequence[Combination]) -> list[Combination]:
-        """List what instances could be turned into if their own combinations are refused."""
-        if self._recoding.files is None:
-            return []
-        return [
-            (sop_class_uid, other)
-            for sop_class_uid, syntax in own
-            for other in list_alternatives(syntax, self._recoding.preferred)
-        ]
-
-    async def _choose_syntax(self, session: StorageSession, instance: OutgoingInstance) -> str:
-        """Find the first transfer syntax for an instance that the receiver accepts.
-
-        References
-        ----------
-        Orthanc: transcoding while sending (behaviour manual §28.3)
-        """
-        own = (instance.sop_class_uid, instance.transfer_syntax_uid)
-        others = self._list_other_combinations([own])
-        for combination in (own, *others):
-            try:
-                await session.prepare(combination)
-            except NoPresentationContextError:
-                if combination == (own, *others)[-1]:
-                    raise
-            else:
-                return combination[1]
-        return instance.transfer_syntax_uid
 
     async def _open(self, instance: OutgoingInstance, transfer_syntax_uid: str) -> InstanceToStore:
         """Open an instance, and begin to open the next one, to be ready in its turn."""

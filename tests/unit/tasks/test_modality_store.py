@@ -16,6 +16,7 @@ from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive.modalities import CallOptions
 from isocenter.archive.recoded_files import RecodedFiles
+from isocenter.archive.recoding import Recoding
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.dicom.file_meta import build_file_meta
 from isocenter.dicom.json_forms import Shape, build_tags_json
@@ -38,7 +39,6 @@ from isocenter.scu.store import MoveOriginator
 from isocenter.tasks import modality_store
 from isocenter.tasks.modality_store import (
     ModalityStoreKind,
-    Recoding,
     StoreOrder,
     build_store_job,
 )
