@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -283,6 +284,26 @@ async def test_move_tells_what_the_destination_refused(
         retrieval = await client.retrieve(ask("SERIES", series="1.2.1.1"), MOVE, destination="SINK")
         assert (retrieval.status, retrieval.counters[-1]) == (final, counters)
         assert (await client.retrieve(ask("STUDY", study="9"), MOVE, destination="SINK")).status
+
+
+async def test_move_goes_on_after_a_damaged_file(tmp_path: Path, sink_port: int) -> None:
+    here = {"Host": "127.0.0.1", "Port": sink_port}
+    options = {
+        "DicomModalities": {"sink": {"AET": "SINK", **here}, "asker": {"AET": "ASKER"} | here}
+    }
+    receiver = Receiver()
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(run_server(tmp_path, options))
+        for number in (COUNT, COUNT + 1):
+            await asyncio.to_thread(server.upload, build(number))
+        for path in server.storage.rglob("*"):
+            if path.is_file() and path.stat().st_size > LARGE_BYTES:
+                os.truncate(path, LARGE_BYTES // 2)
+        await stack.enter_async_context(run_receiver(receiver, port=sink_port))
+        client = await stack.enter_async_context(connect(server.dicom_port, [MOVE]))
+        retrieval = await client.retrieve(ask("STUDY", study="1.2.1"), MOVE, destination="SINK")
+    assert receiver.confirmed == [f"1.2.1.1.{COUNT + 1}"]
+    assert (retrieval.status, retrieval.counters[-1]) == (0xB000, (None, 1, 1, 0))
 
 
 async def test_move_is_cancelled_between_instances(server: TestServer, sink: Receiver) -> None:

@@ -6,7 +6,7 @@ PS3.4 §C.4.2; PS3.7 §9.1.4; Orthanc: C-MOVE (behaviour manual §25.4)
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.requestor import AssociationTarget
 from isocenter.dimse.status import Status
 from isocenter.errors import (
+    BackendError,
+    BadFileFormatError,
     DeadlineExceededError,
     NoPresentationContextError,
     RemoteError,
@@ -25,6 +27,7 @@ from isocenter.errors import (
     UnknownItemError,
 )
 from isocenter.jobs.engine import Engine
+from isocenter.scp.permissions import Permissions
 from isocenter.scp.retrieval import Retrieval, refuse_retrieval
 from isocenter.scp.sub_operations import SubOperations
 from isocenter.scu.storage_session import StorageSession
@@ -44,13 +47,13 @@ class Destinations:
 
     Attributes
     ----------
-    are_same_title
-        Compares two titles.
+    permissions
+        Compare titles and addresses.
     """
 
     modalities: Modalities
     calling: Calling
-    are_same_title: Callable[[str, str], bool]
+    permissions: Permissions
 
     def get(self, ae_title: str) -> tuple[str, RemoteModality]:
         """Find the symbolic name and the modality of a title.
@@ -61,9 +64,30 @@ class Destinations:
             If none has it.
         """
         for name, modality in self.modalities.items():
-            if self.are_same_title(modality.ae_title, ae_title):
+            if self.permissions.are_same_title(modality.ae_title, ae_title):
                 return name, modality
-        raise UnknownItemError(f"no modality has the AE title {ae_title[:16]!r}")
+        raise _unknown(ae_title)
+
+    def get_caller(self, ae_title: str, address: str) -> tuple[str, RemoteModality]:
+        """Find whom a report to a caller goes to: of some with its title, the one at its address.
+
+        Several modalities may share a title. If hosts are checked, the address has to be right;
+        otherwise the first one with the title counts where none has the address.
+
+        Raises
+        ------
+        UnknownItemError
+            If there is none.
+        """
+        callers = self.permissions.find_callers(ae_title, address)
+        named = [(name, known) for name, known in self.modalities.items() if known in callers]
+        if not named:
+            raise _unknown(ae_title)
+        return min(named, key=lambda item: item[1].host != address)
+
+
+def _unknown(ae_title: str) -> UnknownItemError:
+    return UnknownItemError(f"no modality has the AE title {ae_title[:16]!r}")
 
 
 class MoveSCP:
@@ -159,13 +183,17 @@ async def _store(
     originator: MoveOriginator,
     progress: SubOperations,
 ) -> bool:
-    """Send one instance; tell whether the others need to be tried."""
+    """Send one instance; tell whether the others need to be tried.
+
+    A file that proves damaged or missing while it is sent costs its association, as a data set that
+    was begun cannot be taken back; the session opens another one for the next.
+    """
     is_reached = False
     try:
         await session.prepare((instance.sop_class_uid, instance.transfer_syntax_uid))
         is_reached = True
         result = await session.store(instance, move_originator=originator)
-    except (RemoteError, DeadlineExceededError) as error:
+    except (RemoteError, DeadlineExceededError, BackendError, BadFileFormatError) as error:
         _log.warning(
             "an instance cannot be moved", extra={"reason": error.details or error.message}
         )

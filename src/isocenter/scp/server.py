@@ -73,7 +73,7 @@ class _Builder:
     jobs: Engine
 
     def build(self) -> Services:
-        storage = StorageSCP(self.archive.incoming)
+        storage = StorageSCP(self.archive.incoming, self.archive.acceptance)
         log = _build_query_log(self.configuration)
         find = self._build_find(log)
         retrieval = Retrieval(
@@ -86,11 +86,11 @@ class _Builder:
         destinations = Destinations(
             self.archive.remotes.modalities,
             self.archive.remotes.calling,
-            self.permissions.are_same_title,
+            self.permissions,
         )
         move, get = self._build_move(retrieval, destinations), self._build_get(retrieval)
         commitment = CommitmentSCP(
-            self.jobs, destinations.get, self.archive.settings, self.archive.workers
+            self.jobs, destinations.get_caller, self.archive.settings, self.archive.workers
         )
         reporting = EventReportSCU(
             self.archive.remotes.commitment_reports, self.archive.settings, self.archive.workers

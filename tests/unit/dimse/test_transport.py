@@ -1,5 +1,6 @@
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,12 +20,16 @@ class FakeConnection(asyncio.Transport):
         super().__init__(information)
         self.calls: list[str] = []
         self.written = b""
+        self.waiting_bytes = 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         return
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting_bytes
 
     def pause_reading(self) -> None:
         self.calls.append("pause")
@@ -194,6 +199,69 @@ async def test_drain_peer_never_reads_kills_connection() -> None:
     await transport.drain()
     assert connection.calls == ["abort"]
     transport.connection_lost(None)
+
+
+async def test_drain_peer_reads_slowly_keeps_connection() -> None:
+    transport, connection, _ = build(Timeouts(artim_s=60, silence_s=0.1))
+    connection.waiting_bytes = 1_000_000
+    passed = asyncio.Event()
+
+    def take_some() -> None:
+        connection.waiting_bytes -= 10_000
+        if connection.waiting_bytes < 600_000:
+            passed.set()
+        else:
+            asyncio.get_running_loop().call_later(0.005, take_some)
+
+    transport.pause_writing()
+    draining = asyncio.create_task(transport.drain())
+    take_some()
+    await passed.wait()
+    assert not draining.done()
+    await draining
+    assert connection.calls == ["abort"]
+    transport.connection_lost(None)
+
+
+async def test_silence_while_bytes_leave_does_not_count() -> None:
+    transport, connection, listener = build(Timeouts(artim_s=60, silence_s=0.2))
+    connection.waiting_bytes = 1_000_000
+    passed = asyncio.Event()
+
+    def take_some() -> None:
+        connection.waiting_bytes -= 10_000
+        if connection.waiting_bytes < 400_000:
+            passed.set()
+        else:
+            asyncio.get_running_loop().call_later(0.005, take_some)
+
+    take_some()
+    await passed.wait()
+    assert listener.silences == 0
+    await wait_until(lambda: listener.silences == 1)
+    transport.connection_lost(None)
+
+
+async def test_bytes_that_the_system_keeps_have_not_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        with accepted, client:
+            transport, _, _ = build(peername=client.getpeername(), socket=client)
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    client.send(bytes(65536))
+            assert transport.taken_bytes < 0  # The transport has written none of it.
+            accepted.setblocking(False)
+
+            def read_on() -> bool:
+                with suppress(BlockingIOError):
+                    accepted.recv(1 << 20)
+                return transport.taken_bytes == 0
+
+            await wait_until(read_on)
+            transport.connection_lost(None)
 
 
 async def test_drain_returns_when_connection_ends() -> None:
