@@ -327,6 +327,21 @@ async def test_move_is_cancelled_between_instances(server: TestServer, sink: Rec
             assert (retrieval.status, completed) == (0, COUNT)
 
 
+async def test_move_recodes_what_comes_in_another_plain_syntax(
+    server: TestServer, sink: Receiver
+) -> None:
+    sink.accepts = lambda proposed: [c for c in proposed if c[1] == IMPLICIT_LITTLE]
+    async with connect(server.dicom_port, [MOVE]) as client:
+        retrieval = await client.retrieve(ask("STUDY", study="1.2.1"), MOVE, destination="SINK")
+    # The instance in JPEG cannot be recoded.
+    assert (retrieval.status, retrieval.counters[-1]) == (0xB000, (None, COUNT, 1, 0))
+    assert sorted(sink.confirmed) == SERIES
+    for number, content in enumerate(sink.contents, 1):
+        expected = build(number, IMPLICIT_LITTLE)
+        assert expected.endswith(content)
+        assert len(content) > len(expected) - 500
+
+
 @pytest.mark.parametrize("sop_class", [GET, MOVE])
 async def test_modality_that_may_not_retrieve_is_cut_off(
     server: TestServer, sop_class: str

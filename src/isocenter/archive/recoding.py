@@ -8,11 +8,14 @@ Orthanc: transcoding while sending (behaviour manual §28.3)
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.recoded_files import RecodedFiles, list_alternatives
+from isocenter.archive.workers import Workers
+from isocenter.config.configuration import Configuration
 from isocenter.errors import NoPresentationContextError
 from isocenter.scu.storage_session import Combination, StorageSession
 
-__all__ = ["Recoding"]
+__all__ = ["Recoding", "build_recoding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +67,14 @@ class Recoding:
             return combination[1]
         await session.prepare(last)
         return last[1]
+
+
+def build_recoding(
+    configuration: Configuration, workers: Workers, buffers: FileBuffers
+) -> Recoding:
+    """Read from the configuration what may be done."""
+    may_recode = configuration.boolean("TranscodeDicomProtocol")
+    return Recoding(
+        RecodedFiles(workers, buffers) if may_recode else None,
+        configuration.text("DicomScuPreferredTransferSyntax"),
+    )
