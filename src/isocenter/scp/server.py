@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.recoded_files import RecodedFiles
+from isocenter.archive.recoding import build_recoding
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.confidentiality import load_profile
 from isocenter.dicom.find_request import NameRule
@@ -136,7 +137,10 @@ class _Builder:
 
     def _build_move(self, retrieval: Retrieval, destinations: Destinations) -> MoveSCP:
         is_synchronous = self.configuration.boolean("SynchronousCMove")
-        return MoveSCP(retrieval, destinations, None if is_synchronous else self.jobs)
+        jobs = None if is_synchronous else self.jobs
+        retries = self.configuration.integer("Isocenter.TransferRetries")
+        recoding = build_recoding(self.configuration, self.archive.workers, self.archive.buffers)
+        return MoveSCP(retrieval, destinations, jobs, retries=retries, recoding=recoding)
 
 
 def _get_find_options(configuration: Configuration) -> FindOptions:
