@@ -11,7 +11,7 @@
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
     ├─ MissingError          UnknownResource · UnknownItem · MissingTag
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
-    │                        SourceChanged · UnstorableInstance
+    │                        SourceChanged · AnnotationConflict · UnstorableInstance
     ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
     │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
@@ -33,6 +33,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AccessError",
+    "AnnotationConflictError",
     "AssociationAbortedError",
     "AssociationRejectedError",
     "BackendError",
@@ -328,10 +329,16 @@ class SourceChangedError(ConflictError):
     message = "A source has changed in the meantime"
 
 
+class AnnotationConflictError(ConflictError):
+    """What users have added to two resources that become one contradicts itself."""
+
+    message = "Annotations of users contradict each other"
+
+
 class UnstorableInstanceError(ConflictError):
     """An instance that a job has made cannot be stored, because its place is taken."""
 
-    code, http_status, message = 2018, 500, "Cannot store an instance"
+    code, message = 2018, "Cannot store an instance"
 
 
 class LimitError(ServerError):

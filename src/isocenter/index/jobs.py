@@ -6,8 +6,8 @@ Orthanc REST: jobs engine (behaviour manual §16); `isocenter.jobs.port`
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ from isocenter.jobs.records import (
 )
 from isocenter.jobs.states import FINISHED, TRANSITIONS, Action, JobState
 
-__all__ = ["DatabaseJobs", "forget_failed_items", "insert_job", "set_arguments"]
+__all__ = ["DatabaseJobs", "forget_failed_items", "insert_job", "is_own", "set_arguments"]
 
 _LAST = 2**63 - 1
 # A server that has not shown itself for that long is taken for dead.
@@ -50,6 +50,9 @@ _RECOVERED = {
     Recovery.FORGET: "list_forgotten_jobs",
 }
 
+# Arguments that do not tell requests apart: the same client may have got another address.
+_INCIDENTAL = frozenset({"origin"})
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -66,6 +69,7 @@ class DatabaseJobs:
     def __init__(self, database: Database, *, history: int) -> None:
         self._database = database
         self._history = history
+        self._is_shared = not database.is_exclusive
         self._grace_us = 0 if database.is_exclusive else _SHARED_GRACE_US
         # Jobs that may end before the history is looked at; exact enough without a lock.
         self._until_forgetting = 0
@@ -77,6 +81,10 @@ class DatabaseJobs:
     def lookup(self, job_id: str) -> Job | None:
         """Read a job (see `JobStore.lookup`)."""
         return self._database.read(lambda tx: _lookup(tx, job_id))
+
+    def lookup_same(self, new: NewJob) -> Job | None:
+        """Find the job of the same request (see `JobStore.lookup_same`)."""
+        return self._database.read(lambda tx: _lookup_same(tx, new))
 
     def find(self, selection: JobFilter) -> list[Job]:
         """List jobs in the order of their submission (see `JobStore.find`)."""
@@ -114,10 +122,21 @@ class DatabaseJobs:
         rows = self._database.read(lambda tx: tx.rows("list_failed_items", keys))
         return [FailedItem(*row) for row in rows]
 
-    def claim(self, owner: str, count: int, limits: Limits) -> Claim:
+    def claim(
+        self,
+        owner: str,
+        count: int,
+        limits: Limits,
+        *,
+        kinds: Collection[str] | None = None,
+        busy: Collection[str] = (),
+    ) -> Claim:
         """Take jobs that are due (see `JobStore.claim`)."""
+        queue = _Queue(kinds, busy)
         # If a power failure takes it back, the job still waits; what is saved later comes after it.
-        return self._database.write(lambda tx: _claim(tx, owner, count, limits), can_be_redone=True)
+        return self._database.write(
+            lambda tx: _claim(tx, owner, queue, count, limits), can_be_redone=True
+        )
 
     def save(self, job: Job, step: Step, *, runtime: int) -> Job | None:
         """Save a step of a running job (see `JobStore.save`)."""
@@ -242,7 +261,9 @@ class DatabaseJobs:
         """Take care of the jobs of servers that have ended (see `JobStore.recover`)."""
         statement = _RECOVERED[recovery]
         state = JobState.PAUSED if recovery is Recovery.PAUSE else JobState.PENDING
-        keys = {"owner": owner, "since": now_us() - _DEAD_AFTER_US}
+        keys: dict[str, Any] = {"owner": owner, "since": now_us() - _DEAD_AFTER_US}
+        if recovery is not Recovery.RESUME:
+            keys["is_shared"] = int(self._is_shared)
 
         def change(tx: Transaction) -> int:
             tx.run("forget_dead_owners", {"since": keys["since"]})
@@ -271,9 +292,10 @@ class DatabaseJobs:
 def insert_job(tx: Transaction, job_id: str, new: NewJob) -> Job:
     """Keep a new job, as a part of a larger transaction (see `JobStore.insert`)."""
     if new.idempotency_key:
-        known = tx.row("select_job_of_key", {"idempotency_key": new.idempotency_key})
-        if known is not None:
-            return _check_same(_get(tx, known[0]), new)
+        # The same request may reach two servers at once.
+        tx.row("lock_queue")
+        if (known := _lookup_same(tx, new)) is not None:
+            return known
     job = Job(
         job_id=job_id,
         kind=new.kind,
@@ -310,24 +332,57 @@ def forget_failed_items(tx: Transaction, job_id: str) -> None:
     tx.run("delete_failed_items", {"job_id": job_id})
 
 
+def is_own(tx: Transaction, job: Job) -> bool:
+    """Tell whether a job still runs for whoever claimed it; it stays so in this transaction."""
+    return _lock_own(tx, job) is not None
+
+
 def set_arguments(tx: Transaction, job_id: str, arguments: Mapping[str, Any]) -> None:
     """Replace the arguments of a job, in the transaction of one of its steps."""
     tx.run("set_arguments", {"job_id": job_id, "arguments": _format(arguments)})
 
 
+def _lookup_same(tx: Transaction, new: NewJob) -> Job | None:
+    known = tx.row("select_job_of_key", {"idempotency_key": new.idempotency_key})
+    return None if known is None else _check_same(_get(tx, known[0]), new)
+
+
 def _check_same(job: Job, new: NewJob) -> Job:
-    compared = {name: value for name, value in job.arguments.items() if name not in new.drawn}
-    if job.kind != new.kind or _format(compared) != _format(new.arguments):
+    ignored = _INCIDENTAL.union(new.drawn)
+    known, asked = (
+        _format({name: value for name, value in arguments.items() if name not in ignored})
+        for arguments in (job.arguments, new.arguments)
+    )
+    if job.kind != new.kind or known != asked:
         message = "the idempotency key belongs to another job"
         raise DuplicateResourceError(message)
     return job
 
 
-def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """Which of the waiting jobs a server looks at."""
+
+    kinds: Collection[str] | None
+    busy: Collection[str]
+
+    def list_due(self, tx: Transaction, limit: int) -> list[tuple[Any, ...]]:
+        keys = {
+            "kinds": sorted(self.kinds or ()),
+            "all_kinds": int(self.kinds is None),
+            "busy": sorted(self.busy),
+            "limit": limit,
+        }
+        return tx.rows("list_due_jobs", keys)
+
+
+def _claim(tx: Transaction, owner: str, queue: _Queue, count: int, limits: Limits) -> Claim:
+    # Servers choose one after the other, as each has to see what those before it have taken.
+    tx.row("lock_queue")
     now = now_us()
     tx.run("wake_due_jobs", {"now": now})
     is_limited = bool(limits.by_kind) or limits.per_destination > 0
-    candidates, held = _list_candidates(tx, _MOST_CANDIDATES if is_limited else count)
+    candidates, held = _list_candidates(tx, queue, _MOST_CANDIDATES if is_limited else count)
     running = [
         (str(kind), str(destination), int(number))
         for kind, destination, number in (tx.rows("count_running_jobs") if is_limited else ())
@@ -340,17 +395,21 @@ def _claim(tx: Transaction, owner: str, count: int, limits: Limits) -> Claim:
     return Claim([found[job_id] for job_id in chosen], None if due is None else due[0])
 
 
-def _list_candidates(tx: Transaction, limit: int) -> tuple[list[Candidate], set[str]]:
+def _list_candidates(
+    tx: Transaction, queue: _Queue, limit: int
+) -> tuple[list[Candidate], set[str]]:
     """List the jobs that are due in their order, and those of their locks that are held."""
-    candidates, held = _read_candidates(tx, limit)
+    candidates, held = _read_candidates(tx, queue, limit)
     if limit < _MOST_CANDIDATES and any(candidate.locks for candidate in candidates):
         # Those that must wait let others pass.
-        return _read_candidates(tx, _MOST_CANDIDATES)
+        return _read_candidates(tx, queue, _MOST_CANDIDATES)
     return candidates, held
 
 
-def _read_candidates(tx: Transaction, limit: int) -> tuple[list[Candidate], set[str]]:
-    due = tx.rows("list_due_jobs", {"limit": limit})
+def _read_candidates(
+    tx: Transaction, queue: _Queue, limit: int
+) -> tuple[list[Candidate], set[str]]:
+    due = queue.list_due(tx, limit)
     locks: defaultdict[str, set[str]] = defaultdict(set)
     held: set[str] = set()
     if due:

@@ -232,6 +232,8 @@ def publish_staged(
         If a source is gone or has another file than when it was read.
     UnstorableInstanceError
         If a new instance exists already, or two of them are the same.
+    AnnotationConflictError
+        If what users have added to the sources cannot go to what takes their place.
     FullStorageError
         If the limits of storage leave no room.
 

@@ -74,6 +74,8 @@ SQLITE = Dialect(
         "attachments_of_b": "attachments",
         "as_json": "",
         "skip_locked": "",
+        # A writer is alone anyway.
+        "queue_lock": "1",
     },
     parameter=":{}",
     array="(SELECT value FROM json_each(:{0}))",
@@ -97,6 +99,8 @@ POSTGRESQL = Dialect(
         " WHERE x.resource_id = b.internal_id OFFSET 0)",
         "as_json": "::json",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
+        # Until the transaction ends; the number is not used for anything else.
+        "queue_lock": "pg_advisory_xact_lock(4906573)",
     },
     parameter="%({})s",
     array="(SELECT unnest(%({0})s::{1}[]))",

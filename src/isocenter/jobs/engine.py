@@ -11,6 +11,7 @@ from functools import partial
 from isocenter.errors import (
     BadJobStateError,
     InternalError,
+    ReadOnlyError,
     ServerError,
     StillRunningError,
     UnknownItemError,
@@ -46,12 +47,15 @@ class EngineOptions:
         Jobs of this server that run at once (option ``ConcurrentJobs``); at least 1.
     is_shared
         Other servers take jobs from the same database.
+    allowed
+        Kinds to run and to submit; ``None`` for all that the server knows.
     """
 
     concurrent: int = 2
     limits: Limits = field(default_factory=Limits)
     recovery: Recovery = Recovery.RESUME
     is_shared: bool = False
+    allowed: frozenset[str] | None = None
 
 
 class Engine:
@@ -83,6 +87,10 @@ class Engine:
         self._store = store
         self._run_blocking = run_blocking
         self._kinds: Mapping[str, JobKind] = {kind.name: kind for kind in kinds}
+        # Others are left to servers that can run them.
+        self._claimed = frozenset(
+            name for name in self._kinds if options.allowed is None or name in options.allowed
+        )
         self._options = options
         self._on_saved = on_saved
         self._owner = uuid.uuid4().hex
@@ -96,6 +104,9 @@ class Engine:
 
     async def start(self) -> None:
         """Take care of the jobs that were left unfinished, and begin to run what waits."""
+        if self._options.is_shared:
+            # Before it claims anything, lest others take its jobs for those of a dead server.
+            await self._run_blocking(self._store.keep_alive, self._owner)
         await self._run_blocking(self._store.recover, self._owner, self._options.recovery)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="jobs dispatcher")
 
@@ -126,6 +137,8 @@ class Engine:
         ------
         DuplicateResourceError
             If its idempotency key belongs to a different job.
+        ReadOnlyError
+            If this server may not run jobs of that kind.
         """
         return await self._submit(str(uuid.uuid4()), new)
 
@@ -136,6 +149,8 @@ class Engine:
     async def _submit(self, job_id: str, new: NewJob) -> Job:
         if new.kind not in self._kinds:
             raise InternalError(f"no kind of job is named {new.kind}")
+        if new.kind not in self._claimed:
+            raise ReadOnlyError("jobs of this kind change the archive")
         job = await self._run_blocking(self._store.insert, job_id, new)
         self._on_saved(job)
         self._wake.set()
@@ -208,6 +223,16 @@ class Engine:
         """Read a job, or ``None``."""
         return await self._run_blocking(self._store.lookup, job_id)
 
+    async def lookup_same(self, new: NewJob) -> Job | None:
+        """Read the job that was submitted before with the idempotency key, or ``None``.
+
+        Raises
+        ------
+        DuplicateResourceError
+            If the key belongs to a different job.
+        """
+        return await self._run_blocking(self._store.lookup_same, new)
+
     async def find(self, selection: JobFilter) -> list[Job]:
         """List jobs in the order of their submission."""
         return await self._run_blocking(self._store.find, selection)
@@ -272,6 +297,8 @@ class Engine:
         failed = await self.list_failed_items(job_id, limit=_MOST_FAILED_ITEMS)
         if not failed:
             raise BadJobStateError("no item of the job has failed")
+        if job.kind not in self._kinds:
+            raise BadJobStateError(f"this server knows no jobs of the kind {job.kind}")
         return await self.submit(self._kinds[job.kind].build_retry(job, failed))
 
     async def delete(self, job_id: str) -> bool:
@@ -319,7 +346,17 @@ class Engine:
         if free <= 0:
             self._next_due_at = None
             return
-        claim = await self._run_blocking(self._store.claim, self._owner, free, self._options.limits)
+        claim = await self._run_blocking(
+            partial(
+                self._store.claim,
+                self._owner,
+                free,
+                self._options.limits,
+                kinds=self._claimed,
+                # A job that was given back, and whose task has not ended yet.
+                busy=frozenset(self._runners),
+            )
+        )
         for job in claim.jobs:
             self._start(job)
         self._next_due_at = claim.next_due_at
@@ -341,7 +378,8 @@ class Engine:
             await asyncio.sleep(_BACKOFF_S)
             await self._give_back(job)
         finally:
-            del self._runners[job.job_id]
+            if self._runners.get(job.job_id, (None,))[0] is runner:
+                del self._runners[job.job_id]
             self._wake.set()
 
     async def _give_back(self, job: Job) -> None:

@@ -1,6 +1,6 @@
 """Where jobs are kept: what a database must offer to the engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -31,7 +31,11 @@ class Recovery(Enum):
     """They wait until somebody resumes them (``--no-jobs``)."""
 
     FORGET = "forget"
-    """All jobs are forgotten, finished or not (``SaveJobs`` is false)."""
+    """All jobs are forgotten, finished or not (``SaveJobs`` is false).
+
+    Where several servers share a database, this and `PAUSE` concern only jobs that ran on a server
+    that is dead: all others may belong to servers that live.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,16 @@ class JobStore(Protocol):
         """Read a job, or ``None``."""
         ...
 
+    def lookup_same(self, new: NewJob) -> Job | None:
+        """Read the job that `insert` would find by the idempotency key, or ``None``.
+
+        Raises
+        ------
+        DuplicateResourceError
+            As for `insert`.
+        """
+        ...
+
     def find(self, selection: JobFilter) -> list[Job]:
         """List jobs in the order of their submission."""
         ...
@@ -146,10 +160,26 @@ class JobStore(Protocol):
         """List what a job could not deal with."""
         ...
 
-    def claim(self, owner: str, count: int, limits: Limits) -> Claim:
+    def claim(
+        self,
+        owner: str,
+        count: int,
+        limits: Limits,
+        *,
+        kinds: Collection[str] | None = None,
+        busy: Collection[str] = (),
+    ) -> Claim:
         """Take up to ``count`` jobs that are due and may run, and make them running.
 
-        First those of the highest priority, then first in, first out.
+        First those of the highest priority, then first in, first out. Locks and limits hold for
+        all servers of the database together.
+
+        Parameters
+        ----------
+        kinds
+            Leave others alone; ``None`` for all kinds.
+        busy
+            Identifiers of jobs to leave alone.
         """
         ...
 

@@ -8,7 +8,12 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from isocenter.errors import InternalError, ServerError
+from isocenter.errors import (
+    DatabaseUnavailableError,
+    InternalError,
+    SerializationFailureError,
+    ServerError,
+)
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import JobStore
 from isocenter.jobs.records import CANCELED, Failure, Job, Step
@@ -19,6 +24,8 @@ __all__ = ["RunBlocking", "Runner"]
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_ENDING = frozenset({Action.CANCEL, Action.PAUSE})
 
 
 class RunBlocking(Protocol):
@@ -52,6 +59,8 @@ class Runner:
         self._job = job
         self._on_saved = on_saved
         self._is_stopping = False
+        # The database has not taken something, which says nothing about the job.
+        self._is_unsaved = False
         self._requested = job.requested
         self._since = time.monotonic_ns()
 
@@ -76,6 +85,8 @@ class Runner:
         except asyncio.CancelledError:
             raise
         except ServerError as error:
+            if self._is_unsaved:
+                raise
             failure = _describe(error)
             _log.warning(
                 "a job failed",
@@ -93,33 +104,36 @@ class Runner:
 
     async def _run_steps(self) -> Job | None:
         steps = cast(Any, self._kind.run(self._job))
+        # The steps are closed, and have tidied up, before anybody else can claim the job.
         async with aclosing(steps):
-            while True:
-                if (ended := await self._end_as_requested()) is not None:
-                    return ended
-                step = await _next(steps)
-                saved = await self._save(step)
+            while self._requested not in _ENDING and not self._is_stopping:
+                saved = await self._save(await _next(steps))
                 if saved is None or saved.state is not JobState.RUNNING:
                     return saved
+        return await self._end_as_requested()
 
     async def _end_as_requested(self) -> Job | None:
-        """Cancel, pause or give back the job between two steps if somebody asked for it."""
+        """Cancel, pause or give back the job, as somebody asked for."""
         if self._requested is Action.CANCEL:
             return await self._fail(CANCELED)
-        if self._requested is Action.PAUSE or self._is_stopping:
-            await self._run_blocking(self._store.release, self._job)
-            job = await self._run_blocking(self._store.lookup, self._job.job_id)
-            if job is not None:
-                self._on_saved(job)
-            return job
-        return None
+        await self._ask(self._store.release, self._job)
+        job = await self._ask(self._store.lookup, self._job.job_id)
+        if job is not None:
+            self._on_saved(job)
+        return job
+
+    async def _ask(self, operation: Callable[..., T], /, *arguments: Any) -> T:
+        """Let the store do something, and note if it cannot now."""
+        try:
+            return await self._run_blocking(operation, *arguments)
+        except (DatabaseUnavailableError, SerializationFailureError):
+            self._is_unsaved = True
+            raise
 
     async def _save(self, step: Step) -> Job | None:
         now = time.monotonic_ns()
         runtime = (now - self._since) // 1000
-        saved = await self._run_blocking(
-            partial(self._store.save, self._job, step, runtime=runtime)
-        )
+        saved = await self._ask(partial(self._store.save, self._job, step, runtime=runtime))
         self._since = now
         if saved is not None:
             self._job = saved
@@ -129,7 +143,7 @@ class Runner:
 
     async def _fail(self, failure: Failure) -> Job | None:
         abandon = self._kind.abandon(self._job)
-        failed = await self._run_blocking(self._store.fail, self._job, failure, abandon)
+        failed = await self._ask(self._store.fail, self._job, failure, abandon)
         if failed is not None:
             self._on_saved(failed)
         return failed

@@ -20,10 +20,20 @@ from isocenter.jobs.records import Job, NewJob
 from isocenter.jobs.states import JobState
 from isocenter.rest.services import Services
 
-__all__ = ["JobCall", "get_boolean", "parse_job_call", "read_json_object", "run_job", "submit_job"]
+__all__ = [
+    "JobCall",
+    "answer_repeated",
+    "get_boolean",
+    "has_idempotency_key",
+    "parse_job_call",
+    "read_json_object",
+    "run_job",
+    "submit_job",
+]
 
 _LARGEST_PRIORITY = 2**31 - 1
 _LONGEST_KEY = 255
+_KEY_HEADER = "Idempotency-Key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,7 @@ def parse_job_call(
         raise BadRequestError("the field 'Priority' must be an integer")
     if abs(priority) > _LARGEST_PRIORITY:
         raise BadRequestError("the field 'Priority' must be an integer of 32 bits")
-    key = req.get_header("Idempotency-Key") or ""
+    key = req.get_header(_KEY_HEADER) or ""
     if len(key) > _LONGEST_KEY:
         raise BadRequestError(f"the header 'Idempotency-Key' may have {_LONGEST_KEY} characters")
     return JobCall(
@@ -126,6 +136,40 @@ async def submit_job(services: Services, resp: Response, new: NewJob, call: JobC
     answer_json(resp, {"ID": job.job_id, "Path": f"/jobs/{job.job_id}"})
 
 
+def has_idempotency_key(req: Request) -> bool:
+    """Tell whether a request may have been sent before."""
+    return bool(req.get_header(_KEY_HEADER))
+
+
+async def answer_repeated(services: Services, resp: Response, new: NewJob, call: JobCall) -> bool:
+    """Answer a request that was sent before with the job of then; false if it is a new one.
+
+    To be asked before anybody looks for what the job is about, which it may have deleted.
+
+    Parameters
+    ----------
+    new
+        As it is submitted; of `NewJob.drawn` only the names count.
+
+    Raises
+    ------
+    ServerError
+        The failure of a job that was waited for.
+    """
+    if not call.idempotency_key:
+        return False
+    job = await services.jobs.lookup_same(_complete(new, call))
+    if job is None:
+        return False
+    if call.is_synchronous:
+        timeout_s = services.configuration.integer("Isocenter.SynchronousJobTimeout")
+        job = _check_success(await services.jobs.wait(job.job_id, timeout_s))
+        answer_json(resp, dict(job.content))
+    else:
+        answer_json(resp, {"ID": job.job_id, "Path": f"/jobs/{job.job_id}"})
+    return True
+
+
 def _complete(new: NewJob, call: JobCall) -> NewJob:
     return replace(
         new,
@@ -146,7 +190,10 @@ async def run_job(services: Services, new: NewJob) -> Job:
         If it does not end within ``Isocenter.SynchronousJobTimeout``; it goes on.
     """
     timeout_s = services.configuration.integer("Isocenter.SynchronousJobTimeout")
-    job = await services.jobs.run(new, timeout_s)
+    return _check_success(await services.jobs.run(new, timeout_s))
+
+
+def _check_success(job: Job) -> Job:
     if job.state is JobState.FAILURE and job.failure is not None:
         payload = None if job.failure.payload is None else dict(job.failure.payload)
         raise build_error(job.failure.code, job.failure.details, payload)

@@ -189,7 +189,7 @@ def _describe_item(item: FailedItem) -> dict[str, Any]:
     }
 
 
-def _build_action(action: Action, summary: str) -> Route:
+def _build_action(action: Action, summary: str, *, is_writing: bool = False) -> Route:
     async def respond(services: Services, req: BodyRequest, resp: Response, job_id: str) -> None:
         await act(services, req, resp, job_id, action=action)
 
@@ -200,7 +200,7 @@ def _build_action(action: Action, summary: str) -> Route:
         summary,
         "jobs",
         permission=Permission.WRITE,
-        is_writing=False,
+        is_writing=is_writing,
         statuses=(200, 400),
     )
 
@@ -236,7 +236,7 @@ ROUTES = (
     _build_action(Action.PAUSE, "Pause the job, if it runs at the end of its step"),
     _build_action(Action.RESUME, "Put a paused job back into the queue"),
     _build_action(Action.CANCEL, "Make an unfinished job a failure, with the code 37"),
-    _build_action(Action.RESUBMIT, "Begin a failed job anew"),
+    _build_action(Action.RESUBMIT, "Begin a failed job anew", is_writing=True),
     Route(
         "POST",
         "/jobs/{job_id}/retry-failed",
@@ -244,7 +244,6 @@ ROUTES = (
         "Submit a new job for what failed in a finished one",
         "jobs",
         permission=Permission.WRITE,
-        is_writing=False,
         statuses=(200, 400, 404),
     ),
     Route(

@@ -5,7 +5,8 @@ References
 Orthanc REST: modification and anonymization (behaviour manual §18, §19)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,12 +24,21 @@ from isocenter.http.answers import answer_json
 from isocenter.http.routes import Permission, Responder, Route
 from isocenter.http.streaming import Stream
 from isocenter.rest.bodies import EDIT, EDIT_JOB, EDIT_OF_MANY
-from isocenter.rest.job_calls import get_boolean, parse_job_call, read_json_object, submit_job
+from isocenter.rest.job_calls import (
+    answer_repeated,
+    get_boolean,
+    has_idempotency_key,
+    parse_job_call,
+    read_json_object,
+    submit_job,
+)
 from isocenter.rest.services import Services
 from isocenter.tasks.modification import (
     ModificationCall,
     build_modification_job,
+    build_modification_question,
     parse_edit_request,
+    parse_resources,
 )
 
 __all__ = ["ROUTES"]
@@ -50,7 +60,7 @@ async def edit_instance(
     await _check_exists(services, Level.INSTANCE, public_id)
     body = await read_json_object(req)
     # The level is that of the identifiers in the request.
-    call = _build_call(req, body, (), None, is_anonymization=is_anonymization)
+    call = _build_call(req, body, (), level=None, is_anonymization=is_anonymization)
     request = parse_edit_request(call, services.archive.edits.modifications.options)
     key = await _derive_key(services, body)
     pieces = await services.archive.edits.editor.edit(public_id, request, key)
@@ -70,10 +80,16 @@ async def edit_resource(
     is_anonymization: bool,
 ) -> None:
     """Orthanc REST: POST /studies/{id}/modify, POST /studies/{id}/anonymize, and the like."""
-    await _check_exists(services, level, public_id)
+    exists = await services.archive.exporter.exists(level, public_id)
+    if not exists and not has_idempotency_key(req):
+        raise UnknownResourceError
     body = await read_json_object(req)
     resources = ((level, public_id),)
-    call = _build_call(req, body, resources, level, is_anonymization=is_anonymization)
+    call = _build_call(req, body, resources, level=level, is_anonymization=is_anonymization)
+    if await _answer_repeated(services, req, resp, body, call):
+        return
+    if not exists:
+        raise UnknownResourceError
     await _submit(services, req, resp, body, call)
 
 
@@ -85,8 +101,13 @@ async def edit_resources(
     public_ids = body.get("Resources")
     if not isinstance(public_ids, list) or not all(isinstance(item, str) for item in public_ids):
         raise BadFileFormatError("the field 'Resources' must be a list of identifiers")
-    resources = await services.archive.edits.modifications.resolve(public_ids)
-    call = _build_call(req, body, resources, None, is_anonymization=is_anonymization)
+    call = _build_call(req, body, (), level=None, is_anonymization=is_anonymization)
+    if has_idempotency_key(req):
+        resources = await _recall_resources(services, req, body, call, public_ids)
+        known = replace(call, resources=resources)
+        if await _answer_repeated(services, req, resp, body, known):
+            return
+    call = replace(call, resources=await services.archive.edits.modifications.resolve(public_ids))
     await _submit(services, req, resp, body, call)
 
 
@@ -106,8 +127,8 @@ def _build_call(
     req: Request,
     body: Mapping[str, Any],
     resources: tuple[tuple[Level, str], ...],
-    level: Level | None,
     *,
+    level: Level | None,
     is_anonymization: bool,
 ) -> ModificationCall:
     origin = Origin(
@@ -124,6 +145,42 @@ def _build_call(
         is_permissive=parse_job_call(req, body).is_permissive,
         has_key=parse_pseudonym_key(body) is not None,
     )
+
+
+async def _recall_resources(
+    services: Services,
+    req: Request,
+    body: Mapping[str, Any],
+    call: ModificationCall,
+    public_ids: Sequence[str],
+) -> tuple[tuple[Level, str], ...]:
+    """Find the levels of resources that may be gone in the job of the same request."""
+    question = build_modification_question(call)
+    question = replace(
+        question,
+        drawn={**question.drawn, "resources": None},
+        idempotency_key=parse_job_call(req, body).idempotency_key,
+    )
+    job = await services.jobs.lookup_same(question)
+    if job is None:
+        return ()
+    resources = parse_resources(job)
+    known = {public_id for _, public_id in resources}
+    return resources if known == set(public_ids) else ()
+
+
+async def _answer_repeated(
+    services: Services,
+    req: Request,
+    resp: Response,
+    body: Mapping[str, Any],
+    call: ModificationCall,
+) -> bool:
+    """Answer with the job of a request that was sent before, whose sources it may have deleted."""
+    if get_boolean(body, "DryRun", default=False):
+        return False
+    question = build_modification_question(call)
+    return await answer_repeated(services, resp, question, parse_job_call(req, body))
 
 
 async def _submit(

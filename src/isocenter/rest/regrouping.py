@@ -14,10 +14,21 @@ from isocenter.errors import UnknownResourceError
 from isocenter.http.exchange import Response
 from isocenter.http.routes import Permission, Route, Schema
 from isocenter.rest.bodies import MERGE, SPLIT
-from isocenter.rest.job_calls import parse_job_call, read_json_object, submit_job
+from isocenter.rest.job_calls import (
+    answer_repeated,
+    has_idempotency_key,
+    parse_job_call,
+    read_json_object,
+    submit_job,
+)
 from isocenter.rest.services import Services
 from isocenter.rest.uploads import get_origin
-from isocenter.tasks.regrouping import Direction, RegroupingCall, build_regrouping_job
+from isocenter.tasks.regrouping import (
+    Direction,
+    RegroupingCall,
+    build_regrouping_job,
+    build_regrouping_question,
+)
 
 __all__ = ["ROUTES", "regroup"]
 
@@ -31,7 +42,8 @@ async def regroup(
     services: Services, req: Request, resp: Response, public_id: str, *, direction: Direction
 ) -> None:
     """Orthanc REST: POST /studies/{id}/split, POST /studies/{id}/merge."""
-    if not await services.archive.exporter.exists(Level.STUDY, public_id):
+    exists = await services.archive.exporter.exists(Level.STUDY, public_id)
+    if not exists and not has_idempotency_key(req):
         raise UnknownResourceError
     body = await read_json_object(req)
     job_call = parse_job_call(req, body)
@@ -42,6 +54,10 @@ async def regroup(
         origin=get_origin(req),
         is_permissive=job_call.is_permissive,
     )
+    if await answer_repeated(services, resp, build_regrouping_question(call), job_call):
+        return
+    if not exists:
+        raise UnknownResourceError
     new = await build_regrouping_job(call, services.archive.edits.regroupings)
     await submit_job(services, resp, new, job_call)
 

@@ -222,7 +222,10 @@ class FileSystemStorage:
                     file = self._with_new_folder(folder, create)
             except FileExistsError:
                 # Whoever reads it must see the old or the new one.
-                self.write(attachment_uuid, b"".join(pieces))
+                with self.open_writer(attachment_uuid) as writer:
+                    for piece in pieces:
+                        writer.write(piece)
+                    writer.commit()
                 return
             try:
                 file.write_all(pieces)

@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,8 @@ from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.editing import Edit
 from isocenter.dicom.levels import Level
-from isocenter.index.jobs import forget_failed_items
+from isocenter.errors import ServerError
+from isocenter.index.jobs import forget_failed_items, is_own
 from isocenter.index.port import Transaction
 from isocenter.index.staging import (
     Publication,
@@ -41,6 +42,8 @@ __all__ = ["EditOutcome", "EditPlan", "StagedEdits", "build_abandon"]
 # A step ends at the first file behind so many bytes, or behind so many files: a tenth of a second.
 _BATCH_BYTES = 16 * 1024 * 1024
 _BATCH_FILES = 64
+# So many files are looked at in a step before they are published.
+_CHECKED_FILES = 2048
 # One batch is edited while the one before is saved.
 _MOST_UNSAVED = 2 * _BATCH_FILES
 _BEGINNING: Mapping[str, Any] = {"Plan": "", "Attempt": 0, "Done": 0, "Failed": 0}
@@ -165,11 +168,14 @@ class _Run:
         self._attempt = 0
         self._done = 0
         self._outcome = EditOutcome()
+        # Whether clients see a description yet, and the number of failures in it.
+        self._is_described, self._told = False, 0
         # Patients, studies and series whose rows are staged.
         self._described: set[tuple[Level, str]] = set()
         # The batch that is edited while the step before is saved.
         self._ahead: asyncio.Task[EditedBatch] | None = None
-        # What no row names for certain: the last batch if it could not be synced or published.
+        # What no row names: the last batch until it is durable. Whether a thread still publishes
+        # it afterwards is not known here, so it stays; `build_abandon` and the next run know it.
         self._unused: list[Staged] = []
 
     async def iter_steps(self) -> AsyncGenerator[Step]:
@@ -219,6 +225,8 @@ class _Run:
                 self._ahead = asyncio.create_task(self._edit(following))
             if not following:
                 await self._sync(batch)
+                async for step in self._iter_checks(batch):
+                    yield step
             yield await self._workers.run(self._build_staging, batch, failed, is_last=not following)
             if self._ahead is not None:
                 ahead, self._ahead = self._ahead, None
@@ -232,15 +240,34 @@ class _Run:
         # From now on the step may be saved, whatever becomes of this job's task.
         self._unused = []
 
+    async def _iter_checks(self, batch: EditedBatch) -> AsyncGenerator[Step]:
+        """Look whether all new files are there, as the sources may be deleted for their sake."""
+        staged = await self._workers.read_long(lambda tx: list_staged(tx, self._job.job_id))
+        every = [*staged, *batch.staged]
+        for start in range(0, len(every), _CHECKED_FILES):
+            some = every[start : start + _CHECKED_FILES]
+            await self._workers.run(self._stager.check_presence, [one for _, one in some])
+            if start + _CHECKED_FILES < len(every):
+                yield Step()
+
     async def clean_up(self) -> None:
-        """Remove the files that were made in vain."""
+        """Remove the files that were made in vain, unless the job runs elsewhere by now.
+
+        A server that has taken the job over gives its files the same names. What stays is known by
+        name to `build_abandon` and to the reconciliation of the storage area.
+        """
         unused = self._unused
         if self._ahead is not None:
             [result] = await asyncio.gather(self._ahead, return_exceptions=True)
             if isinstance(result, EditedBatch):
                 unused = [*unused, *(staged for _, staged in result.staged)]
         if unused:
-            await self._workers.run(self._stager.discard_staged, unused)
+            with suppress(ServerError):
+                await self._workers.write(lambda tx: self._discard_own(tx, unused))
+
+    def _discard_own(self, tx: Transaction, unused: Sequence[Staged]) -> None:
+        if is_own(tx, self._job):
+            self._stager.discard_staged(unused)
 
     def _take(self) -> list[EditTask]:
         """Take the next batch of sources."""
@@ -308,10 +335,8 @@ class _Run:
             if staged:
                 add_staged(tx, job_id, batch.staged)
             if is_last:
-                self._unused = staged
                 publish_staged(tx, job_id, publication, published_at=now())
                 self._plan.finish(tx, self._outcome)
-                self._unused = []
 
         return self._build_step(apply, failed, is_last=is_last)
 
@@ -324,11 +349,14 @@ class _Run:
             "Done": self._done,
             "Failed": self._outcome.failed,
         }
+        is_described = is_last or not self._is_described or self._outcome.failed != self._told
+        self._is_described, self._told = True, self._outcome.failed
         progress = 99 * self._done // max(1, len(self._plan.pairs))
         return Step(
             checkpoint,
             100 if is_last else progress,
-            self._plan.describe(self._outcome),
+            # A description may name as many resources as there are steps.
+            self._plan.describe(self._outcome) if is_described else None,
             apply,
             failed,
             is_last=is_last,

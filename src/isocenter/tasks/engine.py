@@ -25,6 +25,9 @@ from isocenter.tasks.storage_commitment import StorageCommitmentKind
 
 __all__ = ["build_engine"]
 
+# They send what is stored and write nothing to the storage area, not even an archive for download.
+_READ_ONLY_KINDS = frozenset({ModalityStoreKind.name, MoveKind.name, StorageCommitmentKind.name})
+
 
 def build_engine(
     configuration: Configuration,
@@ -56,6 +59,7 @@ def build_engine(
         ),
         recovery=recovery,
         is_shared=not database.is_exclusive,
+        allowed=_READ_ONLY_KINDS if archive.is_read_only else None,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
     threads = _count_threads(configuration, archive.workers.count)

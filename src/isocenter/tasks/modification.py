@@ -26,10 +26,19 @@ from isocenter.jobs.records import Apply, FailedItem, Job, NewJob
 from isocenter.jobs.records import Step as JobStep
 from isocenter.tasks.editing import EditOutcome, EditPlan, StagedEdits, build_abandon
 
-__all__ = ["ModificationCall", "ModificationKind", "build_modification_job", "parse_edit_request"]
+__all__ = [
+    "ModificationCall",
+    "ModificationKind",
+    "build_modification_job",
+    "build_modification_question",
+    "parse_edit_request",
+    "parse_resources",
+]
 
 _KIND = "ResourceModification"
 _KEY_BYTES = 32
+# Arguments that do not come from the client.
+_DRAWN = ("key", "number", "locks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,16 @@ def build_modification_job(
     )
 
 
+def build_modification_question(call: ModificationCall) -> NewJob:
+    """Build what finds the job of the same call (see `JobStore.lookup_same`)."""
+    return NewJob(_KIND, msgspec.to_builtins(call), drawn=dict.fromkeys(_DRAWN))
+
+
+def parse_resources(job: Job) -> tuple[tuple[Level, str], ...]:
+    """Read levels and identifiers of what a job was submitted for."""
+    return msgspec.convert(job.arguments, ModificationCall).resources
+
+
 class ModificationKind:
     """Modifies and anonymizes (see `JobKind`)."""
 
@@ -179,7 +198,7 @@ class ModificationKind:
             _KIND,
             msgspec.to_builtins(again),
             _describe(again, len(resources), EditOutcome()),
-            drawn={name: job.arguments[name] for name in ("key", "number", "locks")},
+            drawn={name: job.arguments[name] for name in _DRAWN},
             locks=frozenset(job.arguments["locks"]),
         )
 

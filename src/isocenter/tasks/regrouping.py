@@ -41,9 +41,12 @@ __all__ = [
     "RegroupingKind",
     "build_regrouping_job",
     "build_regrouping_kinds",
+    "build_regrouping_question",
 ]
 
 _KEY_BYTES = 32
+# Arguments that do not come from the client.
+_DRAWN = ("key", "locks", "sample")
 
 
 class Direction(Enum):
@@ -97,7 +100,8 @@ async def build_regrouping_job(call: RegroupingCall, regroupings: Regroupings) -
     """
     request = parse_request(call, regroupings)
     moved = await _find(call, request, regroupings)
-    drawn = {"key": secrets.token_hex(_KEY_BYTES)}
+    locks = list_locks(moved.sources) | {f"study {call.study}"}
+    drawn: dict[str, Any] = {"key": secrets.token_hex(_KEY_BYTES), "locks": sorted(locks)}
     if call.direction is Direction.MERGE:
         drawn["sample"] = await regroupings.choose_sample(call.study)
     return NewJob(
@@ -105,8 +109,14 @@ async def build_regrouping_job(call: RegroupingCall, regroupings: Regroupings) -
         msgspec.to_builtins(call),
         _describe(call, moved, drawn["key"], EditOutcome()),
         drawn=drawn,
-        locks=list_locks(moved.sources) | {f"study {call.study}"},
+        locks=locks,
     )
+
+
+def build_regrouping_question(call: RegroupingCall) -> NewJob:
+    """Build what finds the job of the same call (see `JobStore.lookup_same`)."""
+    arguments = msgspec.to_builtins(call)
+    return NewJob(call.direction.value, arguments, drawn=dict.fromkeys(_DRAWN))
 
 
 async def _find(
@@ -180,10 +190,11 @@ class RegroupingKind:
             body = {**call.body, "Series": [], "Instances": names}
         else:
             body = {**call.body, "Resources": names}
-        drawn = {name: job.arguments[name] for name in ("key", "sample") if name in job.arguments}
+        drawn = {name: job.arguments[name] for name in _DRAWN if name in job.arguments}
         content = {**job.content, "InstancesCount": len(names), "FailedInstancesCount": 0}
         arguments = msgspec.to_builtins(replace(call, body=body))
-        return NewJob(self.name, arguments, content, drawn=drawn)
+        locks = frozenset(job.arguments.get("locks", ()))
+        return NewJob(self.name, arguments, content, drawn=drawn, locks=locks)
 
 
 def _describe(call: RegroupingCall, moved: Moved, key: str, outcome: EditOutcome) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tests.support.instances import (
 )
 
 from isocenter.dicom.levels import Level
+from isocenter.errors import AnnotationConflictError
 from isocenter.index.annotations import Address, Condition
 from isocenter.index.attachments import find_content_types, write_attachment
 from isocenter.index.carrying import carry_annotations
@@ -26,8 +27,8 @@ ANY = Condition()
 OLD, NEW = Address(Level.SERIES, "r"), Address(Level.SERIES, "s")
 
 
-def _annotate(index: IndexCase, address: Address, name: str, code: int) -> None:
-    blob = Attachment(code, f"{name}-{address.public_id}", 0, 3, 3, "", "")
+def _annotate(index: IndexCase, address: Address, name: str, code: int, md5: str = "sum") -> None:
+    blob = Attachment(code, f"{name}-{address.public_id}", 0, 3, 3, md5, md5)
     change(index.database, lambda batch: add_label(batch, address, name))
     change(
         index.database,
@@ -61,6 +62,36 @@ def test_what_the_target_lacks_moves_and_survives_the_source(annotated: IndexCas
     assert (values[1024], values[1025]) == ("old", "both")
     assert read(lambda tx: find_content_types(tx, NEW)) == [1024, 1025]
     annotated.assert_consistent()
+
+
+@pytest.mark.parametrize(
+    ("name", "md5"),
+    [("other", "sum"), ("old", "different"), ("old", "")],
+    ids=["metadata", "attachment", "no sum"],
+)
+def test_nothing_is_lost_if_both_have_different_values(
+    annotated: IndexCase, name: str, md5: str
+) -> None:
+    _annotate(annotated, NEW, name, 1024, md5)
+    before = annotated.database.read(lambda tx: find_metadata(tx, NEW))
+
+    def carry(tx: Transaction) -> None:
+        carry_annotations(tx, [(Level.SERIES, "r", "s")])
+
+    with pytest.raises(AnnotationConflictError, match="series r and s"):
+        annotated.database.write(carry)
+    assert annotated.database.read(lambda tx: find_metadata(tx, NEW)) == before
+
+
+def test_two_sources_with_different_values_cannot_become_one(annotated: IndexCase) -> None:
+    store(annotated.database, build_new_instance("p/t/q/k"), build_new_instance("p/t/n/l"))
+    _annotate(annotated, Address(Level.SERIES, "q"), "other", 1024)
+
+    def carry(tx: Transaction) -> None:
+        carry_annotations(tx, [(Level.SERIES, "r", "n"), (Level.SERIES, "q", "n")])
+
+    with pytest.raises(AnnotationConflictError):
+        annotated.database.write(carry)
 
 
 def test_nothing_moves_to_what_does_not_exist(annotated: IndexCase) -> None:

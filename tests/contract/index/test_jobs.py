@@ -1,8 +1,10 @@
 """Jobs as rows, on every database."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -10,7 +12,7 @@ from isocenter.errors import DuplicateResourceError, FullStorageError
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database, Transaction
 from isocenter.jobs.claims import Limits
-from isocenter.jobs.port import Recovery
+from isocenter.jobs.port import Claim, Recovery
 from isocenter.jobs.records import (
     CANCELED,
     FailedItem,
@@ -345,6 +347,69 @@ def test_two_servers_never_claim_the_same_job(index: Any) -> None:
     assert len(claimed) == len(set(claimed)) == 10
 
 
+class _Slow:
+    """A database whose transactions end only when they may."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.is_exclusive = database.is_exclusive
+        self.is_done, self.may_end = threading.Event(), threading.Event()
+
+    def write(self, change: Callable[[Transaction], Any], **more: Any) -> Any:
+        def slow(tx: Transaction) -> Any:
+            result = change(tx)
+            self.is_done.set()
+            assert self.may_end.wait(20)
+            return result
+
+        return self._database.write(slow, **more)
+
+
+def _insert_and_claim(jobs: DatabaseJobs) -> Claim:
+    _insert(jobs, "2", locks=frozenset({"a"}))
+    return jobs.claim("b", 1, Limits())
+
+
+def test_servers_that_claim_at_once_respect_locks(index: Any) -> None:
+    jobs = DatabaseJobs(index.database, history=10)
+    _insert(jobs, "1", locks=frozenset({"a"}))
+    slow = _Slow(index.database)
+    first = DatabaseJobs(cast(Database, slow), history=10)
+    with ThreadPoolExecutor(2) as threads:
+        claims = [threads.submit(first.claim, "a", 1, Limits())]
+        assert slow.is_done.wait(20)
+        claims.append(threads.submit(_insert_and_claim, jobs))
+        # Whoever does not wait for the other has ended by then.
+        wait(claims[1:], timeout=0.2)
+        slow.may_end.set()
+        claimed = [len(claim.result(20).jobs) for claim in claims]
+    assert claimed == [1, 0]
+
+
+def test_claim_leaves_other_kinds_and_busy_jobs_alone(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "1", kind="Other")
+    _insert(jobs, "2", "3")
+
+    claim = jobs.claim("me", 9, Limits(), kinds=["Kind"], busy=["2"])
+
+    assert [job.job_id for job in claim.jobs] == ["3"]
+
+
+@pytest.mark.parametrize("recovery", [Recovery.PAUSE, Recovery.FORGET])
+def test_waiting_jobs_may_be_those_of_servers_that_live(index: Any, recovery: Recovery) -> None:
+    jobs = DatabaseJobs(index.database, history=10)
+    _insert(jobs, "running")
+    _claim_one(jobs)
+    _insert(jobs, "waiting")
+
+    is_shared = not index.database.is_exclusive
+    assert jobs.recover("new", recovery) == (1 if is_shared else 2)
+
+    waiting = jobs.lookup("waiting")
+    is_untouched = waiting is not None and waiting.state is JobState.PENDING
+    assert is_untouched == is_shared
+
+
 def test_job_waits_for_an_older_one_with_a_lock_in_common(jobs: DatabaseJobs) -> None:
     _insert(jobs, "1", locks=frozenset({"a", "b"}))
     _insert(jobs, "2", locks=frozenset({"b", "c"}))
@@ -400,6 +465,29 @@ def test_drawn_arguments_do_not_tell_submissions_apart(jobs: DatabaseJobs) -> No
 
     assert again == first
     assert first.arguments == {"a": [1, "é"], "Key": "x"}
+
+
+def test_origin_does_not_tell_submissions_apart(jobs: DatabaseJobs) -> None:
+    first, again = (
+        _new(idempotency_key="k", arguments={"a": 1, "origin": {"remote_ip": address}})
+        for address in ("127.0.0.1", "127.0.0.2")
+    )
+    assert jobs.lookup_same(first) is None
+    job = jobs.insert("j", first)
+    assert jobs.insert("other", again) == jobs.lookup_same(again) == job
+
+
+def test_same_request_at_two_servers_makes_one_job(index: Any) -> None:
+    jobs = DatabaseJobs(index.database, history=10)
+    slow = _Slow(index.database)
+    first = DatabaseJobs(cast(Database, slow), history=10)
+    with ThreadPoolExecutor(2) as threads:
+        inserted = [threads.submit(first.insert, "j", _new(idempotency_key="k"))]
+        assert slow.is_done.wait(20)
+        inserted.append(threads.submit(jobs.insert, "other", _new(idempotency_key="k")))
+        wait(inserted[1:], timeout=0.2)
+        slow.may_end.set()
+        assert {insertion.result(20).job_id for insertion in inserted} == {"j"}
 
 
 def _list_marks(jobs: DatabaseJobs, since: int = 0, limit: int = 100) -> dict[str, JobMark]:

@@ -54,6 +54,7 @@ from isocenter.index.staging import (
     list_staged,
     publish_staged,
 )
+from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import NewJob
 
@@ -214,6 +215,7 @@ def test_forgotten_job_takes_its_staged_instances_with_it(index: IndexCase) -> N
     staged = [_stage(source, "p/t2/r2/i2")]
     _begin(index, staged)
     jobs = DatabaseJobs(index.database, history=10)
+    jobs.claim("dead", 1, Limits())
     jobs.recover("other", Recovery.FORGET)
 
     assert jobs.lookup("job") is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,15 +16,18 @@ from isocenter.errors import (
     DatabaseUnavailableError,
     InternalError,
     MissingFileError,
+    ReadOnlyError,
+    SerializationFailureError,
     StillRunningError,
     UnknownItemError,
 )
 from isocenter.index import sqlite
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.jobs.claims import Limits
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import CANCELED, Job, JobFilter, NewJob, Step
+from isocenter.jobs.records import CANCELED, FailedItem, Job, JobFilter, NewJob, Step
 from isocenter.jobs.states import Action, JobState
 
 _DEADLINE_S = 20.0
@@ -290,6 +294,133 @@ async def test_database_that_fails_for_a_while_loses_no_job(
     async with case.start() as engine:
         job = await engine.run(_new(), _DEADLINE_S)
     assert (job.state, job.content) == (JobState.SUCCESS, {"Count": 3})
+
+
+async def test_step_that_cannot_be_saved_for_a_while_is_no_failure(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([DatabaseUnavailableError, SerializationFailureError])
+    save = DatabaseJobs.save
+
+    def failing(self: DatabaseJobs, *arguments: Any, **keywords: Any) -> Any:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return save(self, *arguments, **keywords)
+
+    monkeypatch.setattr("isocenter.jobs.engine._BACKOFF_S", 0.01)
+    monkeypatch.setattr(DatabaseJobs, "save", failing)
+    async with case.start() as engine:
+        job = await engine.run(_new(), _DEADLINE_S)
+    assert (job.state, job.content) == (JobState.SUCCESS, {"Count": 3})
+    assert case.kind.abandoned == []
+
+
+@pytest.mark.parametrize("action", [Action.PAUSE, None])
+async def test_steps_are_closed_before_the_job_can_be_claimed_again(
+    case: Case, monkeypatch: pytest.MonkeyPatch, action: Action | None
+) -> None:
+    release = DatabaseJobs.release
+    closed: list[list[str]] = []
+
+    def observed(self: DatabaseJobs, job: Job) -> None:
+        closed.append([*case.kind.closed])
+        release(self, job)
+
+    monkeypatch.setattr(DatabaseJobs, "release", observed)
+    case.kind.gate.clear()
+    async with case.start() as engine:
+        job = await engine.submit(_new(1000))
+        await case.wait_until(lambda: case.kind.begun)
+        if action is not None:
+            await engine.act(job.job_id, action)
+            case.kind.gate.set()
+            await case.wait_until(lambda: closed)
+        else:
+            asyncio.get_running_loop().call_later(0.05, case.kind.gate.set)
+    assert closed == [[job.job_id]]
+
+
+async def test_job_resumed_before_its_task_has_ended_waits_for_that(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, claim = DatabaseJobs.release, DatabaseJobs.claim
+    loop = asyncio.get_running_loop()
+    is_claimed = threading.Event()
+    seen: list[Job | None] = []
+
+    def claim_observed(self: DatabaseJobs, *arguments: Any, **keywords: Any) -> Any:
+        found = claim(self, *arguments, **keywords)
+        is_claimed.set()
+        return found
+
+    def resume_at_once(self: DatabaseJobs, job: Job) -> None:
+        release(self, job)
+        is_claimed.clear()
+        resuming = asyncio.run_coroutine_threadsafe(engine.act(job.job_id, Action.RESUME), loop)
+        resuming.result(_DEADLINE_S)
+        assert is_claimed.wait(_DEADLINE_S)
+        seen.append(self.lookup(job.job_id))
+
+    monkeypatch.setattr(DatabaseJobs, "claim", claim_observed)
+    monkeypatch.setattr(DatabaseJobs, "release", resume_at_once)
+    case.kind.gate.clear()
+    async with case.start() as engine:
+        job = await engine.submit(_new(3))
+        await case.wait_until(lambda: case.kind.begun)
+        await engine.act(job.job_id, Action.PAUSE)
+        case.kind.gate.set()
+        ended = await engine.wait(job.job_id, _DEADLINE_S)
+        assert [job and job.state for job in seen] == [JobState.PENDING]
+        assert ended.content == {"Count": 3}
+        assert [number for _, number in case.kind.begun] == [0, 1, 2]
+        assert (await engine.run(_new(1), _DEADLINE_S)).state is JobState.SUCCESS
+
+
+async def test_job_of_an_unknown_kind_waits_and_stops_no_others(case: Case) -> None:
+    async with case.start() as engine:
+        store = engine._store
+        store.insert("failed", NewJob("Strange", {}))
+        [failed] = store.claim("x", 1, Limits()).jobs
+        store.insert("waiting", NewJob("Strange", {}, priority=9))
+        item = FailedItem("i", 1, "")
+        store.save(failed, Step(failed_items=[item], is_last=True), runtime=1)
+        assert (await engine.run(_new(1), _DEADLINE_S)).state is JobState.SUCCESS
+        with pytest.raises(BadJobStateError, match="Strange"):
+            await engine.retry_failed("failed")
+
+
+async def test_server_runs_and_takes_only_kinds_that_it_may(case: Case) -> None:
+    async with case.start(allowed=frozenset({"Other"})) as engine:
+        engine._store.insert("j", _new(1))
+        engine.wake()
+        with pytest.raises(ReadOnlyError):
+            await engine.submit(_new(1))
+    assert case.kind.begun == []
+    async with case.start() as engine:
+        assert (await engine.wait("j", _DEADLINE_S)).state is JobState.SUCCESS
+
+
+async def test_server_shows_that_it_lives_before_it_takes_jobs(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    for name in ("keep_alive", "recover", "claim"):
+        original = getattr(DatabaseJobs, name)
+
+        def observed(
+            self: DatabaseJobs,
+            *arguments: Any,
+            _name: str = name,
+            _call: Any = original,
+            **more: Any,
+        ) -> Any:
+            called.append(_name)
+            return _call(self, *arguments, **more)
+
+        monkeypatch.setattr(DatabaseJobs, name, observed)
+    async with case.start(is_shared=True) as engine:
+        await engine.run(_new(1), _DEADLINE_S)
+    assert called[:3] == ["keep_alive", "recover", "claim"]
 
 
 async def test_thousand_jobs_leave_a_history_in_bounds(case: Case) -> None:

@@ -133,7 +133,7 @@ async def test_key_never_deletes_sources_whose_copies_exist(api: Api) -> None:
     file = await api.store(_file(1))
     await _post(api, f"/studies/{file.study}/anonymize", _KEY)
     body = {**_KEY, "KeepSource": False}
-    answer = await _post(api, f"/studies/{file.study}/anonymize", body, 500)
+    answer = await _post(api, f"/studies/{file.study}/anonymize", body, 409)
     assert answer["OrthancStatus"] == 2018
     assert len(await api.get_json("/instances")) == 2
 

@@ -349,7 +349,7 @@ async def test_place_that_is_taken_fails_the_job_and_changes_nothing(api: Api) -
     [first, _] = await _store(api, "P/1/1/1", "P/1/1/2")
     body = {"Replace": {"SOPInstanceUID": "9.9"}, "Force": True, "KeepSource": False}
 
-    answer = await _post(api, f"/studies/{first.study}/modify", body, 500)
+    answer = await _post(api, f"/studies/{first.study}/modify", body, 409)
 
     assert answer["OrthancStatus"] == 2018
     assert await _count(api) == [1, 1, 1, 2]
@@ -514,6 +514,29 @@ async def test_full_disk_fails_the_job_and_leaves_nothing(
     assert await _count(api) == [1, 1, 1, 3]
     monkeypatch.undo()
     await _check_is_clean(api)
+
+
+@pytest.mark.parametrize("route", ["modify", "bulk-modify"])
+async def test_repeated_request_gets_its_job_although_the_sources_are_gone(
+    api: Api, route: str
+) -> None:
+    [file] = await _store(api, "P/1/1/1")
+    body: dict[str, Any] = {"Replace": {"StudyDescription": "X"}, "KeepSource": False}
+    target = f"/studies/{file.study}/{route}"
+    if route == "bulk-modify":
+        target = f"/tools/{route}"
+        body |= {"Resources": [file.study], "Level": "Study"}
+    first = await _post(api, target, body, key=f"repeated {route}")
+    assert file.study not in await _list(api, "studies")
+
+    assert await _post(api, target, body, key=f"repeated {route}") == first
+
+    answer = await _post(api, target, {**body, "Asynchronous": True}, key=f"repeated {route}")
+    assert answer["Path"] == f"/jobs/{answer['ID']}"
+    body["Replace"] = {"StudyDescription": "Y"}
+    await _post(api, target, body, 409, key=f"repeated {route}")
+    await _post(api, target, body, 404, key=f"other {route}")
+    await _post(api, target, body, 404)
 
 
 async def test_too_many_sources_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,18 @@
 """The routes of a server that changes nothing."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from falcon.asgi import Request, Response
+from tests.unit.rest.api import open_api
 
 from isocenter.errors import ReadOnlyError
 from isocenter.http.openapi import build_openapi
 from isocenter.http.routes import Permission, Route, list_directories
 from isocenter.rest.read_only import build_read_only_routes
 from isocenter.rest.table import ROUTES
+from isocenter.storage.memory import MemoryStorage
 
 BY_KEY = {(route.method, route.path): route for route in build_read_only_routes(ROUTES)}
 # Written from the manual: what changes nothing that is stored.
@@ -41,8 +44,9 @@ async def test_read_only_routes_refuse_what_changes_the_archive(route: Route) ->
     key = (route.method, route.path)
     left = BY_KEY.get(key)
     is_harmless = key in HARMLESS or route.path.endswith(HARMLESS_ENDS)
-    # An output of a job is a stored file.
-    is_job = route.path.startswith("/jobs/") and not route.path.endswith("{key}")
+    # An output of a job is a stored file, and a job that begins again may make some.
+    is_job = route.path.startswith("/jobs/")
+    is_job = is_job and not route.path.endswith(("{key}", "/resubmit", "/retry-failed"))
     is_setting = route.path.startswith(SETTINGS) and not route.path.endswith(KEEPING)
     if route.method == "GET" or is_harmless or is_job or is_setting:
         assert left is route
@@ -51,6 +55,18 @@ async def test_read_only_routes_refuse_what_changes_the_archive(route: Route) ->
         with pytest.raises(ReadOnlyError):
             await left.responder(None, None, None, public_id="x")
         assert left.statuses == (403,)
+
+
+async def test_read_only_server_makes_no_archives_by_jobs(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    async with open_api(tmp_path, {}, storage=storage) as api:
+        study = (await api.store()).study
+    async with open_api(tmp_path, {"ReadOnly": True}, storage=storage) as api:
+        target = f"/studies/{study}/archive"
+        result = await api.request("POST", target, body=b'{"Asynchronous": true}')
+        assert result.status_code == 403
+        assert await api.get_json("/jobs") == []
+        assert (await api.request("POST", target, body=b"{}")).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/tools/bulk-delete", "/studies/{public_id}/modify"])

@@ -18,6 +18,7 @@ from isocenter.dicom.levels import Level
 from isocenter.errors import FullStorageError
 from isocenter.index.deletion import delete_resource
 from isocenter.index.reading import find_removals
+from isocenter.jobs.records import FailedItem
 from isocenter.jobs.states import JobState
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest regrouping")]
@@ -263,20 +264,32 @@ async def test_what_users_have_added_goes_with_what_moves(api: Api) -> None:
         await _put(api, f"{path}/metadata/mine", b"value")
         await _put(api, f"{path}/attachments/note", b"content")
         await _put(api, f"{path}/labels/mine")
-    await _put(api, f"{target.paths['studies']}/metadata/mine", b"own")
+    await _put(api, f"{target.paths['studies']}/metadata/mine", b"value")
     await _put(api, f"{target.paths['studies']}/labels/own")
 
     await _post(api, f"/studies/{target.study}/merge", {"Resources": [source.study]})
 
     assert await _count(api) == [1, 1, 2, 2]
     assert await api.get_json(f"/studies/{target.study}/labels") == ["mine", "own"]
-    assert (await api.get(f"/studies/{target.study}/metadata/mine")).text == "own"
+    assert (await api.get(f"/studies/{target.study}/metadata/mine")).text == "value"
     [series] = set(await api.get_json("/series")) - {target.series}
     [instance] = set(await api.get_json("/instances")) - {target.instance}
     for path in (f"/series/{series}", f"/instances/{instance}", f"/studies/{target.study}"):
         assert (await api.get(f"{path}/attachments/note/data")).content == b"content"
         assert "mine" in await api.get_json(f"{path}/labels")
     assert (await api.get(f"/instances/{instance}/metadata/mine")).text == "value"
+    await _check_is_clean(api)
+
+
+async def test_merge_that_would_lose_metadata_of_users_changes_nothing(api: Api) -> None:
+    [target, source] = await _store(api, "T/9/1/1", "P/1/1/1")
+    for file, value in ((target, b"own"), (source, b"other")):
+        await _put(api, f"/studies/{file.study}/metadata/mine", value)
+
+    answer = await _post(api, f"/studies/{target.study}/merge", {"Resources": [source.study]}, 409)
+
+    assert "different values of the metadata 1024" in answer["Details"]
+    assert await _count(api) == [2, 2, 2, 2]
     await _check_is_clean(api)
 
 
@@ -364,6 +377,23 @@ async def test_too_many_instances_are_refused(api: Api, monkeypatch: pytest.Monk
     assert answer["OrthancStatus"] == 8
 
 
+@pytest.mark.parametrize("action", ["split", "merge"])
+async def test_repeated_request_gets_its_job_although_the_sources_are_gone(
+    api: Api, action: str
+) -> None:
+    [a, b] = await _store(api, "P/1/1/1", "Q/2/1/1")
+    target = f"/studies/{a.study}/{action}"
+    body = {"Series": [a.series]} if action == "split" else {"Resources": [b.study]}
+    data, headers = json.dumps(body).encode(), {"Idempotency-Key": action}
+    answers = [
+        await api.request("POST", target, body=data, headers=headers, remote_addr=address)
+        for address in ("127.0.0.1", "127.0.0.2")
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json == answers[1].json
+    await _post(api, target, body, 404)
+
+
 async def test_asynchronous_merge_tells_where_to_look(api: Api) -> None:
     [a, b] = await _store(api, "P/1/1/1", "Q/2/1/1")
     body = {"Resources": [b.study], "Asynchronous": True}
@@ -411,6 +441,8 @@ async def test_permissive_job_keeps_the_source_of_what_failed(
     assert (job.state, job.content["FailedInstancesCount"]) == (JobState.SUCCESS, 1)
     assert corrupted.instance in await api.get_json("/instances")
     assert other.instance not in await api.get_json("/instances")
+    new = api.jobs._kinds[job.kind].build_retry(job, [FailedItem(corrupted.instance, 1, "")])
+    assert new.locks >= {f"study {study}", f"study {other.study}"}
     again = await _post(api, f"{answer['Path']}/retry-failed", b"")
     retried = await api.jobs.wait(again["ID"], _DEADLINE_S)
     assert retried.state is JobState.SUCCESS

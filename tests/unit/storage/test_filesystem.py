@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import stat
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -436,3 +437,16 @@ def test_storage_root_is_a_file_raises(tmp_path: Path) -> None:
 
     with pytest.raises(StorageUnavailableError):
         FileSystemStorage(path)
+
+
+def test_write_unsynced_again_copies_no_more_than_a_piece(storage: FileSystemStorage) -> None:
+    piece = bytes(1 << 20)
+    storage.write_unsynced(UUID, [b"old"])
+    tracemalloc.start()
+    try:
+        storage.write_unsynced(UUID, [piece] * 16)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert storage.size_bytes(UUID) == 16 << 20
+    assert peak < 4 << 20

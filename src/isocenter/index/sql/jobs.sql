@@ -37,8 +37,12 @@ SELECT job_id, state, progress, runtime, requested FROM jobs
 WHERE state IN (2, 3) AND completed_at >= :completed_since
 ORDER BY completed_at DESC, job_id DESC LIMIT :limit;
 
+-- name: lock_queue
+SELECT $queue_lock;
+
 -- name: list_due_jobs
-SELECT job_id, kind, destination FROM jobs WHERE state = 0
+SELECT job_id, kind, destination FROM jobs
+WHERE state = 0 AND (:all_kinds = 1 OR kind IN :kinds[text]) AND job_id NOT IN :busy[text]
 ORDER BY priority DESC, created_at, job_id LIMIT :limit $skip_locked;
 
 -- name: wake_due_jobs
@@ -100,16 +104,17 @@ DELETE FROM jobs WHERE job_id IN :job_ids[text];
 SELECT job_id FROM jobs WHERE state IN (2, 3) AND completed_at <= :before
 ORDER BY completed_at DESC, job_id DESC LIMIT :limit OFFSET :keep;
 
+-- Where other servers live, a job without an owner may be theirs.
 -- name: list_orphaned_jobs
 SELECT job_id FROM jobs WHERE state IN (1, 5) AND state = 1 AND owner <> :owner
 AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
 
 -- name: list_unfinished_jobs
-SELECT job_id FROM jobs WHERE state IN (0, 1, 5) AND owner <> :owner
+SELECT job_id FROM jobs WHERE state IN (0, 1, 5) AND owner <> :owner AND (:is_shared = 0 OR owner <> '')
 AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
 
 -- name: list_forgotten_jobs
-SELECT job_id FROM jobs WHERE owner <> :owner
+SELECT job_id FROM jobs WHERE owner <> :owner AND (:is_shared = 0 OR owner <> '')
 AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
 
 -- name: set_job_state

@@ -40,6 +40,14 @@ WHERE r.level IN (0, 1, 2, 3) AND r.public_id IN :public_ids[text] AND (
     OR EXISTS (SELECT 1 FROM attachments a
                WHERE a.resource_id = r.internal_id AND a.content_type >= :first_code));
 
+-- name: list_user_metadata
+SELECT resource_id, code, value FROM metadata
+WHERE resource_id IN :internal_ids[bigint] AND code >= :first_code;
+
+-- name: list_user_attachments
+SELECT resource_id, content_type, uncompressed_size, uncompressed_md5 FROM attachments
+WHERE resource_id IN :internal_ids[bigint] AND content_type >= :first_code;
+
 -- name: carry_labels
 UPDATE labels SET resource_id = :target
 WHERE resource_id = :source AND NOT EXISTS
