@@ -362,8 +362,10 @@ def _run_portable(data: bytes) -> None:
 
 def _run_edit(data: bytes) -> None:
     """Anonymize a file with all options, with and without what was learned from another one."""
+    options = ("ShiftDates", "CleanDescriptors", "CleanGraphics")
+    keeps_private = len(data) % 4 == 0
     request = parse_anonymization(
-        {"ShiftDates": True, "CleanDescriptors": True, "CleanGraphics": True}
+        {**dict.fromkeys(options, True), "KeepPrivateTags": keeps_private}
     )
     edit = build_edit(request, Pseudonyms(b"key"), defaults=build_anonymous_values(request, 1))
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -285,6 +286,26 @@ async def test_move_tells_what_the_destination_refused(
         assert (await client.retrieve(ask("STUDY", study="9"), MOVE, destination="SINK")).status
 
 
+async def test_move_goes_on_after_a_damaged_file(tmp_path: Path, sink_port: int) -> None:
+    here = {"Host": "127.0.0.1", "Port": sink_port}
+    options = {
+        "DicomModalities": {"sink": {"AET": "SINK", **here}, "asker": {"AET": "ASKER"} | here}
+    }
+    receiver = Receiver()
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(run_server(tmp_path, options))
+        for number in (COUNT, COUNT + 1):
+            await asyncio.to_thread(server.upload, build(number))
+        for path in server.storage.rglob("*"):
+            if path.is_file() and path.stat().st_size > LARGE_BYTES:
+                os.truncate(path, LARGE_BYTES // 2)
+        await stack.enter_async_context(run_receiver(receiver, port=sink_port))
+        client = await stack.enter_async_context(connect(server.dicom_port, [MOVE]))
+        retrieval = await client.retrieve(ask("STUDY", study="1.2.1"), MOVE, destination="SINK")
+    assert receiver.confirmed == [f"1.2.1.1.{COUNT + 1}"]
+    assert (retrieval.status, retrieval.counters[-1]) == (0xB000, (None, 1, 1, 0))
+
+
 async def test_move_is_cancelled_between_instances(server: TestServer, sink: Receiver) -> None:
     async with connect(server.dicom_port, [MOVE]) as client:
         identifier = ask("SERIES", series="1.2.1.1")
@@ -306,6 +327,21 @@ async def test_move_is_cancelled_between_instances(server: TestServer, sink: Rec
             assert (retrieval.status, completed) == (0, COUNT)
 
 
+async def test_move_recodes_what_comes_in_another_plain_syntax(
+    server: TestServer, sink: Receiver
+) -> None:
+    sink.accepts = lambda proposed: [c for c in proposed if c[1] == IMPLICIT_LITTLE]
+    async with connect(server.dicom_port, [MOVE]) as client:
+        retrieval = await client.retrieve(ask("STUDY", study="1.2.1"), MOVE, destination="SINK")
+    # The instance in JPEG cannot be recoded.
+    assert (retrieval.status, retrieval.counters[-1]) == (0xB000, (None, COUNT, 1, 0))
+    assert sorted(sink.confirmed) == SERIES
+    for number, content in enumerate(sink.contents, 1):
+        expected = build(number, IMPLICIT_LITTLE)
+        assert expected.endswith(content)
+        assert len(content) > len(expected) - 500
+
+
 @pytest.mark.parametrize("sop_class", [GET, MOVE])
 async def test_modality_that_may_not_retrieve_is_cut_off(
     server: TestServer, sop_class: str
@@ -320,11 +356,17 @@ async def test_modality_that_may_not_retrieve_is_cut_off(
         await retrieve()
 
 
+def _list_content(server: TestServer, key: str) -> list[Any]:
+    jobs = json.loads(server.get("/jobs?expand").body)
+    return [job["Content"][key] for job in jobs if key in job["Content"]]
+
+
 async def test_move_by_a_job_answers_at_once(tmp_path: Path, sink_port: int) -> None:
     here = {"Host": "127.0.0.1", "Port": sink_port}
     options = {
         "DicomModalities": {"sink": {"AET": "SINK", **here}, "asker": {"AET": "ASKER", **here}},
         "SynchronousCMove": False,
+        "Isocenter.TransferRetryDelay": 1,
     }
     receiver = Receiver()
     async with AsyncExitStack() as stack:
@@ -334,7 +376,10 @@ async def test_move_by_a_job_answers_at_once(tmp_path: Path, sink_port: int) -> 
         client = await stack.enter_async_context(connect(server.dicom_port, [MOVE]))
         retrieval = await client.retrieve(ask("STUDY", study="1.2.1"), MOVE, destination="SINK")
         assert retrieval.counters == [(2, 1, 0, 0), (1, 2, 0, 0), (None, 3, 0, 0)]
+        # Nobody listens at first; the job does not give up.
+        await asyncio.to_thread(wait_until, lambda: _list_content(server, "LastError"), "a retry")
         await stack.enter_async_context(run_receiver(receiver, port=sink_port))
+        await asyncio.to_thread(wait_until, lambda: len(receiver.confirmed) == 3, "the transfer")
         jobs = json.loads((await asyncio.to_thread(server.get, "/jobs?expand")).body)
         assert [job["Type"] for job in jobs] == ["DicomModalityStore"]
         assert jobs[0]["Content"]["Description"] == "C-MOVE"

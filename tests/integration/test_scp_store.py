@@ -226,6 +226,32 @@ async def test_other_request_in_a_storage_context_is_unrecognized(
     assert answer.status == 0x0211
 
 
+async def test_refused_class_in_the_context_of_an_accepted_one_is_0122(server: TestServer) -> None:
+    named: dict[int, Any] = {0x00080016: ("UI", PRIVATE_CLASS)}
+    data = build_data_set(dict(sorted((identifiers(instance="1.2.909.1") | named).items())))
+    command = build_store("1.2.909.1", sop_class_uid=PRIVATE_CLASS)
+    async with associate(server) as peer:
+        for content in (data, None):
+            await peer.send(encode_message(STORE_CONTEXT, command, content))
+            assert (await peer.read_command()).status == 0x0122
+    assert lookup(server, "1.2.909.1") is None
+
+
+async def test_data_set_that_is_too_long_is_a700_and_the_association_goes_on(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    options = {"MaximumRequestBodySizeMB": 9, "SyncStorageArea": False}
+    with run_server(tmp_path_factory.mktemp("limited"), options) as server:
+        short = build_data_set(identifiers(instance="1.2.910.1"))
+        async with associate(server) as peer:
+            long = short + encode_element(0x7FE00010, "OW", bytes(20 * MIB))
+            await peer.send(encode_message(STORE_CONTEXT, build_store("1.2.910.1"), long))
+            assert (await peer.read_command()).status == 0xA700
+            wait_until(lambda: not server.list_temporary_files(), "no temporary file")
+            await peer.send(encode_message(STORE_CONTEXT, build_store("1.2.910.1"), short))
+            assert (await peer.read_command()).status == 0x0000
+
+
 async def test_store_in_the_context_of_verification_is_unrecognized(server: TestServer) -> None:
     data = build_data_set(identifiers(instance="1.2.906.1"), syntax=IMPLICIT_LITTLE)
     async with associate(server) as peer:

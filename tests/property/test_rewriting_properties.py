@@ -1,6 +1,6 @@
 """The rewriter against pydicom: the same changes give the same data set."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from io import BytesIO
 
@@ -42,6 +42,7 @@ class Table:
         self.decisions = decisions
         self.additions = additions
         self.lasting: dict[int, bool] | None = None
+        self.removes_unreadable = False
 
     def depends_on_value(self, _: Element) -> bool:
         return False
@@ -49,8 +50,8 @@ class Table:
     def decide(self, element: Element) -> Decision:
         return self.decisions.get(element.tag, Action.DESCEND)
 
-    def list_additions(self, path: Path) -> Iterable[tuple[int, NewElement | NewItems]]:
-        return self.additions.items() if not path else ()
+    def get_additions(self, path: Path) -> Mapping[int, NewElement | NewItems]:
+        return self.additions if not path else {}
 
 
 def _data_sets(depth: int = 2) -> st.SearchStrategy[Dataset]:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from tests.support.dicom_files import Elements, build_data_set
 from tests.support.scripted_peer import PATIENT, RecordingSink
 
@@ -45,15 +46,25 @@ class Asked:
     files
         What a C-GET sends.
     status, failed
-        Of final answers.
+        Of final answers; without a number of failures if that is ``None``.
+    is_reporting
+        Whether each N-ACTION is reported on before it is answered.
+    answers_action
+        Whether an N-ACTION is answered; else the association is aborted.
+    store_statuses
+        What was answered to the instances of a C-GET.
     identifiers
         What was asked, in the short shape.
     """
 
-    answers: list[bytes] = field(default_factory=list)
+    answers: list[bytes | None] = field(default_factory=list)
     files: list[bytes] = field(default_factory=list)
     status: int = 0
-    failed: int = 0
+    failed: int | None = 0
+    is_reporting: bool = False
+    answers_action: bool = True
+    store_statuses: list[int] = field(default_factory=list)
+    report_statuses: list[int] = field(default_factory=list)
     identifiers: list[dict[str, Any]] = field(default_factory=list)
     destinations: list[str | None] = field(default_factory=list)
     actions: list[Command] = field(default_factory=list)
@@ -87,8 +98,15 @@ class Asked:
                 await self._send(association, file)
         else:
             self.actions.append(command)
-        counters = SubOperationCounters(None, len(self.files), self.failed, 0)
+            if self.is_reporting:
+                await self._report(association, message)
+            if not self.answers_action:
+                association.abort()
+                return
+        counters = SubOperationCounters(None, len(self.files), self.failed or 0, 0)
         final = command.build_response(self.status, counters=counters)
+        if self.failed is None:
+            final = msgspec.structs.replace(final, failed_suboperations=None)
         await association.send_response(context.context_id, final)
 
     async def _send(self, association: DimseAssociation, file: bytes) -> None:
@@ -103,7 +121,22 @@ class Asked:
         )
         data = file[read_file_meta(file).data_set_offset :]
         response = await association.send_request(context.context_id, command, data)
-        assert response.status == 0
+        self.store_statuses.append(response.status)
+
+    async def _report(self, association: DimseAssociation, message: Message) -> None:
+        """Keep all that a request names."""
+        assert isinstance(message.sink, RecordingSink)
+        command = Command(
+            command_field=CommandField.N_EVENT_REPORT_RQ,
+            message_id=association.next_message_id(),
+            affected_sop_class_uid=message.command.requested_sop_class_uid,
+            affected_sop_instance_uid=message.command.requested_sop_instance_uid,
+            event_type_id=1,
+        )
+        # A report without failures looks like its request.
+        content = message.sink.get_content()
+        response = await association.send_request(message.context.context_id, command, content)
+        self.report_statuses.append(response.status)
 
 
 @asynccontextmanager

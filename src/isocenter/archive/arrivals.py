@@ -23,6 +23,8 @@ class Watch:
 
     Attributes
     ----------
+    ae_title
+        Who has asked, the move originator.
     message_id
         The identifier that the C-MOVE must have, unlike that of any other under way.
     public_ids
@@ -31,7 +33,8 @@ class Watch:
         Called for each instance.
     """
 
-    def __init__(self, message_id: int) -> None:
+    def __init__(self, ae_title: str, message_id: int) -> None:
+        self.ae_title = ae_title
         self.message_id = message_id
         self.public_ids: dict[str, None] = {}
         self.on_arrival: Callable[[], None] = lambda: None
@@ -49,8 +52,13 @@ class Arrivals:
         self._watches: dict[int, Watch] = {}
 
     @contextmanager
-    def watch(self) -> Iterator[Watch]:
+    def watch(self, ae_title: str) -> Iterator[Watch]:
         """Wait for the instances of one C-MOVE while the context is open.
+
+        Parameters
+        ----------
+        ae_title
+            Title under which we ask.
 
         Raises
         ------
@@ -62,16 +70,24 @@ class Arrivals:
         message_id = secrets.randbelow(_LARGEST_MESSAGE_ID) + 1
         while message_id in self._watches:
             message_id = message_id % _LARGEST_MESSAGE_ID + 1
-        watch = self._watches[message_id] = Watch(message_id)
+        watch = self._watches[message_id] = Watch(ae_title, message_id)
         try:
             yield watch
         finally:
             del self._watches[message_id]
 
     def note(self, command: Command, public_id: str) -> None:
-        """Tell whoever waits for it that the instance of a C-STORE is stored."""
+        """Tell whoever waits for it that the instance of a C-STORE is stored.
+
+        Other requestors use the same message identifiers, so the title must be ours, if given.
+        """
         if command.move_originator_message_id is None:
             return
         watch = self._watches.get(command.move_originator_message_id)
-        if watch is not None:
+        title = command.move_originator_ae_title
+        if watch is not None and (not title or _fold(title) == _fold(watch.ae_title)):
             watch.note(public_id)
+
+
+def _fold(ae_title: str) -> str:
+    return ae_title.strip().upper()

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from isocenter.archive.deletion import Deleter
+from isocenter.archive.early_reports import EarlyReportHandler
 from isocenter.archive.outgoing import Outgoing
 from isocenter.archive.workers import Workers
 from isocenter.clock import now_us
@@ -24,14 +25,18 @@ from isocenter.errors import BadSequenceError, RemoteError, UnknownItemError
 from isocenter.index.commitment_reports import (
     StoredCommitment,
     add_commitment,
-    change_commitment,
     delete_commitment,
     find_instances_of_uids,
+    lock_commitment,
     lookup_commitment,
+    update_commitment,
 )
 from isocenter.scu.commitment import COMMITMENT_SYNTAXES, request_commitment
 
-__all__ = ["CommitmentReports", "CommitmentState", "CommittedInstance"]
+__all__ = ["MOST_REFERENCES", "CommitmentReports", "CommitmentState", "CommittedInstance"]
+
+MOST_REFERENCES = 30_000
+"""So many instances may be named in one request."""
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +134,7 @@ class CommitmentReports:
         """Ask a remote modality to keep instances.
 
         The request is on disk before it is sent, so that no report comes too early. If it cannot be
-        sent, nothing of it stays.
+        sent, nothing of it stays, unless it was reported on already.
 
         Raises
         ------
@@ -146,11 +151,12 @@ class CommitmentReports:
         await self._workers.write(lambda tx: add(tx, transaction_uid))
         references = [one.reference for one in instances]
         requests = await self._workers.run(_build_requests, transaction_uid, references)
+        handler = EarlyReportHandler(self.receive, self._workers)
         try:
-            await request_commitment(target, requests.__getitem__)
+            await request_commitment(target, requests.__getitem__, handler=handler)
         except RemoteError:
-            await self._workers.write(lambda tx: delete_commitment(tx, transaction_uid))
-            raise
+            if await self._workers.write(lambda tx: _withdraw(tx, transaction_uid)):
+                raise
 
     async def receive(self, report: CommitmentReport, *, remote_aet: str) -> bool:
         """Note a report.
@@ -160,13 +166,16 @@ class CommitmentReports:
         Returns
         -------
         bool
-            False if nobody waits for it.
+            False if nobody waits for it, or not from this modality.
         """
 
         def change(tx: Any) -> bool:
-            return change_commitment(
-                tx, report.transaction_uid, lambda stored: _apply(stored, report, remote_aet)
-            )
+            stored = lock_commitment(tx, report.transaction_uid)
+            if stored is None or not _is_asked(stored, remote_aet):
+                return False
+            if stored.status == _PENDING:
+                update_commitment(tx, report.transaction_uid, _apply(stored, report))
+            return True
 
         is_known = await self._workers.write(change)
         extra = {"remote_aet": remote_aet, "kept": len(report.kept), "failed": len(report.failed)}
@@ -243,18 +252,21 @@ def _build_requests(
     }
 
 
-def _apply(
-    stored: StoredCommitment, report: CommitmentReport, remote_aet: str
-) -> StoredCommitment | None:
+def _withdraw(tx: Any, transaction_uid: str) -> bool:
+    """Forget a request that failed; false if a report has come nevertheless."""
+    stored = lock_commitment(tx, transaction_uid)
+    if stored is not None and stored.status != _PENDING:
+        return False
+    delete_commitment(tx, transaction_uid)
+    return True
+
+
+def _is_asked(stored: StoredCommitment, remote_aet: str) -> bool:
+    return stored.remote_aet.strip().upper() == remote_aet.strip().upper()
+
+
+def _apply(stored: StoredCommitment, report: CommitmentReport) -> StoredCommitment:
     """Enter a report; what was asked for and is not mentioned counts as failed."""
-    if stored.status != _PENDING:
-        return None
-    if stored.remote_aet.strip().upper() != remote_aet.strip().upper():
-        _log.warning(
-            "a storage commitment is reported by somebody who was not asked",
-            extra={"remote_aet": remote_aet},
-        )
-        return None
     document = _decode(stored.document)
     asked = [(one[0], one[1]) for one in document["References"]]
     failed = dict(report.failed)

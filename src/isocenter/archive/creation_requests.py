@@ -26,6 +26,7 @@ from isocenter.errors import (
 )
 
 __all__ = [
+    "FORBIDDEN_GROUPS",
     "SERIES_INSTANCE_UID",
     "SOP_INSTANCE_UID",
     "STUDY_INSTANCE_UID",
@@ -53,8 +54,11 @@ _MOST_TAGS = 10_000
 _MOST_ITEMS = 10_000
 # The file meta information is written by us; group lengths are left out.
 _META_GROUP = 0x0002
-# PS3.5 §7.1, §7.8: commands, items, and odd groups that are none of private elements.
-_FORBIDDEN_GROUPS = frozenset({0x0000, 0x0001, 0x0003, 0x0005, 0x0007, 0xFFFE, 0xFFFF})
+FORBIDDEN_GROUPS = frozenset({0x0000, 0x0001, 0x0003, 0x0005, 0x0007, 0xFFFE, 0xFFFF})
+"""Groups of no data set: commands, items, and odd groups that are none of private elements.
+
+PS3.5 §7.1, §7.8.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,7 @@ def _parse_tags(value: Any, dictionary: TagDictionary) -> dict[int, Any]:
     tags: dict[int, Any] = {}
     for name, given in value.items():
         tag = dictionary.parse_tag(name)
-        if tag >> 16 in _FORBIDDEN_GROUPS:
+        if tag >> 16 in FORBIDDEN_GROUPS:
             raise BadParameterError(f"the tag '{name}' cannot stand in a data set")
         if tag >> 16 != _META_GROUP and tag & 0xFFFF:
             # Orthanc takes null for an empty value.

@@ -6,10 +6,12 @@ Orthanc REST: bodies of modify and anonymize (behaviour manual §18.2, §18.3, �
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from isocenter.archive.creation_requests import FORBIDDEN_GROUPS
 from isocenter.clock import format_timestamp, now
 from isocenter.dicom.confidentiality import DEFAULT_EDITION, EDITIONS, load_profile
 from isocenter.dicom.editing import Edit
@@ -17,7 +19,7 @@ from isocenter.dicom.levels import Level
 from isocenter.dicom.provenance import Provenance
 from isocenter.dicom.pseudonyms import Pseudonyms
 from isocenter.dicom.tag_paths import TagPath, parse_tag_path
-from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary
+from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary, format_tag
 from isocenter.errors import BadParameterError, BadRequestError, NotSupportedError
 from isocenter.version import __version__
 
@@ -25,6 +27,7 @@ __all__ = [
     "EditRequest",
     "build_anonymous_values",
     "build_edit",
+    "derive_pseudonym_key",
     "parse_anonymization",
     "parse_modification",
     "parse_pseudonym_key",
@@ -56,8 +59,13 @@ _BASIC_PROFILE = ("113100", "Basic Application Confidentiality Profile")
 _MOST_PATHS = 10_000
 _SHORTEST_KEY = 8
 _LONGEST_KEY = 1024
+# The same secret must give the same key everywhere, so the salt only names the purpose.
+_KEY_PURPOSE = b"isocenter pseudonyms"
+_KEY_COST = 2**14
 _SHIFTED_DAYS = 365
 _MOST_SHIFTED_DAYS = 36_500
+_UID = re.compile(r"[0-9.]{1,64}")
+_FORBIDDEN_GROUPS = FORBIDDEN_GROUPS | {0x0002}
 _LATER = ("Transcode", "LossyQuality", "MaskPixelData")
 
 
@@ -221,13 +229,13 @@ def parse_anonymization(
     )
 
 
-def parse_pseudonym_key(body: Mapping[str, Any]) -> bytes | None:
+def parse_pseudonym_key(body: Mapping[str, Any]) -> str | None:
     """Read the key that gives the same new identifiers in all requests which have it.
 
     Returns
     -------
-    bytes or None
-        What follows from the client's text, which nobody need keep; ``None`` if there is none.
+    str or None
+        The client's secret, which must be kept nowhere; ``None`` if there is none.
 
     Raises
     ------
@@ -241,7 +249,21 @@ def parse_pseudonym_key(body: Mapping[str, Any]) -> bytes | None:
         raise BadRequestError(
             f"the field 'PseudonymKey' must have {_SHORTEST_KEY} to {_LONGEST_KEY} characters"
         )
-    return hashlib.sha256(b"pseudonyms\0" + text.encode("utf-8", "replace")).digest()
+    return text
+
+
+def derive_pseudonym_key(text: str) -> bytes:
+    """Derive what new identifiers follow from, from a client's secret.
+
+    Slow on purpose, about 50 ms and 16 MB: whoever has a file and its original can try secrets
+    until one fits. It does not make a short secret a good one. Not for the event loop.
+
+    References
+    ----------
+    RFC 7914 (scrypt)
+    """
+    secret = text.encode("utf-8", "replace")
+    return hashlib.scrypt(secret, salt=_KEY_PURPOSE, n=_KEY_COST, r=8, p=1, dklen=32)
 
 
 def _get_shifted_days(body: Mapping[str, Any]) -> int:
@@ -270,7 +292,12 @@ class _Common:
         if not isinstance(value, dict):
             raise BadRequestError("the field 'Replace' must be an object")
         _check_count(len(value))
-        return {parse_tag_path(name, self._dictionary): new for name, new in value.items()}
+        replaced = {parse_tag_path(name, self._dictionary): new for name, new in value.items()}
+        for path in replaced:
+            _check_place(path)
+        for path in _IDENTIFIERS.keys() & replaced.keys():
+            _check_identifier(path, replaced[path])
+        return replaced
 
     def _parse_paths(self, value: Any, field: str) -> frozenset[TagPath]:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -283,6 +310,24 @@ class _Common:
         named = _IDENTIFIERS.keys() & (self.replace.keys() | self.keep)
         if named and not self._is_forced:
             raise BadRequestError("identifiers are replaced or kept only if 'Force' is true")
+
+
+def _check_place(path: TagPath) -> None:
+    """Refuse what stands in no data set, or is written by us: file meta information, lengths."""
+    for tag in (*(tag for tag, _ in path.parents), path.tag):
+        if tag >> 16 in _FORBIDDEN_GROUPS or not tag & 0xFFFF:
+            raise BadParameterError(f"the tag {format_tag(tag)} cannot be replaced in a data set")
+
+
+def _check_identifier(path: TagPath, value: Any) -> None:
+    """Refuse what cannot be the identifier of a resource (PS3.5 §9.1).
+
+    Zeros at the start of a component are against the standard, but real devices write them.
+    """
+    if not isinstance(value, str):
+        raise BadRequestError("identifiers are replaced by text")
+    if path != _PATIENT_ID and not _UID.fullmatch(value.strip(" \0")):
+        raise BadRequestError("a UID has 1 to 64 digits and dots")
 
 
 def _check_count(count: int) -> None:

@@ -22,11 +22,14 @@ from isocenter.dimse.negotiation import PresentationContext
 from isocenter.dimse.status import Status
 from isocenter.errors import MissingError, ReadOnlyError, RequestError, ServerError
 
-__all__ = ["Incoming", "StoreSink", "Stored", "build_origin"]
+__all__ = ["DiscardingSink", "Incoming", "StoreSink", "Stored", "build_origin"]
 
 _log = logging.getLogger(__name__)
 
 _SATURATED_BYTES = 4 * 1024 * 1024
+# Shorter fragments are joined to pieces of at least so many bytes.
+_SMALL_FRAGMENT = 4096
+_JOINED_BYTES = 16 * 1024
 _SOP_INSTANCE_UID = 0x00080018
 
 
@@ -43,21 +46,47 @@ class StoreSink:
     """Collects the data set of a C-STORE behind a file meta header of our own.
 
     Large data sets go to a temporary file while they arrive, so memory stays bounded whatever
-    their size.
+    their size and whatever the size of their fragments. Of one that is too long, nothing is kept.
+
+    Attributes
+    ----------
+    is_too_long
+        Whether it was longer than one request may be.
     """
 
     def __init__(self, uploads: Uploads, workers: Workers) -> None:
         self._workers = workers
+        self._limit_bytes = uploads.limit_bytes
+        self._size_bytes = 0
+        # Each piece of the content has a price of its own, so small ones are joined.
+        self._joined = bytearray()
         self.content = uploads.new_content()
+        self.is_too_long = False
 
     @property
     def is_saturated(self) -> bool:
         """Whether enough waits for the disk."""
-        return self.content.pending_bytes > _SATURATED_BYTES
+        return not self.is_too_long and self.content.pending_bytes > _SATURATED_BYTES
 
     def write(self, fragment: memoryview | bytes) -> None:
         """Take the next part of the data set."""
-        self.content.append(bytes(fragment))
+        self._size_bytes += len(fragment)
+        if self._size_bytes > self._limit_bytes:
+            self.is_too_long = True
+            self.close()
+        elif len(fragment) >= _SMALL_FRAGMENT:
+            self.finish()
+            self.content.append(bytes(fragment))
+        else:
+            self._joined += fragment
+            if len(self._joined) >= _JOINED_BYTES:
+                self.finish()
+
+    def finish(self) -> None:
+        """Pass on what is still held back; before the content is used."""
+        if self._joined:
+            self.content.append(bytes(self._joined))
+            self._joined.clear()
 
     async def drain(self) -> None:
         """Wait until what was taken is on disk."""
@@ -65,10 +94,11 @@ class StoreSink:
 
     def close(self) -> None:
         """Drop what was not stored."""
+        self._joined.clear()
         self.content.close()
 
 
-class _DiscardingSink:
+class DiscardingSink:
     """Takes a data set that will be refused, without keeping any of it."""
 
     is_saturated = False
@@ -135,7 +165,7 @@ class Incoming:
             Who sends it.
         """
         if self._is_read_only:
-            return _DiscardingSink()
+            return DiscardingSink()
         sink = StoreSink(self._uploads, self._workers)
         sink.write(
             build_file_meta(
@@ -153,6 +183,9 @@ class Incoming:
             return Stored(Status.NOT_AUTHORIZED, ReadOnlyError.message)
         if not isinstance(message.sink, StoreSink):
             return Stored(Status.CANNOT_UNDERSTAND, "no data set")
+        if message.sink.is_too_long:
+            return Stored(Status.OUT_OF_RESOURCES, "the data set is too long")
+        message.sink.finish()
         stored = await self._store(message.command, message.sink, origin)
         if stored.public_id:
             self._arrivals.note(message.command, stored.public_id)

@@ -52,6 +52,10 @@ _COMMON_SYNTAXES = frozenset(
 )
 
 
+# Of so many instances the names are kept to see whether they come once more.
+_MOST_REFUSED = 100_000
+
+
 @dataclass(frozen=True, slots=True)
 class Retrieved:
     """What one request brought.
@@ -107,7 +111,7 @@ class Retrieval:
         """
         identifier = await self._queries.encode(_complete(level, keys))
         sop_class_uid = PATIENT_ROOT_MOVE if level is Level.PATIENT else STUDY_ROOT_MOVE
-        with self._arrivals.watch() as watch:
+        with self._arrivals.watch(target.calling_ae_title) as watch:
 
             def keep_alive(association: DimseAssociation) -> None:
                 # Some modalities say nothing before they have sent everything.
@@ -160,6 +164,8 @@ class Retrieval:
                 result = replace(result, status=Status.SUCCESS, failed=0)
             if result.is_complete or not _is_about_instances(result):
                 break
+        # The peer may count as sent what we did not take.
+        result = replace(result, failed=max(result.failed, len(handler.refused)))
         return Retrieved(result, tuple(handler.public_ids))
 
     def _choose_syntaxes(self, *, is_short: bool) -> tuple[str, ...]:
@@ -198,10 +204,13 @@ class _GetHandler:
     ----------
     public_ids
         What came, in the order of its arrival.
+    refused
+        SOP instance UIDs of what could not be stored here, not later either.
     """
 
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
+        self.refused: set[str] = set()
         self.public_ids: dict[str, None] = {}
 
     def open_data_sink(
@@ -220,7 +229,11 @@ class _GetHandler:
         else:
             origin = build_origin(association, is_acceptor=False)
             stored = await self._incoming.store(message, origin)
+            sop_instance_uid = command.affected_sop_instance_uid or ""
             if stored.public_id:
                 self.public_ids[stored.public_id] = None
+                self.refused.discard(sop_instance_uid)
+            elif len(self.refused) < _MOST_REFUSED:
+                self.refused.add(sop_instance_uid)
             response = command.build_response(stored.status, error_comment=stored.comment)
         await association.send_response(message.context.context_id, response)

@@ -116,6 +116,10 @@ class RuleMatcher:
 _DICTIONARY = TagDictionary()
 
 
+def _fold(ae_title: str) -> str:
+    return ae_title.strip().upper()
+
+
 def _build_test(tag: int, vr: str, text: str) -> Matcher:
     try:
         return build_matcher(parse_criterion(tag, vr, text))
@@ -282,12 +286,32 @@ class Routing:
 
         return await self._workers.read_long(query)
 
+    def choose(self, matcher: RuleMatcher, found: Sequence[Routed]) -> list[Routed]:
+        """Choose what a rule sends: what fulfils it, unless the destination itself has sent it."""
+        return [one for one in found if not self._is_back(matcher, one) and matcher.matches(one)]
+
+    def _is_back(self, matcher: RuleMatcher, routed: Routed) -> bool:
+        """Tell whether something would go back to where it came from, in a circle perhaps."""
+        ae_title = self._get_destination_title(matcher)
+        return bool(ae_title) and _fold(ae_title) == _fold(routed.remote_aet)
+
+    def _get_destination_title(self, matcher: RuleMatcher) -> str:
+        modality = self._modalities.get(matcher.rule.destination)
+        return "" if modality is None else modality.ae_title
+
+    def _explain_origin(self, matcher: RuleMatcher, routed: Routed) -> list[Condition]:
+        if not self._is_back(matcher, routed):
+            return []
+        expected = f"not {self._get_destination_title(matcher)}"
+        return [Condition(_ORIGIN, expected, routed.remote_aet, is_met=False)]
+
     def explain(self, matcher: RuleMatcher, found: Sequence[Routed]) -> list[dict[str, Any]]:
         """Say for each series whether a rule fulfils it, and why."""
+        chosen = {routed.public_id for routed in self.choose(matcher, found)}
         return [
             {
                 "ID": routed.public_id,
-                "Matches": matcher.matches(routed),
+                "Matches": routed.public_id in chosen,
                 "Conditions": [
                     {
                         "Condition": condition.name,
@@ -295,7 +319,10 @@ class Routing:
                         "Value": condition.value,
                         "Matches": condition.is_met,
                     }
-                    for condition in matcher.explain(routed)
+                    for condition in (
+                        *matcher.explain(routed),
+                        *self._explain_origin(matcher, routed),
+                    )
                 ],
             }
             for routed in found

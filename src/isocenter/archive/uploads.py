@@ -25,6 +25,7 @@ __all__ = ["UploadOptions", "Uploads"]
 
 _FLUSH_BYTES = 4 * 1024 * 1024
 _ENTRIES_AT_ONCE = 8
+_NO_LIMIT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class UploadOptions:
     spool_threshold
         What is longer goes to disk while it arrives.
     largest_body
-        Of a request, 0 for no limit.
+        Of a request, or of an instance that comes by C-STORE; 0 for no limit.
     largest_entry
         Of a file in a ZIP archive, or in a gzip body.
     """
@@ -61,6 +62,11 @@ class Uploads:
         self._workers = workers
         self._ingest = ingest
         self._options = options
+
+    @property
+    def limit_bytes(self) -> int:
+        """The most bytes that one request may bring."""
+        return self._options.largest_body or _NO_LIMIT
 
     def new_content(self) -> SpooledContent:
         """Make an empty content that moves to disk when it grows; the caller closes it."""
@@ -94,8 +100,7 @@ class Uploads:
         BadFileFormatError
             If it is not valid gzip.
         """
-        limit = self._options.largest_body or 2**63
-        limit = limit if largest is None else min(limit, largest)
+        limit = self.limit_bytes if largest is None else min(self.limit_bytes, largest)
         _check_size(size or 0, limit)
         if size is not None and size <= self._options.spool_threshold and not is_gzip:
             return b"".join([piece async for piece in pieces])

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from isocenter.dicom.data_sets import DataSet, read_data_set
 from isocenter.dicom.file_meta import read_file_meta
-from isocenter.errors import BadFileFormatError
+from isocenter.errors import BadFileFormatError, StorageUnavailableError
 
 __all__ = ["LARGEST_ENTRY_BYTES", "WorklistFolder"]
 
@@ -57,7 +57,13 @@ class WorklistFolder:
         self._known: dict[str, _Known] = {}
 
     def read(self, default_encoding: str) -> Mapping[str, DataSet]:
-        """Read the entries: file name without its suffix to data set."""
+        """Read the entries: file name without its suffix to data set.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the folder exists and cannot be read.
+        """
         self._refresh(default_encoding)
         known = ((name, one.data_set) for name, one in sorted(self._known.items()))
         return {name: data_set for name, data_set in known if data_set is not None}
@@ -78,21 +84,29 @@ class WorklistFolder:
                 self._known[name] = self._read_file(mark, default_encoding)
 
     def _list_files(self) -> dict[str, _Mark]:
+        """List what is there now; a folder that does not exist (yet) holds nothing.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the folder cannot be read: an answer without its entries would be wrong.
+        """
         found: dict[str, _Mark] = {}
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
-                    if entry.name.lower().endswith(_SUFFIX) and entry.is_file():
-                        status = entry.stat()
-                        name = entry.name[: -len(_SUFFIX)]
-                        found[name] = _Mark(
-                            entry.name, status.st_mtime_ns, status.st_size, status.st_ino
-                        )
+                    mark = _lookup_mark(entry)
+                    if mark is not None:
+                        found[entry.name[: -len(_SUFFIX)]] = mark
                     if len(found) >= _MOST_FILES:
                         _log.warning("the worklist folder holds more files than are read")
                         break
-        except OSError as error:
+        except FileNotFoundError as error:
             _log.warning("the worklist folder cannot be read", extra={"error": error.strerror})
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"the worklist folder cannot be read: {error.strerror}"
+            ) from error
         return found
 
     def _read_file(self, mark: _Mark, default_encoding: str) -> _Known:
@@ -120,3 +134,16 @@ class WorklistFolder:
         if len(content) > LARGEST_ENTRY_BYTES:
             raise BadFileFormatError("a worklist file is too large")
         return content
+
+
+def _lookup_mark(entry: "os.DirEntry[str]") -> _Mark | None:
+    """Describe an entry of the folder, unless it is none of ours or was deleted just now."""
+    if not entry.name.lower().endswith(_SUFFIX):
+        return None
+    try:
+        if not entry.is_file():
+            return None
+        status = entry.stat()
+    except OSError:
+        return None
+    return _Mark(entry.name, status.st_mtime_ns, status.st_size, status.st_ino)

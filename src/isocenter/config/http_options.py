@@ -96,7 +96,8 @@ _HTTP_SERVER = Group(
             default=8192,
             unit="MB",
             effect=_FULL,
-            meaning="Largest body of a request; larger ones are refused with status 413.",
+            meaning="Largest body of a request, and largest instance that comes by DICOM; larger "
+            "ones are refused with status 413 or A700H. 0 for no limit.",
         ),
         Option(
             "RemoteAccessAllowed",

@@ -143,13 +143,16 @@ class _Scope:
 
 
 class _Header(NamedTuple):
-    """Where an element is: ``vr`` is ``None`` in implicit encoding."""
+    """Where an element is.
+
+    ``vr`` is ``None`` in implicit encoding; ``stop`` of a value of undefined length is the end of
+    what is around it.
+    """
 
     tag: int
     vr: str | None
     start: int
     stop: int
-    is_undefined: bool
 
 
 class _Reader:
@@ -180,15 +183,18 @@ class _Reader:
                 raise BadFileFormatError("An item stands where an element should")
             if self._is_at_pixels(tag, scope):
                 return found, end
-            is_undefined = length == UNDEFINED_LENGTH
-            position = self._measure(tag, vr, start, end, scope) if is_undefined else start + length
-            if position > end:
+            is_wanted = self._is_wanted(tag, scope)
+            if is_wanted:
+                self._note()
+            header = _Header(tag, vr, start, end if length == UNDEFINED_LENGTH else start + length)
+            if header.stop > end:
                 raise truncated()
-            if tag in found or not self._is_wanted(tag, scope):
-                continue  # Of equal tags the first one counts.
-            self._note()
-            header = _Header(tag, vr, start, position, is_undefined)
-            found[tag] = self._read_element(header, found, scope)
+            is_open_value = length == UNDEFINED_LENGTH
+            if tag in found or not is_wanted:
+                # Of equal tags the first one counts.
+                position = self._measure(header, scope) if is_open_value else header.stop
+                continue
+            found[tag], position = self._read_element(header, found, scope, is_open=is_open_value)
             if tag == _SPECIFIC_CHARACTER_SET:
                 scope = self._switch(scope, found[tag])
         if is_open:
@@ -213,41 +219,61 @@ class _Reader:
         character_set = build_character_set(named, self._default_encoding)
         return _Scope(scope.layout, character_set, scope.depth)
 
-    def _measure(self, tag: int, vr: str | None, start: int, end: int, scope: _Scope) -> int:
-        if tag == PIXEL_DATA:
-            return measure_fragments(self._buffer, start, end)
-        layout = IMPLICIT_LITTLE if vr == "UN" else scope.layout
-        return measure_undefined_length(self._buffer, start, end, layout)
+    def _measure(self, header: _Header, scope: _Scope) -> int:
+        """Find the end of a value of undefined length that is not read."""
+        if header.tag == PIXEL_DATA:
+            return measure_fragments(self._buffer, header.start, header.stop)
+        layout = _get_inner_layout(header, scope)
+        return measure_undefined_length(self._buffer, header.start, header.stop, layout)
 
-    def _read_element(self, header: _Header, found: DataSet, scope: _Scope) -> Element:
-        tag, vr, start, stop, is_undefined = header
+    def _read_element(
+        self, header: _Header, found: DataSet, scope: _Scope, *, is_open: bool
+    ) -> tuple[Element, int]:
+        """Read an element whose value may be of undefined length; tell where it ends.
+
+        Sequences of undefined length are read where they stand: to find their ends first would
+        take each level as many passes as it is deep.
+        """
+        tag, vr, start, stop = header
         known = _lookup_vr(tag, found) if vr is None or vr == "UN" else vr
-        if "SQ" in (vr, known) or (is_undefined and tag != PIXEL_DATA):
-            layout = IMPLICIT_LITTLE if vr == "UN" else scope.layout
-            inner = _Scope(layout, scope.character_set, scope.depth + 1)
-            return Element("SQ", self._read_items(start, stop, inner))
+        if "SQ" in (vr, known) or (is_open and tag != PIXEL_DATA):
+            inner = _Scope(_get_inner_layout(header, scope), scope.character_set, scope.depth + 1)
+            items, position = self._read_items(start, stop, inner, is_open=is_open)
+            return Element("SQ", items), position if is_open else stop
+        if is_open:
+            stop = self._measure(header, scope)
         data = bytes(self._buffer[start:stop])
-        return Element(known, _read_value(vr or known, known, data, scope))
+        return Element(known, _read_value(vr or known, known, data, scope)), stop
 
-    def _read_items(self, position: int, end: int, scope: _Scope) -> list[DataSet]:
+    def _read_items(
+        self, position: int, end: int, scope: _Scope, *, is_open: bool
+    ) -> tuple[list[DataSet], int]:
+        """Read items up to the end or a delimitation item, which an open sequence has to have."""
         if scope.depth > MAXIMUM_DEPTH:
             raise BadFileFormatError("The sequences nest too deep")
-        items = []
+        items: list[DataSet] = []
         while position < end:
             tag, length = read_item_header(self._buffer, position, end, scope.layout)
             position += 8
             if tag == SEQUENCE_DELIMITATION:
-                break
+                return items, position
             if tag != ITEM:
                 raise BadFileFormatError("A sequence holds something that is not an item")
             self._note()
-            is_open = length == UNDEFINED_LENGTH
-            stop = end if is_open else position + length
+            is_open_item = length == UNDEFINED_LENGTH
+            stop = end if is_open_item else position + length
             if stop > end:
                 raise truncated()
-            item, position = self.read(position, stop, scope, is_open=is_open)
+            item, position = self.read(position, stop, scope, is_open=is_open_item)
             items.append(item)
-        return items
+        if is_open:
+            raise truncated()
+        return items, position
+
+
+def _get_inner_layout(header: _Header, scope: _Scope) -> Layout:
+    """Tell how the items of an element are encoded (PS3.5 §6.2.2)."""
+    return IMPLICIT_LITTLE if header.vr == "UN" else scope.layout
 
 
 @lru_cache(maxsize=4096)

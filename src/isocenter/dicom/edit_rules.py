@@ -7,14 +7,15 @@ References
 Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from isocenter.dicom.character_sets import CharacterSet
 from isocenter.dicom.confidentiality import Profile, ProfileAction
-from isocenter.dicom.dates import shift_dates
+from isocenter.dicom.dates import DATES, TIMES, clean_times, shift_dates
 from isocenter.dicom.descriptors import DESCRIPTORS, IDENTIFYING, clean_text
 from isocenter.dicom.elements import Layout
 from isocenter.dicom.encoding import Encoder, TextCodec, iter_texts
@@ -38,10 +39,12 @@ __all__ = ["IDENTIFIERS", "Edit", "EditRules", "FileFacts", "Observe"]
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _PATIENT_ID = 0x00100020
 _PATIENT_NAME = 0x00100010
+_PATIENT = frozenset({_PATIENT_ID, _PATIENT_NAME})
 # Birth date and time, which tell who a patient is however they are shifted.
 _TIMES_OF_BIRTH = frozenset({0x00100030, 0x00100032})
 # Graphic annotations stay, their texts go.
-_GRAPHICS = {0x00700001: Action.DESCEND, 0x00700008: Action.REMOVE}
+_GRAPHIC_ANNOTATIONS = 0x00700001
+_GRAPHICS = {_GRAPHIC_ANNOTATIONS: Action.DESCEND, 0x00700008: Action.REMOVE}
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
 _SOP_INSTANCE_UID = 0x00080018
@@ -52,6 +55,13 @@ _PARENTS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID})
 _FIRST_PRIVATE_BLOCK = 0x10
 _LAST_PRIVATE_BLOCK = 0xFF
 _UTF8 = "ISO_IR 192"
+# Groups that a data set has no business with: commands, file meta information, and delimitation
+# items. What stands there is no attribute that anybody would miss.
+_FOREIGN_GROUPS = frozenset({0x0000, 0x0002, 0xFFFE})
+_TRAILING_PADDING = 0xFFFCFFFC
+# UIDs that the standard defines; they name no instance (PS3.6 annex A).
+_STANDARD_UID = re.compile(r"1\.2\.840\.10008\.[0-9.]+")
+_SEQUENCE = "SQ"
 
 IDENTIFIERS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID})
 """The UIDs that say where an instance belongs."""
@@ -176,7 +186,11 @@ class EditRules:
         )
         self._codec = codec
         self._values = {path.tag: value for path, value in values.items() if not path.parents}
-        self._deep_values = {path: value for path, value in values.items() if path.parents}
+        self._deep_values = {
+            path: values[path]
+            for path in sorted(values, key=TagPath.count_wildcards)
+            if path.parents
+        }
         self._removed = {path.tag for path in edit.remove if not path.parents}
         self._deep_removed = [path for path in edit.remove if path.parents]
         self._kept = {path.tag for path in edit.keep if not path.parents}
@@ -189,6 +203,10 @@ class EditRules:
         self._original_item: bytes | None = None
         # Text of another character set has to be looked at in any case.
         self.lasting = None if self._is_recoded else edit.lasting
+        self._depends_on_creator = not edit.is_private_removed and (
+            self._has_options or edit.profile is not None
+        )
+        self.removes_unreadable = edit.profile is not None
         self._is_deep = bool(
             edit.profile
             or edit.references
@@ -201,21 +219,22 @@ class EditRules:
         """Add an item to the Original Attributes Sequence."""
         self._original_item = item
 
-    def list_additions(self, path: Path) -> Iterable[tuple[int, NewElement | NewItems]]:
-        """List what a data set gets if it lacks it."""
+    def get_additions(self, path: Path) -> Mapping[int, NewElement | NewItems]:
+        """Give what a data set gets if it lacks it."""
         if not path:
             item = self._original_item
-            originals = [] if item is None else [(ORIGINAL_ATTRIBUTES, NewItems((item,)))]
-            return [*self._values.items(), *self._list_creators(), *originals]
-        return [(p.tag, value) for p, value in self._deep_values.items() if p.fits(path)]
+            originals = {} if item is None else {ORIGINAL_ATTRIBUTES: NewItems((item,))}
+            return {**self._list_creators(), **self._values, **originals}
+        # The most precise path counts, so it comes last.
+        return {p.tag: value for p, value in reversed(self._deep_values.items()) if p.fits(path)}
 
-    def _list_creators(self) -> Iterable[tuple[int, NewElement]]:
+    def _list_creators(self) -> Mapping[int, NewElement]:
         """List the creators of the blocks of new private elements (PS3.5 §7.8.1)."""
         if self._edit.private_creator is None:
-            return []
+            return {}
         name = NewElement("LO", self._edit.private_creator.encode("ascii", "replace"))
         blocks = {_get_creator_tag(tag) for tag in self._values if is_private(tag)}
-        return [(tag, name) for tag in blocks - {None} if tag is not None]
+        return {tag: name for tag in blocks if tag is not None}
 
     def get_uid(self, tag: int) -> str:
         """Give a UID of the new data set, which was written before; empty if it has none."""
@@ -226,9 +245,30 @@ class EditRules:
         return value.rstrip(b" \0").decode("ascii", "replace")
 
     def depends_on_value(self, element: Element) -> bool:
-        """UIDs may be replaced, or noted; dates may be empty (see `rewriting.Rules`)."""
-        is_date = bool(self._shifted_days) and element.vr in {"DA", "DT"}
-        return is_date or element.vr == "UI" or element.tag in _NOTED
+        """UIDs may be replaced, or noted; dates may be empty (see `rewriting.Rules`).
+
+        What becomes of a private element that stays depends on its creator.
+        """
+        tag, profile = element.tag, self._edit.profile
+        if element.vr == "UI" or tag in _NOTED or tag in IDENTIFIERS:
+            return True
+        if is_private(tag):
+            return self._depends_on_creator
+        if profile is not None and profile.lookup(tag) is ProfileAction.REPLACE_UID:
+            return True
+        return bool(self._shifted_days) and self._get_kind(element) in {*DATES, TIMES}
+
+    def _get_kind(self, element: Element) -> str:
+        """Give the VR by which an element may be shifted, whatever it claims to be.
+
+        The dictionary decides: a name that is sent as a time is still a name. An element that
+        nobody knows is what it says.
+        """
+        definition = self._edit.dictionary.lookup(element.tag, element.private_creator)
+        if definition is not None:
+            return definition.vr
+        profile = self._edit.profile
+        return "" if profile is not None and profile.lookup(element.tag) else element.vr
 
     def decide(self, element: Element) -> Decision:
         """Say what becomes of an element."""
@@ -282,26 +322,66 @@ class EditRules:
         """Apply what goes before the profile (PS3.15 §E.3); ``None`` for all other elements."""
         tag, edit = element.tag, self._edit
         if self._shifted_days and tag not in _TIMES_OF_BIRTH:
-            if element.vr in {"DA", "DT"}:
-                return self._shift(element)
-            if element.vr == "TM":
-                return self._pass(element)
+            kind = self._get_kind(element)
+            if kind in DATES:
+                return self._shift(element, kind)
+            if kind == TIMES:
+                return self._clean_times(element)
         if edit.has_clean_descriptors and tag in DESCRIPTORS:
             return self._clean(element)
-        if edit.has_clean_graphics:
-            return _GRAPHICS.get(tag)
-        return None
+        # Nobody looks into graphics that are sent as something else; the profile removes them.
+        is_hidden = tag == _GRAPHIC_ANNOTATIONS and element.vr != _SEQUENCE
+        return _GRAPHICS.get(tag) if edit.has_clean_graphics and not is_hidden else None
 
     def _decide_by_profile(self, element: Element) -> Decision:
         tag, profile = element.tag, self._edit.profile
-        action = None if profile is None else profile.lookup(tag)
-        if action is ProfileAction.REMOVE:
+        if profile is None:
+            return self._pass(element)
+        if tag in _PATIENT:
+            return self._decide_patient(element)
+        action = profile.lookup(tag)
+        if action is ProfileAction.REMOVE or self._is_misplaced(element):
             return Action.REMOVE
         if action is ProfileAction.EMPTY:
             return self._empty(element)
-        if action is ProfileAction.REPLACE_UID or (profile and tag in IDENTIFIERS):
+        if action is ProfileAction.REPLACE_UID or tag in IDENTIFIERS:
             return self._replace_uids(element)
-        return self._pass(element)
+        is_private_uid = is_private(tag) and element.vr == "UI"
+        return self._replace_private_uids(element) if is_private_uid else self._pass(element)
+
+    def _decide_patient(self, element: Element) -> Decision:
+        """Empty the name, and replace the Patient ID, of an item as of the data set.
+
+        The table names neither; the profile is about every depth (PS3.15 §E.1.1).
+        """
+        tag = element.tag
+        if tag in self._kept:
+            return self._pass(element)
+        if tag == _PATIENT_NAME:
+            return self._empty(element)
+        given = self._values.get(tag)
+        return given if isinstance(given, NewElement) else self._replace_patient_id(element)
+
+    def _is_misplaced(self, element: Element) -> bool:
+        """Tell whether an element hides what it holds, or belongs into no data set.
+
+        Nobody looks into a sequence that is sent as text or as bytes.
+        """
+        tag = element.tag
+        if tag == _TRAILING_PADDING or tag >> 16 in _FOREIGN_GROUPS:
+            return True
+        vr = self._edit.dictionary.lookup_vr(tag, element.private_creator)
+        return vr == _SEQUENCE != element.vr
+
+    def _replace_private_uids(self, element: Element) -> Decision:
+        """Replace UIDs whose meaning nobody knows, but for those of the standard."""
+        parts = element.value.strip(b" \0").decode("ascii", "replace").split("\\")
+        replace = self._edit.pseudonyms.replace_uid
+        text = "\\".join(
+            replace(part) if part.strip() and not _STANDARD_UID.fullmatch(part) else part
+            for part in parts
+        )
+        return NewElement("UI", text.encode())
 
     def _empty(self, element: Element) -> Decision:
         if element.vr == "SQ":
@@ -311,13 +391,16 @@ class EditRules:
             return Action.REMOVE
         return NewElement(element.vr, b"")
 
-    def _shift(self, element: Element) -> Decision:
+    def _shift(self, element: Element, vr: str) -> Decision:
         text = element.value.rstrip(b" \0").decode("ascii", "replace")
         if not text:
             return Action.KEEP
-        return NewElement(
-            element.vr, shift_dates(text, self._shifted_days).encode("ascii", "ignore")
-        )
+        return NewElement(vr, shift_dates(text, self._shifted_days, vr).encode("ascii"))
+
+    def _clean_times(self, element: Element) -> Decision:
+        text = element.value.rstrip(b" \0").decode("ascii", "replace")
+        cleaned = clean_times(text)
+        return Action.KEEP if cleaned == text else NewElement(TIMES, cleaned.encode("ascii"))
 
     def _clean(self, element: Element) -> Decision:
         if element.vr not in LOCALIZED_VRS:
@@ -326,7 +409,7 @@ class EditRules:
         return NewElement(element.vr, self._codec.encode(clean_text(text, self._facts.identifying)))
 
     def _replace_patient_id(self, element: Element) -> Decision:
-        text = self._facts.character_set.decode(element.value.rstrip(b" \0"))
+        text = self._facts.character_set.decode(element.value.strip(b" \0"))
         return NewElement("LO", self._edit.pseudonyms.replace_patient_id(text).encode())
 
     def _replace_uids(self, element: Element) -> Decision:

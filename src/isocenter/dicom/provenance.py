@@ -51,12 +51,12 @@ def build_original_item(
     originals
         What was changed, as it was.
     """
-    kept = sorted(
-        (element.tag, NewElement(element.vr, element.value))
+    kept = {
+        element.tag: NewElement(element.vr, element.value)
         for element in originals
         if element.vr != "SQ" and len(element.value) <= LARGEST_ORIGINAL_BYTES
-    )
-    modified = b"".join(encode_element(tag, value, layout) for tag, value in kept)
+    }
+    modified = b"".join(encode_element(tag, kept[tag], layout) for tag in sorted(kept))
     elements = (
         (_MODIFIED_ATTRIBUTES, NewItems((modified,))),
         (_MODIFICATION_DATE_TIME, NewElement("DT", provenance.modified_at.encode("ascii"))),

@@ -45,12 +45,12 @@ class Pseudonyms:
         return known
 
     def replace_patient_id(self, old: str) -> str:
-        """Give the Patient ID that replaces another one: a UUID."""
-        return str(self._build_uuid("patient", old))
+        """Give the Patient ID that replaces another one: a UUID; blanks around it do not count."""
+        return str(self._build_uuid("patient", old.strip(" \0")))
 
     def count_shifted_days(self, patient_id: str, most_days: int) -> int:
         """Tell by how many days the dates of a patient are shifted back: 1 to ``most_days``."""
-        digest = self._digest("days", patient_id)
+        digest = self._digest("days", patient_id.strip(" \0"))
         return 1 + int.from_bytes(digest[:8], "big") % most_days
 
     def _build_uuid(self, purpose: str, text: str) -> uuid.UUID:

@@ -11,12 +11,14 @@ PS3.5 §7.1 (elements), §7.5 (sequences), §A.4 (fragments)
 
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from operator import itemgetter
 from typing import NamedTuple, Protocol, TypeAlias
 
 from isocenter.dicom.elements import (
+    EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     ITEM,
     ITEM_DELIMITATION,
@@ -63,6 +65,9 @@ _LONG_VRS = frozenset(
     {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 )
 _FRAGMENT_VRS = frozenset({"OB", "OW"})
+# (FFFE,E000) in both byte orders.
+_ITEM_TAGS = frozenset({b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"})
+_VRS = frozenset(EXPLICIT_LITTLE.vr_names.values())
 _BLANK_PADDED = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
 )
@@ -153,9 +158,12 @@ class Rules(Protocol):
         `rewrite_data_set` adds and understands, and whether they stay. Shared by the rules of
         several files it saves most of the work on all but the first; ``None`` to ask about each
         element.
+    removes_unreadable
+        What may hide a sequence that cannot be walked goes, instead of staying as it is.
     """
 
     lasting: dict[int, bool] | None
+    removes_unreadable: bool
 
     def depends_on_value(self, element: Element) -> bool:
         """Tell whether an element that stays or goes might not have done so with another value."""
@@ -169,8 +177,8 @@ class Rules(Protocol):
         """
         ...
 
-    def list_additions(self, path: Path) -> Iterable[tuple[int, NewElement | NewItems]]:
-        """List elements that a data set gets if it lacks them, by their tags."""
+    def get_additions(self, path: Path) -> Mapping[int, NewElement | NewItems]:
+        """Give elements that a data set gets if it lacks them, by their tags."""
         ...
 
 
@@ -313,7 +321,7 @@ class _Walker:
     def walk(self, position: int, end: int, layout: Layout, path: Path) -> _Output:
         """Rewrite a data set or an item that ends at ``end``."""
         output = _Output(self._view)
-        additions = deque(sorted(self._rules.list_additions(path)))
+        additions = deque(sorted(self._rules.get_additions(path).items(), key=itemgetter(0)))
         creators: dict[int, str] = {}
         is_skipping = not path and layout.is_explicit and self._rules.lasting is not None
         while position < end:
@@ -403,7 +411,9 @@ class _Walker:
             vr = self._dictionary.lookup_vr(found.tag, creator)
         element = Element(found.tag, vr, path, creator, (self._view, found.value, found.stop))
         decision = self._rules.decide(element)
-        if decision is Action.DESCEND and _holds_items(found, vr):
+        if decision is Action.DESCEND and self._seems_to_hold_items(found, vr):
+            self._try_to_descend(output, found, layout, path)
+        elif decision is Action.DESCEND and _holds_items(found, vr):
             self._descend(output, found, layout, path)
         elif decision is Action.KEEP or decision is Action.DESCEND:
             output.keep(found.start, found.stop)
@@ -438,10 +448,13 @@ class _Walker:
         pieces: list[Piece] = []
         is_changed = False
         for index, item in enumerate(items):
+            if found.encoded_vr == _UNKNOWN and self._seems_explicit(item):
+                raise BadFileFormatError("An element of unknown VR holds explicit items")
             content = self.walk(item.first, item.last, inner, (*path, (found.tag, index)))
             is_changed = is_changed or content.is_changed
             pieces.extend(self._rebuild_item(item, content, inner))
-        if not is_changed:
+        has_rest = found.length != UNDEFINED_LENGTH and tail < found.stop
+        if not (is_changed or (has_rest and self._rules.removes_unreadable)):
             output.keep(found.start, found.stop)
             return
         if found.length == UNDEFINED_LENGTH:
@@ -451,6 +464,34 @@ class _Walker:
             size = sum(len(piece) for piece in pieces)
             header = _encode_header(found.tag, found.encoded_vr or _SEQUENCE, size, layout)
             output.add([header, *pieces])
+
+    def _seems_to_hold_items(self, found: _Found, vr: str) -> bool:
+        """Tell whether a value of unknown VR begins like the items of a sequence.
+
+        Whoever does not know a sequence passes it on as UN, with its length (PS3.5 §6.2.2).
+        """
+        is_unknown = found.encoded_vr == _UNKNOWN or (vr == _UNKNOWN and found.encoded_vr is None)
+        if found.tag == PIXEL_DATA or not is_unknown:
+            return False
+        return vr == _SEQUENCE or bytes(self._view[found.value : found.value + 4]) in _ITEM_TAGS
+
+    def _seems_explicit(self, item: _Item) -> bool:
+        """Tell whether an item that must be implicit begins with a VR (PS3.5 §6.2.2).
+
+        Taken for a part of a length, it would hide the elements behind it from the rules.
+        """
+        vr = bytes(self._view[item.first + 4 : min(item.first + 6, item.last)])
+        return self._rules.removes_unreadable and vr.decode("latin-1") in _VRS
+
+    def _try_to_descend(self, output: _Output, found: _Found, layout: Layout, path: Path) -> None:
+        """Walk what seems to be a sequence; if it is none, nobody knows what it holds."""
+        try:
+            self._descend(output, found, layout, path)
+        except BadFileFormatError:
+            if self._rules.removes_unreadable:
+                output.is_changed = True
+            else:
+                output.keep(found.start, found.stop)
 
     def _rebuild_item(self, item: _Item, content: _Output, layout: Layout) -> list[Piece]:
         if not content.is_changed:

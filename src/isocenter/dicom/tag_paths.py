@@ -37,6 +37,10 @@ class TagPath:
         """Tell whether a data set is one that the element stands in."""
         return len(path) == len(self.parents) and self.leads_through(path)
 
+    def count_wildcards(self) -> int:
+        """Count the sequences of which every item is meant; the fewer, the more precise."""
+        return sum(index is None for _, index in self.parents)
+
     def leads_through(self, path: Path) -> bool:
         """Tell whether the way to the element begins with the way to a data set."""
         return len(path) <= len(self.parents) and all(

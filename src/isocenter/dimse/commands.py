@@ -139,13 +139,14 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         offending_elements
             Tags at fault.
         counters
-            Of a C-MOVE or C-GET.
+            Of a C-MOVE or C-GET; what 16 bits cannot hold is told as the most that they can.
 
         References
         ----------
-        PS3.7 §9.3 and §10.3
+        PS3.7 §9.3 and §10.3, Annex E.1 (VR US)
         """
-        remaining, completed, failed, warning = counters or (None, None, None, None)
+        counts = (None if n is None else min(n, 0xFFFF) for n in counters or (None,) * 4)
+        remaining, completed, failed, warning = counts
         return Command(
             command_field=self.command_field | _RESPONSE_BIT,
             message_id_being_responded_to=self.message_id,

@@ -33,6 +33,7 @@ from isocenter.dimse.responses import Response, ResponseQueue
 from isocenter.dimse.sending import DataSource, MessageSender
 from isocenter.dimse.serving import RequestHandler, RequestServer
 from isocenter.dimse.state_table import State
+from isocenter.dimse.status import Status
 from isocenter.dimse.transport import AssociationTransport, PeerAddress
 from isocenter.dimse.user_information import UserIdentity, UserInformation
 from isocenter.errors import (
@@ -251,10 +252,13 @@ class DimseAssociation:
         if message_id is None or message_id in self._responses:
             raise InternalError(f"a request needs a message identifier of its own: {message_id}")
         self.require_open()
-        responses = ResponseQueue(self._transport.hold, self._transport.resume)
+        field = command.build_response(Status.SUCCESS).command_field
+        responses = ResponseQueue(self._transport.hold, self._transport.resume, command_field=field)
         self._responses[message_id] = responses
         self._transport.touch()
         try:
+            self._refuse_deadlock()
+            self.require_open()
             yield responses
         finally:
             # The entry stays until the final response has come.
@@ -384,12 +388,15 @@ class DimseAssociation:
                 self._fail("a C-CANCEL has a data set")
         else:
             self._server.receive(indication)
+            self._refuse_deadlock()
 
     def _receive_response(self, command: Command) -> None:
         message_id = command.message_id_being_responded_to
         responses = self._responses.get(message_id) if message_id is not None else None
         if responses is None:
             self._fail("a response fits no request")
+        elif command.command_field != responses.command_field:
+            self._fail("a response answers another kind of request")
         elif command.has_data_set:
             sink = MemorySink()
             self._receiver.begin(sink, partial(self._complete, responses, command, sink))
@@ -407,6 +414,7 @@ class DimseAssociation:
     def _receive_release_request(self) -> None:
         if self._machine.state is State.AWAITING_LOCAL_RELEASE_RESPONSE:
             self._server.when_idle(self._agree_to_release)
+            self._refuse_deadlock()
         else:
             # Release collision: both sides have finished already.
             self._machine.respond_release()
@@ -415,6 +423,20 @@ class DimseAssociation:
         self._end(AssociationAbortedError("the peer released the association"))
         self._machine.respond_release()
         self._transport.flush()
+
+    def _refuse_deadlock(self) -> None:
+        """Abort if the peer has gone on while we wait for its answer to a sub-operation.
+
+        What it sent has to wait for the end of the request that is being handled, and nothing
+        behind it is read until then: neither the answer nor the end of the connection.
+
+        References
+        ----------
+        PS3.7 Annex D.3.3.3 (a window of one operation); PS3.8 §7.2.1 (release when all is done)
+        """
+        is_acceptor = self._machine.role is Role.ACCEPTOR
+        if is_acceptor and self._responses and self._server.is_holding:
+            self._fail("the peer went on instead of answering")
 
     def _receive_abort(self, indication: AssociationAborted) -> None:
         details = f"{indication.details} (source {indication.source}, reason {indication.reason})"

@@ -160,17 +160,27 @@ class _RequestorSession:
 
     async def establish(self, request: AssociateRequest) -> DimseAssociation:
         """Connect and associate within the time limit."""
+        is_given = False
         try:
             async with asyncio.timeout(self._target.timeout_s):
-                return await self._associate(request)
+                association = await self._associate(request)
+                is_given = True
+                return association
         except TimeoutError as error:
             raise DeadlineExceededError(f"{self._name} did not answer in time") from error
         except (OSError, ValueError) as error:
             # A host that can be no name is a ValueError, or its subclass UnicodeError.
             raise RemoteError(f"no connection to {self._name}: {error}") from error
         finally:
-            if self._transport is not None and not self._has_association:
-                self._transport.close()
+            if not is_given:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Close the connection; the answer may have come in the very turn in which time ran out."""
+        if self._has_association:
+            self._answer.result().stop()
+        elif self._transport is not None:
+            self._transport.close()
 
     async def _associate(self, request: AssociateRequest) -> DimseAssociation:
         target = self._target

@@ -18,6 +18,9 @@ __all__ = ["Response", "ResponseQueue"]
 _CAPACITY = 64
 """Responses that may wait for the caller before the peer has to wait."""
 
+_CAPACITY_BYTES = 4 * 1024 * 1024
+"""Bytes of their data sets that may wait, beyond one response."""
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -48,12 +51,18 @@ class ResponseQueue:
     ----------
     hold, resume
         Stop and restart the connection when too many answers wait.
+    command_field
+        Of the answers.
     """
 
-    def __init__(self, hold: Callable[[], None], resume: Callable[[], None]) -> None:
+    def __init__(
+        self, hold: Callable[[], None], resume: Callable[[], None], *, command_field: int
+    ) -> None:
+        self.command_field = command_field
         self._hold = hold
         self._resume = resume
         self._responses: deque[Response] = deque()
+        self._waiting_bytes = 0
         self._error: Exception | None = None
         self._has_news = asyncio.Event()
         self._is_held = False
@@ -64,8 +73,10 @@ class ResponseQueue:
         if self._is_discarding:
             return
         self._responses.append(response)
+        self._waiting_bytes += len(response.data or b"")
         self._has_news.set()
-        if len(self._responses) >= _CAPACITY and not self._is_held:
+        is_full = len(self._responses) >= _CAPACITY or self._waiting_bytes > _CAPACITY_BYTES
+        if is_full and not self._is_held:
             self._is_held = True
             self._hold()
 
@@ -78,6 +89,7 @@ class ResponseQueue:
         """Drop what arrived and what will arrive; nobody waits any more."""
         self._is_discarding = True
         self._responses.clear()
+        self._waiting_bytes = 0
         self._release()
 
     async def get(self) -> Response:
@@ -94,6 +106,7 @@ class ResponseQueue:
             self._has_news.clear()
             await self._has_news.wait()
         response = self._responses.popleft()
+        self._waiting_bytes -= len(response.data or b"")
         if not self._responses:
             self._release()
         return response

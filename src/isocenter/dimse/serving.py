@@ -85,6 +85,11 @@ class RequestServer:
         """The handling that is under way."""
         return self._task
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether the connection is held until the request that is being handled is done."""
+        return self._postponed is not None
+
     def receive(self, indication: CommandReceived) -> None:
         """Begin with a request, as soon as the one before is handled."""
         self.when_idle(partial(self._begin, indication))

@@ -9,8 +9,11 @@ PS3.8 §9.1 (use of TCP), §9.1.5 (ARTIM timer)
 """
 
 import asyncio
+import fcntl
 import os
 import socket
+import sys
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +27,12 @@ __all__ = ["AssociationTransport", "Listener", "PeerAddress", "Timeouts"]
 _WRITE_HIGH_WATER = 512 * 1024
 # What the system takes from us at once: most instances, so that sending one needs no waiting.
 _SEND_BUFFER = 1024 * 1024
+# How often, within the time of silence that is allowed, to look whether bytes have left.
+_LOOKS_PER_SILENCE = 4
+# Between so many indications others get their turn.
+_INDICATIONS_OF_A_TURN = 1000
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_UNSENT: int | None = getattr(termios, "TIOCOUTQ", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,8 @@ class Timeouts:
     artim_s
         For the first PDU of a new connection and for the peer to close it at the end.
     silence_s
-        For the next complete PDU while we wait for the peer, and for the peer to read what we send;
-        ``None`` for no limit.
+        For the next complete PDU while we wait for the peer, and for the peer to read any of what
+        we send; ``None`` for no limit.
     """
 
     artim_s: float = 10.0
@@ -101,6 +109,8 @@ class AssociationTransport(asyncio.BufferedProtocol):
         self._artim: asyncio.TimerHandle | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._last_activity = self._loop.time()
+        self._written_bytes = 0
+        self._taken_bytes = 0
 
     # Called by the event loop.
 
@@ -115,7 +125,9 @@ class AssociationTransport(asyncio.BufferedProtocol):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.machine.connection_opened()
         if self.timeouts.silence_s is not None:
-            self._silence = self._loop.call_later(self.timeouts.silence_s, self._check_silence)
+            self._silence = self._loop.call_later(
+                self.timeouts.silence_s / _LOOKS_PER_SILENCE, self._check_silence
+            )
         self.listener.connection_opened(self)
         self.flush()
 
@@ -153,6 +165,18 @@ class AssociationTransport(asyncio.BufferedProtocol):
 
     # Called by the user of the association.
 
+    @property
+    def taken_bytes(self) -> int:
+        """Bytes of ours that the peer's system has taken.
+
+        What our system still keeps is not among them: a large message leaves long after the loop
+        has passed it on.
+        """
+        waiting = 0 if self._is_closing else self._transport.get_write_buffer_size()
+        if self._socket is not None:
+            waiting += _count_unsent(self._socket)
+        return self._written_bytes - waiting
+
     def send_data(self, pdus: bytes) -> None:
         """Send encoded P-DATA-TF PDUs; follow with `drain` if there may be many."""
         self.machine.send_data(pdus)
@@ -161,15 +185,17 @@ class AssociationTransport(asyncio.BufferedProtocol):
     async def drain(self) -> None:
         """Wait while too much is waiting to be sent.
 
-        Returns also when the connection ends: a peer that does not read for ``silence_s`` loses it.
+        Returns also when the connection ends: a peer that reads nothing for ``silence_s`` loses it.
         """
-        if self._can_write.is_set():
-            return
-        try:
-            async with asyncio.timeout(self.timeouts.silence_s):
-                await self._can_write.wait()
-        except TimeoutError:
-            self.kill()
+        while not self._can_write.is_set():
+            taken_bytes = self.taken_bytes
+            try:
+                async with asyncio.timeout(self.timeouts.silence_s):
+                    await self._can_write.wait()
+            except TimeoutError:
+                if self.taken_bytes <= taken_bytes:
+                    self.kill()
+                    return
 
     def hold(self) -> None:
         """Stop reading and delivering indications until `resume`; calls nest."""
@@ -196,6 +222,7 @@ class AssociationTransport(asyncio.BufferedProtocol):
         output = machine.take_output()
         if output and not self._is_closing:
             self._transport.write(output)
+            self._written_bytes += len(output)
         request = machine.take_timer_request()
         if request is not None:
             self._set_artim(request)
@@ -223,7 +250,13 @@ class AssociationTransport(asyncio.BufferedProtocol):
         self._is_pumping = True
         try:
             has_news = False
+            left = _INDICATIONS_OF_A_TURN
             while not self._holds:
+                if not left:
+                    self.hold()
+                    self._loop.call_soon(self.resume)
+                    break
+                left -= 1
                 indication = self.machine.next_indication()
                 if indication is None:
                     break
@@ -265,18 +298,36 @@ class AssociationTransport(asyncio.BufferedProtocol):
     def _check_silence(self) -> None:
         """Look whether the peer was silent for too long, and when to look again.
 
+        That it takes what we send is a sign of life: over a slow line it has nothing to say for as
+        long as a large message needs.
+
         One timer that moves on serves a whole association: setting one for each read would cost
         more than reading.
         """
         limit = cast(float, self.timeouts.silence_s)
-        if self._holds or not self.listener.is_waiting_for_peer:
+        taken_bytes = self.taken_bytes
+        if self._holds or not self.listener.is_waiting_for_peer or taken_bytes > self._taken_bytes:
             self.touch()
+        self._taken_bytes = taken_bytes
         remaining = self._last_activity + limit - self._loop.time()
         if remaining <= 0:
             self.listener.silence_exceeded()
+            self.touch()
             remaining = limit
         if not self._is_closing:
-            self._silence = self._loop.call_later(remaining, self._check_silence)
+            delay_s = min(remaining, limit / _LOOKS_PER_SILENCE)
+            self._silence = self._loop.call_later(delay_s, self._check_silence)
+
+
+def _count_unsent(connection: socket.socket) -> int:
+    """Count the bytes that our system keeps because the peer has not acknowledged them."""
+    if _UNSENT is None:
+        return 0
+    try:
+        answer = fcntl.ioctl(connection.fileno(), _UNSENT, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _describe_peer(name: Any) -> PeerAddress:

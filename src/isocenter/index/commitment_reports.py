@@ -1,7 +1,7 @@
 """Requests for storage commitment that were sent, and the reports that came."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ from isocenter.index.sending import get_combination
 __all__ = [
     "StoredCommitment",
     "add_commitment",
-    "change_commitment",
     "delete_commitment",
     "find_instances_of_uids",
+    "lock_commitment",
     "lookup_commitment",
+    "update_commitment",
 ]
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -67,34 +68,24 @@ def lookup_commitment(tx: Transaction, transaction_uid: str) -> StoredCommitment
     return None if row is None else StoredCommitment(*row)
 
 
-def change_commitment(
-    tx: Transaction,
-    transaction_uid: str,
-    change: Callable[[StoredCommitment], StoredCommitment | None],
-) -> bool:
-    """Change a request that is kept; the change gives ``None`` for none.
-
-    Returns
-    -------
-    bool
-        False if there is no such request.
-    """
+def lock_commitment(tx: Transaction, transaction_uid: str) -> StoredCommitment | None:
+    """Find a request that will be changed; others wait for the end of the transaction."""
     if "\0" in transaction_uid:
-        return False
+        return None
     row = tx.row("lock_commitment", {"transaction_uid": transaction_uid})
-    if row is None:
-        return False
-    changed = change(StoredCommitment(*row))
-    if changed is not None:
-        tx.run(
-            "update_commitment",
-            {
-                "transaction_uid": transaction_uid,
-                "status": changed.status,
-                "document": changed.document,
-            },
-        )
-    return True
+    return None if row is None else StoredCommitment(*row)
+
+
+def update_commitment(tx: Transaction, transaction_uid: str, changed: StoredCommitment) -> None:
+    """Replace status and document of a request."""
+    tx.run(
+        "update_commitment",
+        {
+            "transaction_uid": transaction_uid,
+            "status": changed.status,
+            "document": changed.document,
+        },
+    )
 
 
 def delete_commitment(tx: Transaction, transaction_uid: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from falcon.asgi import Request
 
+from isocenter.archive.commitment_reports import MOST_REFERENCES
+from isocenter.archive.outgoing import OutgoingPlan
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.dicom.uids import build_uid
 from isocenter.errors import BadFileFormatError, BadParameterError
@@ -73,6 +75,7 @@ async def store(services: Services, req: Request, resp: Response, name: str) -> 
     options = parse_options(body)
     target = remotes.calling.build_target(modality, options)
     plan = await remotes.outgoing.plan(list(dict.fromkeys(body["Resources"])))
+    commitment_uid = _choose_commitment_uid(body, plan)
     await services.archive.exports.add(plan.resources, remote_modality=name)
     order = StoreOrder(
         name,
@@ -80,11 +83,19 @@ async def store(services: Services, req: Request, resp: Response, name: str) -> 
         move_originator=_parse_originator(body),
         is_permissive=call.is_permissive,
         retries=parse_retries(services, body, is_synchronous=call.is_synchronous),
-        commitment_uid=build_uid()
-        if get_flag_field(body, "StorageCommitment", default=False)
-        else "",
+        commitment_uid=commitment_uid,
     )
     await submit_job(services, resp, build_store_job(plan, order, target), call)
+
+
+def _choose_commitment_uid(body: Mapping[str, Any], plan: OutgoingPlan) -> str:
+    if not get_flag_field(body, "StorageCommitment", default=False):
+        return ""
+    if len(plan.instances) > MOST_REFERENCES:
+        raise BadFileFormatError(
+            f"storage commitment can be asked for at most {MOST_REFERENCES} instances at once"
+        )
+    return build_uid()
 
 
 def _parse_resources(data: bytes) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from isocenter.archive.edit_requests import EditRequest, parse_pseudonym_key
+from isocenter.archive.edit_requests import (
+    EditRequest,
+    derive_pseudonym_key,
+    parse_pseudonym_key,
+)
 from isocenter.archive.received import Origin, OriginKind
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadFileFormatError, UnknownResourceError
@@ -58,7 +62,7 @@ async def edit_instance(
     # The level is that of the identifiers in the request.
     call = _build_call(req, body, (), level=None, is_anonymization=is_anonymization)
     request = parse_edit_request(call, services.archive.edits.modifications.options)
-    key = parse_pseudonym_key(body)
+    key = await _derive_key(services, body)
     pieces = await services.archive.edits.editor.edit(public_id, request, key)
     if pieces is None:
         raise UnknownResourceError
@@ -110,6 +114,13 @@ async def edit_resources(
 async def _check_exists(services: Services, level: Level, public_id: str) -> None:
     if not await services.archive.exporter.exists(level, public_id):
         raise UnknownResourceError
+
+
+async def _derive_key(services: Services, body: Mapping[str, Any]) -> bytes | None:
+    secret = parse_pseudonym_key(body)
+    if secret is None:
+        return None
+    return await services.archive.workers.run(derive_pseudonym_key, secret)
 
 
 def _build_call(
@@ -183,7 +194,7 @@ async def _submit(
     modifications = services.archive.edits.modifications
     request: EditRequest = parse_edit_request(call, modifications.options)
     job_call = parse_job_call(req, body)
-    key = parse_pseudonym_key(body)
+    key = await _derive_key(services, body)
     if get_boolean(body, "DryRun", default=False):
         answer_json(resp, await services.archive.edits.trials.run(call.public_ids, request, key))
         return

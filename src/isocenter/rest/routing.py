@@ -104,7 +104,7 @@ def _explain(
     services: Services, level: Level, name: str, matcher: RuleMatcher, found: Any
 ) -> dict[str, Any]:
     rule = matcher.rule
-    chosen = [routed for routed in found if matcher.matches(routed)]
+    chosen = services.archive.remotes.routing.choose(matcher, found)
     return {
         "Rule": name,
         "Enabled": rule.is_enabled,

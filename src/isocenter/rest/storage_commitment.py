@@ -9,7 +9,7 @@ from typing import Any
 
 from falcon.asgi import Request as BodyRequest
 
-from isocenter.archive.commitment_reports import CommitmentState, CommittedInstance
+from isocenter.archive.commitment_reports import MOST_REFERENCES, CommitmentState, CommittedInstance
 from isocenter.dicom.uids import build_uid, is_valid_uid
 from isocenter.errors import BadFileFormatError
 from isocenter.http.answers import JSON, answer_done, answer_json, format_json
@@ -23,7 +23,6 @@ from isocenter.rest.services import Services
 __all__ = ["ROUTES", "ask_commitment", "get_commitment", "remove_committed"]
 
 # What a report of 4 MB can tell of.
-_MOST_REFERENCES = 30_000
 _UIDS = ("SOPClassUID", "SOPInstanceUID")
 # PS3.3 §C.14.1.1.
 _REASONS = {
@@ -54,8 +53,8 @@ async def ask_commitment(services: Services, req: BodyRequest, resp: Response, n
     resources = check_resources(body.get("Resources", []))
     reports = services.archive.remotes.commitment_reports
     instances = [*await reports.list_instances(list(dict.fromkeys(resources))), *named]
-    if len(instances) > _MOST_REFERENCES:
-        raise BadFileFormatError(f"at most {_MOST_REFERENCES} instances may be named at once")
+    if len(instances) > MOST_REFERENCES:
+        raise BadFileFormatError(f"at most {MOST_REFERENCES} instances may be named at once")
     target = remotes.calling.build_target(modality, parse_options(body))
     transaction_uid = build_uid()
     await reports.ask(target, transaction_uid, instances)
@@ -64,9 +63,9 @@ async def ask_commitment(services: Services, req: BodyRequest, resp: Response, n
 
 def _parse_instances(value: Any) -> list[CommittedInstance]:
     """Read instances that are named by their UIDs, as objects or as pairs."""
-    if not isinstance(value, list) or len(value) > _MOST_REFERENCES:
+    if not isinstance(value, list) or len(value) > MOST_REFERENCES:
         raise BadFileFormatError(
-            f'The "DicomInstances" field must be an array of at most {_MOST_REFERENCES} instances'
+            f'The "DicomInstances" field must be an array of at most {MOST_REFERENCES} instances'
         )
     return [_parse_instance(entry) for entry in value]
 

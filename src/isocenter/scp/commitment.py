@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 
 _REQUEST_STORAGE_COMMITMENT = 1
 
-FindCaller = Callable[[str], tuple[str, RemoteModality]]
-"""Finds symbolic name and modality of an AE title, or raises `UnknownItemError`."""
+FindCaller = Callable[[str, str], tuple[str, RemoteModality]]
+"""Finds symbolic name and modality of an AE title at an address, or raises `UnknownItemError`."""
 
 
 class CommitmentSCP:
@@ -64,7 +64,7 @@ class CommitmentSCP:
         try:
             data_set = await read_identifier(message, self._settings, self._workers)
             transaction_uid, references = parse_commitment_request(data_set)
-            name, modality = self._find_caller(calling)
+            name, modality = self._find_caller(calling, association.peer.host)
             job = build_commitment_job(
                 name,
                 transaction_uid,

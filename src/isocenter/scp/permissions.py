@@ -4,7 +4,8 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,10 @@ from isocenter.config.remote_modalities import RemoteModality
 __all__ = ["HostAddresses", "Operation", "Permissions", "build_permissions", "resolve_hosts"]
 
 _log = logging.getLogger(__name__)
+
+# After so much time a name is looked up again: one that is not known, and any other.
+_ASK_AGAIN_S = 60.0
+_LASTING_S = 600.0
 
 
 class Operation(Enum):
@@ -67,13 +72,13 @@ class Permissions:
 
     def may_associate(self, calling_ae_title: str, address: str) -> bool:
         """Tell whether a caller may open an association at all."""
-        return bool(self.open_operations) or bool(self._find(calling_ae_title, address))
+        return bool(self.open_operations) or bool(self.find_callers(calling_ae_title, address))
 
     def may(self, operation: Operation, calling_ae_title: str, address: str) -> bool:
         """Tell whether a caller may use a service."""
         if operation in self.open_operations:
             return True
-        found = self._find(calling_ae_title, address)
+        found = self.find_callers(calling_ae_title, address)
         return any(getattr(modality, operation.value) for modality in found)
 
     def are_same_title(self, one: str, other: str) -> bool:
@@ -81,7 +86,7 @@ class Permissions:
         one, other = one.strip(), other.strip()
         return one == other or (not self.has_strict_titles and one.upper() == other.upper())
 
-    def _find(self, calling_ae_title: str, address: str) -> list[RemoteModality]:
+    def find_callers(self, calling_ae_title: str, address: str) -> list[RemoteModality]:
         """List the modalities that the caller is, by its title and, if asked, its address."""
         return [
             modality
@@ -115,37 +120,51 @@ def build_permissions(
 class HostAddresses:
     """The addresses of hosts, by name or address.
 
-    A name that is new is looked up in a thread, and has no address until that has ended. For the
-    event loop's thread, but for the first hosts, whose names are looked up at once: that blocks.
+    Names are looked up in a thread: when they are new, which have no address until that has ended,
+    and again when what is known of them has aged, which counts until then. For the event loop's
+    thread, but for the first hosts, whose names are looked up at once: that blocks.
+
+    Parameters
+    ----------
+    now_s
+        A clock that never goes back.
     """
 
-    def __init__(self, hosts: Iterable[str]) -> None:
-        self._known = resolve_hosts(hosts)
-        self._asked: set[str] = set()
+    def __init__(
+        self, hosts: Iterable[str], *, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now_s = now_s
+        self._asked = dict.fromkeys(hosts, now_s())
+        self._known = resolve_hosts(self._asked)
 
     def get(self, host: str) -> Collection[str]:
         """Give the addresses of a host as far as they are known."""
-        known = self._known.get(host)
-        if known is not None:
-            return known
         with suppress(ValueError):
             return (_normalize(host),)
-        if host not in self._asked:
-            self._asked.add(host)
+        known = self._known.get(host, frozenset())
+        age_s = _LASTING_S if known else _ASK_AGAIN_S
+        if self._asked.get(host, -_LASTING_S) + age_s <= self._now_s():
+            self._asked[host] = self._now_s()
             asking = asyncio.get_running_loop().run_in_executor(None, resolve_hosts, [host])
-            asking.add_done_callback(lambda future: self._known.update(future.result()))
-        return ()
+            asking.add_done_callback(self._take)
+        return known
+
+    def _take(self, asking: "asyncio.Future[dict[str, frozenset[str]]]") -> None:
+        """Note what was found; a name that has no address for the moment keeps those it had."""
+        if not asking.cancelled() and asking.exception() is None:
+            self._known.update(asking.result())
 
 
 def resolve_hosts(hosts: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Find the addresses of some hosts; a host that is not known has none. Blocks."""
+    """Find the addresses of some hosts; a host that is not known is left out. Blocks."""
     resolved = {}
     for host in set(hosts):
         try:
             entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except OSError:
+        except (OSError, ValueError):
+            # A host that can be no name is a ValueError, or its subclass UnicodeError.
             _log.warning("a modality's host is not known; it will be refused", extra={"host": host})
-            entries = []
+            continue
         resolved[host] = frozenset(_normalize(str(entry[4][0])) for entry in entries)
     return resolved
 

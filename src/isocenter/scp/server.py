@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.recoded_files import RecodedFiles
+from isocenter.archive.recoding import build_recoding
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.confidentiality import load_profile
 from isocenter.dicom.find_request import NameRule
@@ -73,7 +74,7 @@ class _Builder:
     jobs: Engine
 
     def build(self) -> Services:
-        storage = StorageSCP(self.archive.incoming)
+        storage = StorageSCP(self.archive.incoming, self.archive.acceptance)
         log = _build_query_log(self.configuration)
         find = self._build_find(log)
         retrieval = Retrieval(
@@ -86,11 +87,11 @@ class _Builder:
         destinations = Destinations(
             self.archive.remotes.modalities,
             self.archive.remotes.calling,
-            self.permissions.are_same_title,
+            self.permissions,
         )
         move, get = self._build_move(retrieval, destinations), self._build_get(retrieval)
         commitment = CommitmentSCP(
-            self.jobs, destinations.get, self.archive.settings, self.archive.workers
+            self.jobs, destinations.get_caller, self.archive.settings, self.archive.workers
         )
         reporting = EventReportSCU(
             self.archive.remotes.commitment_reports, self.archive.settings, self.archive.workers
@@ -136,7 +137,10 @@ class _Builder:
 
     def _build_move(self, retrieval: Retrieval, destinations: Destinations) -> MoveSCP:
         is_synchronous = self.configuration.boolean("SynchronousCMove")
-        return MoveSCP(retrieval, destinations, None if is_synchronous else self.jobs)
+        jobs = None if is_synchronous else self.jobs
+        retries = self.configuration.integer("Isocenter.TransferRetries")
+        recoding = build_recoding(self.configuration, self.archive.workers, self.archive.buffers)
+        return MoveSCP(retrieval, destinations, jobs, retries=retries, recoding=recoding)
 
 
 def _get_find_options(configuration: Configuration) -> FindOptions:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from isocenter.dimse.commands import Command, CommandField
 from isocenter.dimse.negotiation import build_proposals
 from isocenter.dimse.requestor import AssociationProposal, AssociationTarget, open_association
+from isocenter.dimse.serving import RequestHandler
 from isocenter.dimse.status import StatusCategory, categorize_status
 from isocenter.scu.event_report import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from isocenter.scu.failures import build_status_error
@@ -23,14 +24,19 @@ _REQUEST_STORAGE_COMMITMENT = 1
 
 
 async def request_commitment(
-    target: AssociationTarget, get_request: Callable[[str], bytes]
+    target: AssociationTarget,
+    get_request: Callable[[str], bytes],
+    *,
+    handler: RequestHandler | None = None,
 ) -> None:
-    """Send one request; the report comes later, over an association of the remote modality.
+    """Send one request; the report comes later, as a rule over an association of its own.
 
     Parameters
     ----------
     get_request
         Gives the data set in a transfer syntax.
+    handler
+        Takes a report that comes over this association already.
 
     Raises
     ------
@@ -44,7 +50,7 @@ async def request_commitment(
     PS3.7 §10.3.5
     """
     proposal = AssociationProposal(build_proposals([(STORAGE_COMMITMENT, COMMITMENT_SYNTAXES)]))
-    async with open_association(target, proposal) as association:
+    async with open_association(target, proposal, handler=handler) as association:
         context = association.get_context(STORAGE_COMMITMENT)
         command = Command(
             command_field=CommandField.N_ACTION_RQ,

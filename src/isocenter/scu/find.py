@@ -107,13 +107,13 @@ async def find_over(
                         response.command.error_comment,
                     )
                 return
-            if response.data is None:
-                continue
-            count, size = count + 1, size + len(response.data)
+            count, size = count + 1, size + len(response.data or b"")
             if count > MOST_ANSWERS or size > _MOST_BYTES:
                 await association.send_cancel(context.context_id, command.message_id or 0)
                 raise LimitError(
                     f"the query has more than {MOST_ANSWERS} answers, or {_MOST_BYTES} bytes of "
                     "them; ask more precisely"
                 )
+            if response.data is None:
+                continue
             yield FoundIdentifier(context.transfer_syntax_uid, response.data)

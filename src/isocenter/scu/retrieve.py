@@ -5,6 +5,7 @@ References
 PS3.4 Annex C.4.2, C.4.3; PS3.7 §9.1.3, §9.1.4
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from isocenter.dimse.commands import Command, CommandField, Priority
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.negotiation import MAXIMUM_CONTEXTS, PresentationContext, build_proposals
 from isocenter.dimse.requestor import AssociationProposal, AssociationTarget, open_association
+from isocenter.dimse.responses import Response
 from isocenter.dimse.serving import RequestHandler
 from isocenter.dimse.status import StatusCategory, categorize_status
 from isocenter.dimse.user_information import RoleSelection
+from isocenter.errors import ServerError
 from isocenter.scu.find import IDENTIFIER_SYNTAXES, EncodedIdentifier
 
 __all__ = [
@@ -37,6 +40,9 @@ STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 GET_CONTEXTS = MAXIMUM_CONTEXTS - 1
 """So many storage SOP classes can be proposed beside the C-GET itself."""
 
+# A peer that does not read need not be asked to stop for longer.
+_CANCEL_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class RetrieveResult:
@@ -48,18 +54,22 @@ class RetrieveResult:
         Of the final response.
     completed, failed
         Number of instances that were sent, and that could not be sent, as far as the peer tells.
+    has_failed_count
+        Whether the peer has told how many could not be sent.
     """
 
     status: int
     completed: int = 0
     failed: int = 0
     comment: str | None = None
+    has_failed_count: bool = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything was sent."""
-        is_success = categorize_status(self.status) is StatusCategory.SUCCESS
-        return is_success and not self.failed
+        """Whether everything was sent, with warnings of its receiver perhaps (PS3.4 §C.4.2.1.5)."""
+        category = categorize_status(self.status)
+        is_warned = category is StatusCategory.WARNING and self.has_failed_count
+        return (is_warned or category is StatusCategory.SUCCESS) and not self.failed
 
 
 async def move(
@@ -150,17 +160,40 @@ async def get(
 async def _finish(
     association: DimseAssociation, command: Command, identifier: EncodedIdentifier
 ) -> RetrieveResult:
-    """Send the request and wait for its final response."""
+    """Send the request and wait for its final response; a canceled task cancels it as well."""
     context: PresentationContext = association.get_context(command.affected_sop_class_uid or "")
     question = identifier[context.transfer_syntax_uid]
     responses = association.iter_responses(context.context_id, command, question)
-    result = RetrieveResult(0)
     async with aclosing(responses):
-        async for response in responses:
-            if response.is_final:
-                answer = response.command
-                completed = answer.completed_suboperations or 0
-                completed += answer.warning_suboperations or 0
-                failed = answer.failed_suboperations or 0
-                result = RetrieveResult(response.status, completed, failed, answer.error_comment)
-    return result
+        try:
+            async for response in responses:
+                if response.is_final:
+                    return _build_result(response)
+        except asyncio.CancelledError:
+            await _cancel(association, context, command)
+            raise
+    return RetrieveResult(0)
+
+
+def _build_result(response: Response) -> RetrieveResult:
+    answer = response.command
+    failed = answer.failed_suboperations
+    return RetrieveResult(
+        response.status,
+        (answer.completed_suboperations or 0) + (answer.warning_suboperations or 0),
+        failed or 0,
+        answer.error_comment,
+        has_failed_count=failed is not None,
+    )
+
+
+async def _cancel(
+    association: DimseAssociation, context: PresentationContext, command: Command
+) -> None:
+    """Ask the peer to stop (PS3.4 §C.4.2.1.6), and give it a moment to read that."""
+    try:
+        async with asyncio.timeout(_CANCEL_S):
+            await association.send_cancel(context.context_id, command.message_id or 0)
+    except (ServerError, TimeoutError):
+        # The association ends now, which says the same.
+        return

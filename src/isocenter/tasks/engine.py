@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from isocenter.archive.archive import Archive
-from isocenter.archive.recoded_files import RecodedFiles
+from isocenter.archive.recoding import build_recoding
 from isocenter.archive.retrieval import Retrieval
 from isocenter.config.configuration import Configuration
 from isocenter.index.jobs import DatabaseJobs
@@ -16,7 +16,7 @@ from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import Job
 from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.editing import StagedEdits
-from isocenter.tasks.modality_store import ModalityStoreKind, Recoding
+from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.modification import ModificationKind
 from isocenter.tasks.regrouping import build_regrouping_kinds
 from isocenter.tasks.retries import build_retry_policy
@@ -94,16 +94,10 @@ def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[
     policy = build_retry_policy(configuration)
     retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
     return [
-        ModalityStoreKind(remotes, _build_recoding(configuration, archive), policy),
+        ModalityStoreKind(
+            remotes, build_recoding(configuration, archive.workers, archive.buffers), policy
+        ),
         MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
         GetKind(retrieval, remotes.modalities, remotes.calling, policy),
         StorageCommitmentKind(archive.workers, remotes.modalities, remotes.calling, policy),
     ]
-
-
-def _build_recoding(configuration: Configuration, archive: Archive) -> Recoding:
-    may_recode = configuration.boolean("TranscodeDicomProtocol")
-    return Recoding(
-        RecodedFiles(archive.workers, archive.buffers) if may_recode else None,
-        configuration.text("DicomScuPreferredTransferSyntax"),
-    )

@@ -14,27 +14,30 @@ from typing import Any
 
 from isocenter.archive.modalities import CallOptions
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
-from isocenter.archive.recoded_files import RecodedFiles, list_alternatives
+from isocenter.archive.recoding import Recoding
 from isocenter.archive.remotes import Remotes
 from isocenter.clock import format_timestamp, now
+from isocenter.dicom.uids import build_uid
 from isocenter.dimse.requestor import AssociationTarget
 from isocenter.errors import (
     BackendError,
     BadFileFormatError,
+    DatabaseUnavailableError,
     DeadlineExceededError,
     MissingFileError,
     NoPresentationContextError,
     RemoteError,
+    SerializationFailureError,
     ServerError,
 )
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.scu.failures import build_status_error
-from isocenter.scu.storage_session import Combination, StorageSession
+from isocenter.scu.storage_session import StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.retries import RetryPolicy, is_transient
 from isocenter.tasks.schedules import get_wait_s
 
-__all__ = ["ModalityStoreKind", "Recoding", "StoreOrder", "build_store_job"]
+__all__ = ["ModalityStoreKind", "StoreOrder", "build_store_job"]
 
 _log = logging.getLogger(__name__)
 
@@ -80,22 +83,6 @@ class StoreOrder:
     commitment_uid: str = ""
     not_before: int = 0
     quiet_hours: Sequence[tuple[int, int]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Recoding:
-    """How instances are sent whose transfer syntax is refused.
-
-    Attributes
-    ----------
-    files
-        ``None`` if they are not sent at all (option ``TranscodeDicomProtocol``).
-    preferred
-        Transfer syntax to try first (option ``DicomScuPreferredTransferSyntax``).
-    """
-
-    files: RecodedFiles | None
-    preferred: str
 
 
 def build_store_job(plan: OutgoingPlan, order: StoreOrder, target: AssociationTarget) -> NewJob:
@@ -173,7 +160,9 @@ class ModalityStoreKind:
         if sending.obstacle is None and (wait_s := _get_wait_s(job)) and not sending.is_over:
             yield _build_waiting_step(job, wait_s)
             return
-        if sending.obstacle is None:
+        if sending.obstacle is None and job.arguments.get("CommitmentUid"):
+            # What was sent is noted, whatever the receiver answers.
+            yield sending.build_step()
             sending.obstacle = await self._ask_commitment(job, target)
         if sending.obstacle is not None:
             yield self._build_retry_step(job, sending, sending.obstacle)
@@ -181,10 +170,8 @@ class ModalityStoreKind:
             yield sending.build_step(is_last=True)
 
     async def _ask_commitment(self, job: Job, target: AssociationTarget) -> ServerError | None:
-        """Ask the receiver to keep what was sent, if that is wanted; return what went wrong."""
-        transaction_uid = job.arguments.get("CommitmentUid")
-        if not transaction_uid:
-            return None
+        """Ask the receiver to keep what was sent; return what went wrong."""
+        transaction_uid = job.arguments["CommitmentUid"]
         instances = await self._remotes.commitment_reports.identify(job.arguments["Instances"])
         try:
             await self._remotes.commitment_reports.ask(target, transaction_uid, instances)
@@ -221,6 +208,10 @@ class ModalityStoreKind:
         """Build a job that sends what failed (see `JobKind.build_retry`)."""
         arguments = {**job.arguments, "Instances": [item.name for item in failed]}
         content = {**job.content, "InstancesCount": len(failed), "FailedInstancesCount": 0}
+        if arguments.get("CommitmentUid"):
+            # A transaction is asked for once only (PS3.4 §J.3.2.1.1).
+            arguments["CommitmentUid"] = build_uid()
+            content["StorageCommitmentTransactionUID"] = arguments["CommitmentUid"]
         return NewJob(_KIND, arguments, content, destination=job.destination)
 
 
@@ -254,9 +245,10 @@ class _Sending:
         self._page: Mapping[str, OutgoingInstance] = {}
         self._page_stop = self._done
         self._is_reached = False
-        self._ahead: asyncio.Task[InstanceToStore] | None = None
+        # Public identifier of what is read ahead.
+        self._ahead: tuple[str, asyncio.Task[InstanceToStore]] | None = None
         own = [(pair[0], pair[1]) for pair in arguments["Combinations"]]
-        self.combinations = [*own, *self._list_other_combinations(own)]
+        self.combinations = [*own, *recoding.list_alternatives(own)]
         self.attempts = int(checkpoint.get("Attempts", 0))
         self.obstacle: ServerError | None = None
 
@@ -303,9 +295,13 @@ class _Sending:
 
     def close(self) -> None:
         """Forget what was read ahead."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-            self._ahead = None
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        _, task = ahead
+        if not task.cancel() and not task.cancelled():
+            # Who opens the instance in its turn meets the error again.
+            task.exception()
 
     async def advance(self, session: StorageSession) -> None:
         """Send instances for a while, up to the first obstacle."""
@@ -321,7 +317,7 @@ class _Sending:
             await self._try_to_send(session)
         except (RemoteError, DeadlineExceededError, BackendError, BadFileFormatError) as error:
             may_retry = self.attempts < self._retries and is_transient(error)
-            if may_retry or not self._is_permissive:
+            if may_retry or not self._is_permissive or self._is_ours(error):
                 self.obstacle = error
                 return
             # Without a connection the others need not even be tried.
@@ -330,6 +326,12 @@ class _Sending:
         else:
             self._done += 1
         self.attempts = 0
+
+    def _is_ours(self, error: ServerError) -> bool:
+        """Tell whether our own database is to blame: no instance fails because of it."""
+        if isinstance(error, DatabaseUnavailableError | SerializationFailureError):
+            return True
+        return isinstance(error, BackendError) and not self._is_reached
 
     def _fail(self, error: ServerError, stop: int) -> None:
         """Pass over the instances before an index."""
@@ -342,7 +344,8 @@ class _Sending:
     async def _try_to_send(self, session: StorageSession) -> None:
         instance = await self._look_up(session)
         try:
-            transfer_syntax_uid = await self._choose_syntax(session, instance)
+            own = (instance.sop_class_uid, instance.transfer_syntax_uid)
+            transfer_syntax_uid = await self._recoding.choose_syntax(session, own)
         except NoPresentationContextError:
             self._is_reached = True
             raise
@@ -354,48 +357,27 @@ class _Sending:
                 "C-STORE", self._target.called_ae_title, result.status, result.error_comment
             )
 
-    def _list_other_combinations(self, own: Sequence[Combination]) -> list[Combination]:
-        """List what instances could be turned into if their own combinations are refused."""
-        if self._recoding.files is None:
-            return []
-        return [
-            (sop_class_uid, other)
-            for sop_class_uid, syntax in own
-            for other in list_alternatives(syntax, self._recoding.preferred)
-        ]
-
-    async def _choose_syntax(self, session: StorageSession, instance: OutgoingInstance) -> str:
-        """Find the first transfer syntax for an instance that the receiver accepts.
-
-        References
-        ----------
-        Orthanc: transcoding while sending (behaviour manual §28.3)
-        """
-        own = (instance.sop_class_uid, instance.transfer_syntax_uid)
-        others = self._list_other_combinations([own])
-        for combination in (own, *others):
-            try:
-                await session.prepare(combination)
-            except NoPresentationContextError:
-                if combination == (own, *others)[-1]:
-                    raise
-            else:
-                return combination[1]
-        return instance.transfer_syntax_uid
-
     async def _open(self, instance: OutgoingInstance, transfer_syntax_uid: str) -> InstanceToStore:
         """Open an instance, and begin to open the next one, to be ready in its turn."""
         if transfer_syntax_uid != instance.transfer_syntax_uid and self._recoding.files:
             self.close()
             return await self._recoding.files.open(instance, transfer_syntax_uid)
-        ahead, self._ahead = self._ahead, None
-        opened = await (ahead or self._outgoing.open(instance))
+        opened = await self._open_as_stored(instance)
         following = self._done + 1
         if following < self._page_stop:
             found = self._page.get(self._instances[following])
             if found is not None:
-                self._ahead = asyncio.ensure_future(self._outgoing.open(found))
+                opening = asyncio.ensure_future(self._outgoing.open(found))
+                self._ahead = (found.public_id, opening)
         return opened
+
+    async def _open_as_stored(self, instance: OutgoingInstance) -> InstanceToStore:
+        """Open an instance; what was read ahead may belong to one that was passed over."""
+        if self._ahead is not None and self._ahead[0] == instance.public_id:
+            (_, opening), self._ahead = self._ahead, None
+            return await opening
+        self.close()
+        return await self._outgoing.open(instance)
 
     async def _look_up(self, session: StorageSession) -> OutgoingInstance:
         if self._done >= self._page_stop:

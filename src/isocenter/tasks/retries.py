@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from isocenter.config.configuration import Configuration
 from isocenter.errors import (
     AssociationRejectedError,
+    DatabaseUnavailableError,
     DeadlineExceededError,
     NoPresentationContextError,
     RemoteError,
+    SerializationFailureError,
     ServerError,
 )
 from isocenter.scu.failures import lookup_status
@@ -15,6 +17,7 @@ from isocenter.scu.failures import lookup_status
 __all__ = ["RetryPolicy", "build_retry_policy", "is_transient"]
 
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
+_TRANSIENT = (DeadlineExceededError, DatabaseUnavailableError, SerializationFailureError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def build_retry_policy(configuration: Configuration) -> RetryPolicy:
 
 
 def is_transient(error: ServerError) -> bool:
-    """Tell whether a remote system may do later what it did not do now.
+    """Tell whether a remote system, or our database, may do later what it did not do now.
 
     Refused presentation contexts and permanent rejections stay, and so do statuses other than "out
     of resources".
@@ -58,7 +61,7 @@ def is_transient(error: ServerError) -> bool:
     ----------
     PS3.8 Table 9-21, PS3.4 Table B.2-1
     """
-    if isinstance(error, DeadlineExceededError):
+    if isinstance(error, _TRANSIENT):
         return True
     if not isinstance(error, RemoteError) or isinstance(error, NoPresentationContextError):
         return False

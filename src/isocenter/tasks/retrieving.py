@@ -5,6 +5,7 @@ References
 Orthanc REST: retrieves (behaviour manual §23.2, §24), job types (§17)
 """
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 _MOVE = "DicomMoveScu"
 _GET = "DicomGetScu"
+# So often a job that waits for its request can be canceled or paused.
+_STEP_S = 1.0
 # What clients see while a job waits for its next attempt.
 _WAITING = ("RetriesCount", "LastError")
 
@@ -129,11 +132,17 @@ class _RetrieveKind(ABC):
         details = list(job.content["Details"])[:done]
         attempts = int(checkpoint.get("Attempts", 0))
         while done < len(items):
+            request = asyncio.ensure_future(self._retrieve_item(job, done, details))
             try:
-                detail, failed = await self._retrieve_item(job, done, details)
+                while not await _is_over(request):
+                    # Between two steps the job can be canceled or paused.
+                    yield Step()
+                detail, failed = request.result()
             except (RemoteError, DeadlineExceededError) as error:
                 yield self._build_retry_step(job, error, done, details, attempts + 1)
                 return
+            finally:
+                await _withdraw(request)
             details.append(detail)
             done, attempts = done + 1, 0
             yield Step(
@@ -219,6 +228,22 @@ class _RetrieveKind(ABC):
         queries = [job.content["Query"][index] for index in indexes]
         content = {**job.content, "Query": queries, "Details": []}
         return NewJob(self.name, arguments, content, destination=job.destination)
+
+
+async def _is_over(request: "asyncio.Future[Any]") -> bool:
+    """Wait for a request, for a while."""
+    over, _ = await asyncio.wait([request], timeout=_STEP_S)
+    return bool(over)
+
+
+async def _withdraw(request: "asyncio.Future[Any]") -> None:
+    """End a request whose result nobody wants any more; its association ends with it."""
+    if not request.done():
+        request.cancel()
+        await asyncio.wait([request])
+    if not request.cancelled():
+        # Whoever wanted to know has asked already.
+        request.exception()
 
 
 def _describe_content(job: Job, details: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

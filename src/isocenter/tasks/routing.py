@@ -7,7 +7,6 @@ Decision 0020
 
 import logging
 import uuid
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -20,7 +19,7 @@ from isocenter.clock import now
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.config.routing_rules import RoutingRule
 from isocenter.dicom.levels import Level
-from isocenter.errors import ServerError, UnknownItemError, UnknownResourceError
+from isocenter.errors import RequestError, UnknownItemError, UnknownResourceError
 from isocenter.index.change_log import find_changes
 from isocenter.index.jobs import insert_job
 from isocenter.index.port import Transaction
@@ -111,7 +110,11 @@ class Router:
         )
         if not changes:
             return False
-        jobs = await self._build_jobs(changes, matchers)
+        try:
+            jobs = await self._build_jobs(changes, matchers)
+        except UnknownResourceError:
+            # Something was deleted meanwhile; the next look at these events is without it.
+            return False
         is_first = await self._workers.write(
             lambda tx: _submit(tx, jobs, position, changes[-1].seq)
         )
@@ -138,46 +141,41 @@ class Router:
                 continue
             names = list(dict.fromkeys(event.public_id for event in events))
             found = await self._routing.describe(level, names)
-            for group in self._group(level, events, found):
+            for group in self._group(level, names, found):
                 for name, matcher in rules.items():
-                    jobs += await self._build_job(name, matcher, *group)
+                    jobs += await self._build_job(name, matcher, level, group)
         return jobs
 
     def _group(
-        self, level: Level, events: Sequence[Change], found: Sequence[Routed]
-    ) -> list[tuple[Change, list[Routed]]]:
+        self, level: Level, names: Sequence[str], found: Sequence[Routed]
+    ) -> list[list[Routed]]:
         """Put together what goes into a job: a study, a series, or all new instances."""
         if level is Level.INSTANCE:
-            return [(events[-1], list(found))]
-        members: dict[str, list[Routed]] = defaultdict(list)
+            return [list(found)]
+        members: dict[str, list[Routed]] = {name: [] for name in names}
         for routed in found:
-            members[routed.study if level is Level.STUDY else routed.series].append(routed)
-        # Of several events of one resource, the last one tells all that there is.
-        last = {event.public_id: event for event in events}
-        return [(last[name], group) for name, group in members.items() if name in last]
+            parent = routed.study if level is Level.STUDY else routed.series
+            if parent in members:
+                members[parent].append(routed)
+        return [group for group in members.values() if group]
 
     async def _build_job(
-        self, name: str, matcher: RuleMatcher, event: Change, found: Sequence[Routed]
+        self, name: str, matcher: RuleMatcher, level: Level, found: Sequence[Routed]
     ) -> list[NewJob]:
-        chosen = [routed for routed in found if matcher.matches(routed)]
+        chosen = self._routing.choose(matcher, found)
         if not chosen:
             return []
+        plan = await self._remotes.outgoing.plan(select_resources(level, found, chosen))
         try:
-            plan = await self._remotes.outgoing.plan(select_resources(event.level, found, chosen))
-        except UnknownResourceError:
-            return []  # Deleted meanwhile.
-        try:
-            return [await self._complete(name, matcher.rule, event, plan)]
-        except ServerError as error:
+            return [await self._complete(name, matcher.rule, plan)]
+        except RequestError as error:
             _log.warning(
                 "a routing rule cannot be followed",
                 extra={"rule": name, "reason": error.details or error.message},
             )
             return []
 
-    async def _complete(
-        self, name: str, rule: RoutingRule, event: Change, plan: OutgoingPlan
-    ) -> NewJob:
+    async def _complete(self, name: str, rule: RoutingRule, plan: OutgoingPlan) -> NewJob:
         try:
             modality = await self._remotes.modalities.get_known(rule.destination)
         except UnknownItemError:
@@ -194,8 +192,7 @@ class Router:
             not_before=now() + rule.delay_s if rule.delay_s else 0,
             quiet_hours=rule.quiet_hours,
         )
-        new = build_store_job(plan, order, target)
-        return replace(new, priority=rule.priority, idempotency_key=f"routing:{name}:{event.seq}")
+        return replace(build_store_job(plan, order, target), priority=rule.priority)
 
 
 def select_resources(level: Level, found: Sequence[Routed], chosen: Sequence[Routed]) -> list[str]:

@@ -6,10 +6,11 @@ from functools import partial
 from isocenter.index.commitment_reports import (
     StoredCommitment,
     add_commitment,
-    change_commitment,
     delete_commitment,
     find_instances_of_uids,
+    lock_commitment,
     lookup_commitment,
+    update_commitment,
 )
 from isocenter.index.port import Database
 
@@ -27,10 +28,9 @@ def lookup(database: Database, uid: str) -> StoredCommitment | None:
 def test_request_is_kept_changed_and_forgotten(database: Database) -> None:
     add(database, "1", now_us=1)
     changed = replace(PENDING, status="Success", document="[]")
-    assert database.write(lambda tx: change_commitment(tx, "1", lambda _: changed))
+    assert database.write(lambda tx: lock_commitment(tx, "1")) == PENDING
+    database.write(lambda tx: update_commitment(tx, "1", changed))
     add(database, "1", now_us=2)
-    assert lookup(database, "1") == changed
-    assert database.write(lambda tx: change_commitment(tx, "1", lambda _: None))
     assert lookup(database, "1") == changed
     database.write(lambda tx: delete_commitment(tx, "1"))
     assert lookup(database, "1") is None
@@ -39,8 +39,7 @@ def test_request_is_kept_changed_and_forgotten(database: Database) -> None:
 def test_unknown_request_is_nothing(database: Database) -> None:
     for uid in ("nope", "\0"):
         assert lookup(database, uid) is None
-        change = partial(change_commitment, transaction_uid=uid, change=lambda _: PENDING)
-        assert not database.write(change)
+        assert database.write(partial(lock_commitment, transaction_uid=uid)) is None
 
 
 def test_oldest_requests_are_forgotten(database: Database) -> None:

@@ -1,7 +1,9 @@
 """The folder of worklist files."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from tests.support.dicom_files import build_data_set, build_file
@@ -9,6 +11,7 @@ from tests.support.dicom_files import build_data_set, build_file
 from isocenter.archive import worklist_folder
 from isocenter.archive.worklist_folder import LARGEST_ENTRY_BYTES, WorklistFolder
 from isocenter.dicom.data_sets import get_text
+from isocenter.errors import StorageUnavailableError
 
 PATIENT_ID = 0x00100020
 
@@ -78,3 +81,38 @@ def test_number_of_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for number in range(4):
         (tmp_path / f"{number}.wl").write_bytes(build(str(number)))
     assert len(read(WorklistFolder(tmp_path))) == 2
+
+
+class Vanishing:
+    """A folder in which each second file is deleted while it is listed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._entries = sorted(_scandir(folder), key=lambda entry: entry.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def __iter__(self) -> Iterator["os.DirEntry[str]"]:
+        for index, entry in enumerate(self._entries):
+            if index % 2:
+                Path(entry.path).unlink()
+            yield entry
+
+
+_scandir = os.scandir
+
+
+def test_file_that_vanishes_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.wl").write_bytes(build(str(number)))
+    monkeypatch.setattr("isocenter.archive.worklist_folder.os.scandir", Vanishing)
+    assert list(read(WorklistFolder(tmp_path))) == ["0", "2", "4"]
+
+
+def test_folder_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageUnavailableError):
+        WorklistFolder(tmp_path / "file").read("Latin1")

@@ -1,5 +1,6 @@
 """Reading small data sets, and writing them again."""
 
+import struct
 import zlib
 from contextlib import suppress
 
@@ -29,6 +30,7 @@ from isocenter.dicom.data_sets import (
     read_data_set,
     read_file_elements,
 )
+from isocenter.dicom.elements import MAXIMUM_DEPTH
 from isocenter.errors import BadFileFormatError, BadParameterError
 
 NAME, LEVEL, ROWS, STEPS = 0x00100010, 0x00080052, 0x00280010, 0x00400100
@@ -122,6 +124,34 @@ def test_depth_and_number_of_elements_are_limited(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(data_sets, "MAXIMUM_ELEMENTS", 10)
     with pytest.raises(BadFileFormatError):
         read(encode_sequence(STEPS, [b""] * 20))
+
+
+def test_repeated_elements_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    element = encode_element(0x00100020, "LO", b"P1")
+    monkeypatch.setattr(data_sets, "MAXIMUM_ELEMENTS", 10)
+    assert len(read(element * 10)) == 1
+    with pytest.raises(BadFileFormatError):
+        read(element * 11)
+
+
+def test_nested_sequences_of_undefined_length_are_passed_over_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    data = b""
+    for _ in range(MAXIMUM_DEPTH):
+        item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + data
+        item += struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+        data = struct.pack("<HH2sHI", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF) + item + end
+    monkeypatch.setattr(data_sets, "measure_undefined_length", None)
+    found, depth = read(data), 0
+    while found:
+        items = found[0x0040A730].value
+        assert isinstance(items, list)
+        found, depth = items[0], depth + 1
+    assert depth == MAXIMUM_DEPTH
+    with pytest.raises(BadFileFormatError):
+        read(data[: -len(end)])
 
 
 def test_first_of_equal_elements_counts() -> None:

@@ -17,6 +17,8 @@ def test_same_key_gives_the_same_identifiers() -> None:
 def test_padding_does_not_count() -> None:
     pseudonyms = Pseudonyms(b"k")
     assert pseudonyms.replace_uid("1.2.3\0") == pseudonyms.replace_uid(" 1.2.3 ")
+    assert pseudonyms.replace_patient_id(" 123") == pseudonyms.replace_patient_id("123\0")
+    assert pseudonyms.count_shifted_days(" 123", 9999) == pseudonyms.count_shifted_days("123", 9999)
 
 
 def test_identifiers_are_valid() -> None:

@@ -178,3 +178,11 @@ def test_build_response_counters_are_given() -> None:
 def test_decode_command_value_of_padding_only_counts_as_absent(value: bytes) -> None:
     command = decode_command(FIELD + TYPE + MESSAGE_ID + element(0x1000, value))
     assert command.affected_sop_instance_uid is None
+
+
+def test_build_response_counters_beyond_16_bits_are_capped() -> None:
+    request = Command(command_field=CommandField.C_MOVE_RQ, message_id=1)
+    response = request.build_response(0xFF00, counters=SubOperationCounters(65_536, 70_000, 0, 1))
+    decoded = decode_command(encode_command(response, has_data_set=False)[12:])
+    assert decoded.remaining_suboperations == decoded.completed_suboperations == 0xFFFF
+    assert (decoded.failed_suboperations, decoded.warning_suboperations) == (0, 1)

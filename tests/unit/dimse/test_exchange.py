@@ -8,6 +8,7 @@ from tests.support.scripted_peer import (
     EXPLICIT_VR,
     IMPLICIT_VR,
     MR_IMAGE_STORAGE,
+    PATIENT,
     RecordingHandler,
     RecordingSink,
     ScriptedPeer,
@@ -23,7 +24,13 @@ from isocenter.dimse.commands import Command, CommandField, Priority
 from isocenter.dimse.data_sink import Message
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.messages import encode_fragments
-from isocenter.dimse.pdu import Abort, PresentationDataValue, ReleaseReply, ReleaseRequest
+from isocenter.dimse.pdu import (
+    Abort,
+    PresentationDataValue,
+    ReleaseReply,
+    ReleaseRequest,
+    encode_pdu,
+)
 from isocenter.dimse.pdu import DataTransfer as DataTransferPDU
 from isocenter.dimse.protocol_error import AbortReason, AbortSource
 from isocenter.dimse.sending import DataSource
@@ -544,6 +551,54 @@ async def test_sub_operation_peer_is_silent_request_fails() -> None:
         peer = await connect(acceptor.port)
         await peer.send(ECHO)
         await peer.read_command()
+        assert await peer.read_pdu() == ABORT_BY_USER
+        await wait_until(lambda: len(failures) == 1)
+        await peer.close()
+
+
+@pytest.mark.parametrize("is_before", [False, True], ids=["behind", "before"])
+@pytest.mark.parametrize("excess", [encode_pdu(ReleaseRequest()), ECHO], ids=["release", "request"])
+async def test_sub_operation_peer_goes_on_instead_of_answering_is_aborted(
+    excess: bytes, is_before: bool
+) -> None:
+    failures: list[Exception] = []
+
+    async def behavior(association: DimseAssociation, _: Message) -> None:
+        try:
+            await association.send_request(1, build_command(CommandField.C_ECHO_RQ))
+        except AssociationAbortedError as error:
+            failures.append(error)
+
+    handler = RecordingHandler(behavior)
+    async with running_acceptor(handler, timeouts=PATIENT) as acceptor:
+        peer = await connect(acceptor.port)
+        if is_before:
+            await peer.send(ECHO + excess)
+        else:
+            await peer.send(ECHO)
+            await peer.read_command()
+            await peer.send(excess)
+        assert await peer.read_pdu() == ABORT_BY_USER
+        await wait_until(lambda: len(failures) == 1 and acceptor.association_count == 0)
+        await peer.close()
+
+
+async def test_sub_operation_answered_as_another_is_aborted() -> None:
+    failures: list[Exception] = []
+
+    async def behavior(association: DimseAssociation, _: Message) -> None:
+        try:
+            await association.send_request(3, STORE, b"instance")
+        except AssociationAbortedError as error:
+            failures.append(error)
+
+    async with running_acceptor(RecordingHandler(behavior), timeouts=PATIENT) as acceptor:
+        peer = await connect(acceptor.port)
+        await peer.send(ECHO)
+        await peer.read_command()
+        await peer.read_data_set()
+        echo = build_command(CommandField.C_ECHO_RQ, message_id=STORE.message_id or 0)
+        await peer.send(encode_message(3, echo.build_response(0)))
         assert await peer.read_pdu() == ABORT_BY_USER
         await wait_until(lambda: len(failures) == 1)
         await peer.close()

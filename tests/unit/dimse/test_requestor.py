@@ -18,10 +18,12 @@ from tests.support.scripted_peer import (
 )
 
 from isocenter.dimse.commands import Command, CommandField
+from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE, build_proposals
 from isocenter.dimse.pdu import Abort, NegotiatedContext, ReleaseReply, ReleaseRequest
 from isocenter.dimse.protocol_error import AbortReason, AbortSource
 from isocenter.dimse.requestor import AssociationProposal, AssociationTarget, open_association
+from isocenter.dimse.transport import AssociationTransport
 from isocenter.dimse.user_information import RoleSelection, UserIdentity
 from isocenter.errors import (
     AssociationAbortedError,
@@ -112,6 +114,28 @@ async def test_open_association_no_answer_raises_in_time() -> None:
     async with scripted_acceptor(script) as port:
         with pytest.raises(DeadlineExceededError):
             await open_association(target(port, timeout_s=0.05), PROPOSAL).__aenter__()
+
+
+async def test_open_association_given_up_as_it_is_accepted_is_aborted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await accept_association(peer)
+        assert await peer.read_pdu() == Abort(AbortSource.SERVICE_USER)
+
+    async def establish(port: int) -> None:
+        await open_association(target(port), PROPOSAL).__aenter__()
+
+    def build(transport: AssociationTransport, handler: None) -> DimseAssociation:
+        # Comes before the task is woken by the answer, but when the answer is known already.
+        asyncio.get_running_loop().call_soon(establishing.cancel)
+        return DimseAssociation(transport, handler)
+
+    monkeypatch.setattr("isocenter.dimse.requestor.DimseAssociation", build)
+    async with scripted_acceptor(script) as port:
+        establishing = asyncio.create_task(establish(port))
+        with pytest.raises(asyncio.CancelledError):
+            await establishing
 
 
 async def test_open_association_no_context_accepted_raises() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -24,7 +25,9 @@ class Connection:
 
 def build_queue() -> tuple[ResponseQueue, Connection]:
     connection = Connection()
-    return ResponseQueue(connection.hold, connection.resume), connection
+    return ResponseQueue(
+        connection.hold, connection.resume, command_field=CommandField.C_FIND_RSP
+    ), connection
 
 
 @pytest.mark.parametrize(
@@ -66,4 +69,17 @@ async def test_queue_discard_resumes_and_ignores_the_rest() -> None:
         queue.put(build_response(status))
     queue.discard()
     queue.put(build_response(0))
+    assert connection.holds == 0
+
+
+async def test_queue_of_large_responses_holds_early() -> None:
+    queue, connection = build_queue()
+    large = replace(build_response(0xFF00), data=bytes(3_000_000))
+    queue.put(large)
+    assert connection.holds == 0
+    queue.put(large)
+    assert connection.holds == 1
+    for _ in range(2):
+        await queue.get()
+    queue.put(large)
     assert connection.holds == 0

@@ -1,13 +1,27 @@
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.support.scripted_peer import PATIENT, build_request, wait_until
+from tests.support.scripted_peer import (
+    EXPLICIT_VR,
+    PATIENT,
+    build_command,
+    build_request,
+    wait_until,
+)
 
 from isocenter.dimse.association import AssociationMachine, Role
+from isocenter.dimse.commands import CommandField, encode_command
 from isocenter.dimse.indications import AssociationRequested, Indication
-from isocenter.dimse.negotiation import REJECT_NO_REASON
+from isocenter.dimse.messages import encode_fragments
+from isocenter.dimse.negotiation import (
+    REJECT_NO_REASON,
+    AssociateAcceptance,
+    build_accept,
+    negotiate_contexts,
+)
 from isocenter.dimse.pdu import encode_pdu
 from isocenter.dimse.transport import AssociationTransport, PeerAddress, Timeouts
 
@@ -19,12 +33,16 @@ class FakeConnection(asyncio.Transport):
         super().__init__(information)
         self.calls: list[str] = []
         self.written = b""
+        self.waiting_bytes = 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         return
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting_bytes
 
     def pause_reading(self) -> None:
         self.calls.append("pause")
@@ -135,6 +153,33 @@ async def test_hold_after_close_leaves_connection_alone() -> None:
     transport.connection_lost(None)
 
 
+async def test_many_tiny_fragments_let_others_have_their_turn() -> None:
+    transport, connection, listener = build()
+    receive(transport, REQUEST)
+    request = listener.indications.pop()
+    assert isinstance(request, AssociationRequested)
+    contexts = negotiate_contexts(request.request.contexts, lambda _: (EXPLICIT_VR,))
+    acceptance = AssociateAcceptance(contexts)
+    transport.machine.accept_association(
+        build_accept(request.request, acceptance, maximum_length=16384)
+    )
+    store = build_command(CommandField.C_STORE_RQ)
+    command_set = encode_command(store, has_data_set=True)
+    receive(transport, encode_fragments(3, command_set, size=16378, is_command=True))
+    listener.indications.clear()
+    data = encode_fragments(3, bytes(2500), size=1)
+    for start in range(0, len(data), 8192):
+        part = data[start : start + 8192]
+        transport.get_buffer(-1)[: len(part)] = part
+        transport.machine.commit(len(part))
+    transport.buffer_updated(0)
+    assert len(listener.indications) == 1000
+    assert connection.calls == ["pause"]
+    await wait_until(lambda: len(listener.indications) == 2500)
+    await wait_until(lambda: connection.calls[-1] == "resume")
+    transport.connection_lost(None)
+
+
 class ReentrantListener(FakeListener):
     def receive_indication(self, indication: Indication) -> None:
         super().receive_indication(indication)
@@ -194,6 +239,69 @@ async def test_drain_peer_never_reads_kills_connection() -> None:
     await transport.drain()
     assert connection.calls == ["abort"]
     transport.connection_lost(None)
+
+
+async def test_drain_peer_reads_slowly_keeps_connection() -> None:
+    transport, connection, _ = build(Timeouts(artim_s=60, silence_s=0.1))
+    connection.waiting_bytes = 1_000_000
+    passed = asyncio.Event()
+
+    def take_some() -> None:
+        connection.waiting_bytes -= 10_000
+        if connection.waiting_bytes < 600_000:
+            passed.set()
+        else:
+            asyncio.get_running_loop().call_later(0.005, take_some)
+
+    transport.pause_writing()
+    draining = asyncio.create_task(transport.drain())
+    take_some()
+    await passed.wait()
+    assert not draining.done()
+    await draining
+    assert connection.calls == ["abort"]
+    transport.connection_lost(None)
+
+
+async def test_silence_while_bytes_leave_does_not_count() -> None:
+    transport, connection, listener = build(Timeouts(artim_s=60, silence_s=0.2))
+    connection.waiting_bytes = 1_000_000
+    passed = asyncio.Event()
+
+    def take_some() -> None:
+        connection.waiting_bytes -= 10_000
+        if connection.waiting_bytes < 400_000:
+            passed.set()
+        else:
+            asyncio.get_running_loop().call_later(0.005, take_some)
+
+    take_some()
+    await passed.wait()
+    assert listener.silences == 0
+    await wait_until(lambda: listener.silences == 1)
+    transport.connection_lost(None)
+
+
+async def test_bytes_that_the_system_keeps_have_not_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        with accepted, client:
+            transport, _, _ = build(peername=client.getpeername(), socket=client)
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    client.send(bytes(65536))
+            assert transport.taken_bytes < 0  # The transport has written none of it.
+            accepted.setblocking(False)
+
+            def read_on() -> bool:
+                with suppress(BlockingIOError):
+                    accepted.recv(1 << 20)
+                return transport.taken_bytes == 0
+
+            await wait_until(read_on)
+            transport.connection_lost(None)
 
 
 async def test_drain_returns_when_connection_ends() -> None:

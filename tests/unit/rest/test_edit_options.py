@@ -1,6 +1,7 @@
 """What Isocenter can do beyond Orthanc when it edits: trials, keys, dates, clean text."""
 
 import json
+import threading
 from io import BytesIO
 from typing import Any
 
@@ -10,6 +11,8 @@ from pydicom.dataset import FileDataset
 from tests.support.dicom_files import EXPLICIT_LITTLE, encode_sequence
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
+
+from isocenter.rest import modification
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
 
@@ -285,3 +288,19 @@ async def test_options_work_on_a_single_file(tmp_path: Any) -> None:
             for _ in range(2)
         ]
         assert answers[0] == answers[1]
+
+
+async def test_key_is_stretched_outside_of_the_event_loop(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await api.store(_file(1))
+    threads: list[int] = []
+
+    def derive(_: str) -> bytes:
+        threads.append(threading.get_ident())
+        return b"key"
+
+    monkeypatch.setattr(modification, "derive_pseudonym_key", derive)
+    await _post(api, f"/studies/{file.study}/anonymize", {**_KEY, "DryRun": True})
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()

@@ -133,6 +133,17 @@ async def test_store_understands_each_form_of_body(
     assert receiver.confirmed == [file.uids[2]]
 
 
+async def test_store_with_commitment_of_too_many_instances_is_refused(
+    api: Api, remote: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isocenter.rest.modality_calls.MOST_REFERENCES", 0)
+    file = await api.store()
+    body = {"Resources": [file.study], "StorageCommitment": True}
+    result = await post(api, "/modalities/remote/store", body)
+    assert (result.status_code, result.json["OrthancStatus"]) == (400, 15)
+    assert receiver.confirmed == []
+
+
 async def test_store_of_nothing_succeeds(api: Api, remote: str) -> None:
     result = await post(api, "/modalities/remote/store", [])
     assert (result.status_code, result.json["InstancesCount"]) == (200, 0)

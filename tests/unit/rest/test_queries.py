@@ -1,5 +1,6 @@
 """Queries and retrieves over REST, with a remote modality that answers as the test says."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,10 +13,13 @@ from tests.support.scripted_peer import (
     ScriptedPeer,
     accept_association,
     scripted_acceptor,
+    wait_until,
 )
 from tests.unit.rest.api import Api
 
 from isocenter.dimse.commands import CommandField
+from isocenter.dimse.pdu import Abort
+from isocenter.errors import FullStorageError
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
 
@@ -140,6 +144,15 @@ async def test_query_with_too_many_answers_is_canceled(
     assert (result.status_code, result.json["OrthancStatus"]) == (500, 4)
 
 
+async def test_query_counts_answers_without_data_set(
+    api: Api, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isocenter.scu.find.MOST_ANSWERS", 2)
+    asked.answers = [None] * 3
+    result = await post(api, "/modalities/remote/query", {"Level": "Study"})
+    assert (result.status_code, result.json["OrthancStatus"]) == (500, 4)
+
+
 async def test_query_with_answer_that_is_no_data_set_is_500(api: Api, asked: Asked) -> None:
     asked.answers = [encode_answer(STUDY)[:-2]]
     result = await post(api, "/modalities/remote/query", {"Level": "Study"})
@@ -243,6 +256,63 @@ async def test_retrieve_with_instances_that_failed_is_no_success(
     result = await post(api, f"/modalities/remote/{name}", body)
     assert result.status_code == 500
     assert result.json["ErrorPayload"]["Content"][0]["DimseErrorStatus"] == 0xB000
+
+
+@pytest.mark.parametrize(("failed", "status"), [(0, 200), (None, 500)])
+async def test_retrieve_with_warnings_only_is_a_success_if_the_peer_counts(
+    api: Api, asked: Asked, failed: int | None, status: int
+) -> None:
+    asked.status, asked.failed = 0xB000, failed
+    body = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}]}
+    assert (await post(api, "/modalities/remote/move", body)).status_code == status
+
+
+async def test_get_with_instance_that_is_refused_here_is_no_success(
+    api: Api, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked.files = [build_instance(patient_id="P1", study="1.2", series="1.3", instance="1.4.1")]
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise FullStorageError
+
+    body = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}]}
+    with monkeypatch.context() as patch:
+        patch.setattr(api.archive.ingest, "store", fail)
+        result = await post(api, "/modalities/remote/get", body)
+    assert result.status_code == 500
+    assert 0xA700 in asked.store_statuses
+    assert "1 instances failed" in result.json["Details"]
+    assert (await post(api, "/modalities/remote/get", body)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["move", "get"])
+@pytest.mark.parametrize(("action", "state"), [("cancel", "Failure"), ("pause", "Paused")])
+async def test_retrieve_under_way_can_be_ended(
+    api: Api, name: str, action: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isocenter.tasks.retrieving._STEP_S", 0.01)
+    is_asked, fields = asyncio.Event(), []
+
+    async def play(peer: ScriptedPeer) -> None:
+        await accept_association(peer)
+        request = await peer.read_command()
+        await peer.read_data_set()
+        is_asked.set()
+        cancel = await peer.read_command()
+        assert cancel.message_id_being_responded_to == request.message_id
+        fields.append(cancel.command_field)
+        assert isinstance(await peer.read_pdu(), Abort)
+
+    async with scripted_acceptor(play) as port:
+        await put(api, "busy", ["BUSY", "127.0.0.1", port])
+        body = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}], "Asynchronous": True}
+        job = (await post(api, f"/modalities/busy/{name}", body)).json["Path"]
+        await is_asked.wait()
+        await post(api, f"{job}/{action}")
+        await wait_until(lambda: bool(fields))
+    assert fields == [CommandField.C_CANCEL_RQ]
+    assert (await api.get_json(job))["State"] == state
+    await post(api, f"{job}/cancel")
 
 
 async def test_get_stores_what_comes_over_its_association(api: Api, asked: Asked) -> None:

@@ -7,6 +7,8 @@ import pytest
 from tests.support.server import build_synthetic
 from tests.unit.rest.api import Api
 
+from isocenter.archive.received import Origin, OriginKind
+
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
 
 RULE = {"Destination": {"Modality": "pacs"}}
@@ -108,3 +110,19 @@ async def test_dry_run_tries_a_rule_that_is_not_there(api: Api) -> None:
 )
 async def test_dry_run_with_wrong_body_is_refused(api: Api, body: bytes, status: int) -> None:
     assert (await api.request("POST", "/routing/test", body=body)).status_code == status
+
+
+async def test_dry_run_says_that_nothing_goes_back_to_its_origin(api: Api) -> None:
+    file = build_synthetic({0x00080060: ("CS", "CT")})
+    destination = api.archive.remotes.modalities[RULE["Destination"]["Modality"]]
+    origin = Origin(OriginKind.DICOM_PROTOCOL, remote_aet=destination.ae_title)
+    await api.archive.ingest.store(file.content, origin)
+    body = json.dumps({"Study": file.study, "Rule": RULE}).encode()
+    (answer,) = (await api.request("POST", "/routing/test", body=body)).json
+    assert (answer["Matches"], answer["Resources"]) == (False, [])
+    assert answer["Series"][0]["Conditions"][-1] == {
+        "Condition": "OriginAet",
+        "Expected": f"not {destination.ae_title}",
+        "Value": destination.ae_title,
+        "Matches": False,
+    }

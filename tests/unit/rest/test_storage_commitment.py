@@ -124,6 +124,36 @@ async def test_only_the_first_report_of_the_one_that_was_asked_counts(
     assert (await api.get_json(f"/storage-commitment/{uid}"))["Status"] == "Failure"
 
 
+async def test_report_of_a_stranger_is_refused_and_a_repeated_one_accepted(
+    api: Api, asked: Asked
+) -> None:
+    uid = await ask(api, {"DicomInstances": [[CT, "1.1"]]})
+    assert not await report(api, uid, ["1.1"], aet="STRANGER")
+    assert await report(api, uid, ["1.1"], aet="remote ")
+    assert await report(api, uid, ["1.1"])
+    assert not await report(api, uid, ["1.1"], aet="STRANGER")
+
+
+@pytest.mark.parametrize("answers_action", [True, False])
+async def test_report_over_the_association_of_the_request_counts(
+    api: Api, asked: Asked, answers_action: bool
+) -> None:
+    asked.is_reporting, asked.answers_action = True, answers_action
+    uid = await ask(api, {"DicomInstances": [[CT, "1.1"]]})
+    assert asked.report_statuses == [0]
+    assert (await api.get_json(f"/storage-commitment/{uid}"))["Status"] == "Success"
+
+
+async def test_request_that_is_cut_off_without_report_leaves_nothing(
+    api: Api, asked: Asked
+) -> None:
+    asked.answers_action = False
+    result = await post(api, "/modalities/remote/storage-commitment", {"DicomInstances": []})
+    assert result.status_code == 500
+    uid = asked.identifiers[-1]["0008,1195"]
+    assert (await api.get(f"/storage-commitment/{uid}")).status_code == 404
+
+
 async def test_report_for_which_nobody_asked_is_not_known(api: Api) -> None:
     assert not await report(api, "2.25.1", ["1.1"])
     assert not await report(api, "\0", ["1.1"])

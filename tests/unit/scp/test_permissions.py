@@ -101,13 +101,58 @@ def test_two_modalities_of_one_title_do_not_open_the_host_check() -> None:
     assert not permissions.may_associate("CT1", "10.0.0.3")
 
 
-def test_host_that_is_unknown_lets_nobody_in(caplog: pytest.LogCaptureFixture) -> None:
-    addresses = resolve_hosts(["no-such-host.invalid"])
-    assert addresses == {"no-such-host.invalid": frozenset()}
-    assert "not known" in caplog.text
+async def test_host_that_is_unknown_lets_nobody_in(caplog: pytest.LogCaptureFixture) -> None:
+    assert resolve_hosts(["no-such-host.invalid", "a" * 64]) == {}
+    assert caplog.text.count("not known") == 2
     unknown = RemoteModality("CT1", "no-such-host.invalid", 104)
     hosts = HostAddresses(["no-such-host.invalid"])
     assert not build(unknown, addresses=hosts).may_associate("CT1", "127.0.0.1")
+
+
+class Names:
+    """Names that change, and a clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.addresses: list[str] = []
+        self.asked = 0
+        self.seconds = 0.0
+        monkeypatch.setattr("isocenter.scp.permissions.socket.getaddrinfo", self.look_up)
+
+    def look_up(self, *_: object, **__: object) -> list[Any]:
+        self.asked += 1
+        if not self.addresses:
+            raise OSError
+        return [(0, 0, 0, "", (address, 0)) for address in self.addresses]
+
+
+async def test_host_that_was_unknown_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names(monkeypatch)
+    hosts = HostAddresses(["ct"], now_s=lambda: names.seconds)
+    names.addresses = ["10.0.0.1"]
+    names.seconds = 59
+    assert (set(hosts.get("ct")), names.asked) == (set(), 1)
+    names.seconds = 60
+    await wait_until(lambda: "10.0.0.1" in hosts.get("ct"))
+    assert names.asked == 2
+
+
+async def test_addresses_age_and_count_until_new_ones_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = Names(monkeypatch)
+    names.addresses = ["10.0.0.1"]
+    hosts = HostAddresses(["ct"], now_s=lambda: names.seconds)
+    names.addresses = ["10.0.0.2"]
+    names.seconds = 599
+    assert (set(hosts.get("ct")), names.asked) == ({"10.0.0.1"}, 1)
+    names.seconds = 600
+    assert set(hosts.get("ct")) == {"10.0.0.1"}
+    await wait_until(lambda: set(hosts.get("ct")) == {"10.0.0.2"})
+    names.addresses = []
+    names.seconds = 1200
+    hosts.get("ct")
+    await wait_until(lambda: names.asked == 3)
+    assert set(hosts.get("ct")) == {"10.0.0.2"}
 
 
 async def test_host_that_is_added_later_is_looked_up() -> None:
@@ -139,7 +184,7 @@ def test_rules_are_read_from_the_configuration() -> None:
     assert permissions.open_operations == {Operation.STORE}
     assert permissions.has_strict_titles
     assert permissions.addresses is not None
-    assert permissions.addresses.get("127.0.0.1") == {"127.0.0.1"}
+    assert set(permissions.addresses.get("127.0.0.1")) == {"127.0.0.1"}
     assert [modality.ae_title for modality in permissions.modalities] == ["CT1"]
 
 

@@ -16,12 +16,14 @@ from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive.modalities import CallOptions
 from isocenter.archive.recoded_files import RecodedFiles
+from isocenter.archive.recoding import Recoding
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.dicom.file_meta import build_file_meta
 from isocenter.dicom.json_forms import Shape, build_tags_json
 from isocenter.dimse.commands import CommandField
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.errors import (
+    DatabaseUnavailableError,
     MissingFileError,
     NoPresentationContextError,
     RemoteError,
@@ -31,13 +33,12 @@ from isocenter.errors import (
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import Job, Step
+from isocenter.jobs.records import FailedItem, Job, Step
 from isocenter.jobs.states import JobState
 from isocenter.scu.store import MoveOriginator
 from isocenter.tasks import modality_store
 from isocenter.tasks.modality_store import (
     ModalityStoreKind,
-    Recoding,
     StoreOrder,
     build_store_job,
 )
@@ -335,6 +336,87 @@ async def test_store_to_forgotten_modality_fails(case: Case) -> None:
     job = await case.submit()
     await case.api.archive.remotes.modalities.delete("remote")
     assert isinstance(await case.fail(job), UnknownItemError)
+
+
+async def test_permissive_store_passes_over_a_refused_class_only(case: Case) -> None:
+    other = await case.api.store(
+        build_synthetic(
+            {
+                0x00080016: ("UI", "1.2.840.10008.5.1.4.1.1.88.22"),
+                0x00200013: ("IS", "3"),
+            },
+            study="1.2",
+            series="1.3",
+            instance="1.4.2.5",
+            patient_id="P",
+        )
+    )
+    refused = "1.2.840.10008.5.1.4.1.1.88.22"
+    receiver = Receiver(accepts=lambda proposed: [c for c in proposed if c[0] != refused])
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.run(await case.submit(is_permissive=True))
+    assert receiver.confirmed == case.uids
+    assert job.content["FailedInstancesCount"] == 1
+    (item,) = case.jobs.list_failed_items("j", limit=10)
+    assert item.name == other.instance
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_permissive_store_fails_no_instance_because_of_the_database(
+    case: Case, retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outgoing = case.api.archive.remotes.outgoing
+    find = outgoing.find
+    calls = []
+
+    async def find_at_first(public_ids: Any) -> Any:
+        calls.append(public_ids)
+        if len(calls) > 1:
+            raise DatabaseUnavailableError("the connection was lost")
+        return await find(public_ids)
+
+    monkeypatch.setattr(outgoing, "find", find_at_first)
+    receiver = Receiver()
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.submit(is_permissive=True, retries=retries)
+        if retries:
+            job = await case.run(job)
+            assert (job.state, job.content["FailedInstancesCount"]) == (JobState.RETRY, 0)
+        else:
+            assert isinstance(await case.fail(job), DatabaseUnavailableError)
+    assert receiver.confirmed == case.uids[:4]
+    assert not case.jobs.list_failed_items("j", limit=10)
+
+
+async def test_store_keeps_failed_items_when_commitment_cannot_be_asked(case: Case) -> None:
+    refused = "1.2.840.10008.1.20.1"
+    receiver = Receiver(
+        answer=lambda uid: 0xA900 if uid == case.uids[-1] else 0,
+        accepts=lambda proposed: [c for c in proposed if c[0] != refused],
+    )
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        await case.fail(await case.submit(is_permissive=True, commitment_uid="2.25.7"))
+    (item,) = case.jobs.list_failed_items("j", limit=10)
+    assert item.name == case.files[-1].instance
+    job = case.jobs.lookup("j")
+    assert job is not None
+    assert (job.content["FailedInstancesCount"], job.checkpoint) == (
+        1,
+        {"Done": COUNT, "Failed": 1, "Attempts": 0},
+    )
+
+
+async def test_retry_of_failed_instances_asks_in_a_new_transaction(case: Case) -> None:
+    await case.listen(1)
+    job = await case.submit(commitment_uid="2.25.7")
+    retry = case.kind.build_retry(job, [FailedItem(case.files[0].instance, 9, "")])
+    transaction_uid = retry.arguments["CommitmentUid"]
+    assert transaction_uid != "2.25.7"
+    assert retry.content["StorageCommitmentTransactionUID"] == transaction_uid
+    assert job.arguments["CommitmentUid"] == "2.25.7"
 
 
 async def test_store_uses_options_and_originator(case: Case) -> None:

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
+from isocenter.archive.received import Origin, OriginKind
 from isocenter.clock import now
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.config.routing_rules import RoutingRule
-from isocenter.index.routing import set_position
+from isocenter.errors import DatabaseUnavailableError
+from isocenter.index.jobs import insert_job
 from isocenter.index.writing import settle
-from isocenter.jobs.records import JobFilter
+from isocenter.jobs.records import JobFilter, NewJob
 from isocenter.tasks import routing
 from isocenter.tasks.routing import Router
 
@@ -112,14 +115,69 @@ async def test_second_router_sends_nothing_again(case: Case, monkeypatch: Any) -
     assert len(await case.list_resources()) == 1
 
 
-async def test_event_that_is_dealt_with_twice_makes_one_job(case: Case) -> None:
+async def test_client_with_a_key_like_ours_stops_nothing(case: Case) -> None:
     await case.put()
+    keys = [f"routing:rule:{seq}" for seq in range(20)]
+    others = [NewJob("Other", {}, {}, idempotency_key=key) for key in keys]
+    await case.api.archive.workers.write(
+        lambda tx: [insert_job(tx, str(number), new) for number, new in enumerate(others)]
+    )
     await case.store(1)
     await case.stabilize()
     await case.follow()
-    await case.api.archive.workers.write(lambda tx: set_position(tx, 0))
+    assert len(await case.api.jobs.find(JobFilter())) == 21
+
+
+async def test_what_is_deleted_while_jobs_are_built_keeps_nothing_else_back(
+    case: Case, monkeypatch: Any
+) -> None:
+    await case.put(trigger="NewInstance")
+    files = [await case.store(number) for number in range(3)]
+    outgoing = case.api.archive.remotes.outgoing
+    plan = outgoing.plan
+    paths = iter([f"/instances/{files[1].instance}"])
+
+    async def plan_late(public_ids: Any) -> Any:
+        for path in paths:
+            await case.api.request("DELETE", path)
+        return await plan(public_ids)
+
+    monkeypatch.setattr(outgoing, "plan", plan_late)
+    await case.follow()
+    await case.follow()
+    (job,) = await case.list_resources()
+    assert sorted(job) == sorted([files[0].instance, files[2].instance])
+
+
+async def test_database_that_fails_while_jobs_are_built_loses_no_event(
+    case: Case, monkeypatch: Any
+) -> None:
+    await case.put()
+    await case.store(1)
+    await case.stabilize()
+
+    async def fail(name: str) -> None:
+        raise DatabaseUnavailableError("the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(case.api.archive.remotes.modalities, "get_known", fail)
+        with pytest.raises(DatabaseUnavailableError):
+            await case.follow()
     await case.follow()
     assert len(await case.list_resources()) == 1
+
+
+async def test_what_came_from_the_destination_does_not_go_back(case: Case) -> None:
+    await case.put("study")
+    await case.put("instance", trigger="NewInstance")
+    content = build_synthetic(patient_id="P", study="1.2", series="1.3").content
+    origin = Origin(OriginKind.DICOM_PROTOCOL, remote_aet="pacs")
+    await case.api.archive.ingest.store(content, origin)
+    other = await case.store(1, series="2")
+    await case.stabilize()
+    await case.follow()
+    sent = await case.list_resources()
+    assert sorted(sent) == sorted([[other.instance], [other.series]])
 
 
 async def test_only_matching_series_of_a_study_are_sent(case: Case) -> None:
