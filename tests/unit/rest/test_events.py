@@ -101,6 +101,7 @@ async def test_jobs_are_told_up_to_their_end(api: Api) -> None:
 async def test_new_client_is_told_what_waits(api: Api) -> None:
     job = await api.jobs.submit(NewJob("Counting", {"to": 1}, priority=-5))
     await api.jobs.act(job.job_id, Action.CANCEL)
+    await api.jobs.wait(job.job_id, 10)
     waiting = await api.jobs.submit(NewJob("Counting", {"to": 10_000}))
     result = await api.get("/events?timeout=0")
     ids = {event.data["ID"] for event in parse_events(result.content) if event.name == "job"}

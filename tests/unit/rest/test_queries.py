@@ -311,6 +311,10 @@ async def test_retrieve_under_way_can_be_ended(
         await post(api, f"{job}/{action}")
         await wait_until(lambda: bool(fields))
     assert fields == [CommandField.C_CANCEL_RQ]
+    # The association is ended before anybody is told that the job is.
+    async with asyncio.timeout(10):
+        while (await api.get_json(job))["State"] == "Running":
+            pass
     assert (await api.get_json(job))["State"] == state
     await post(api, f"{job}/cancel")
 
