@@ -211,8 +211,8 @@ LINES: tuple[Line, ...] = (
         is_duration=True,
     ),
     # Orthanc does not wait for the disk; Isocenter does, once for all that write at the same time.
-    Line("PUT …/metadata/1024, 8 connections", "1/s", Annotate(8), None),
-    Line("PUT …/metadata/1024, 64 connections", "1/s", Annotate(64), None),
+    Line("PUT …/metadata/1024, 8 connections", "1/s", Annotate(8), 2.0),
+    Line("PUT …/metadata/1024, 64 connections", "1/s", Annotate(64), 2.0),
     Line(
         "PUT …/metadata/1024, 64 connections, rows not durable",
         "1/s",
@@ -254,8 +254,8 @@ LINES: tuple[Line, ...] = (
     ),
     Line("C-STORE, MR, 3 associations", "1/s", CStore("MR", 300, studies=3), 3.0),
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
-    Line("C-GET, CT, getscu", "1/s", GetSCU("CT", 200), None),
-    Line("C-GET, MR, getscu", "1/s", GetSCU("MR", 1000), None),
+    Line("C-GET, CT, getscu", "1/s", GetSCU("CT", 200), 2.0),
+    Line("C-GET, MR, getscu", "1/s", GetSCU("MR", 1000), 2.0),
     Line("POST /modalities/{id}/store, 200 CT", "1/s", Send("CT", 200), 1.5),
     Line("POST /modalities/{id}/store, 1000 MR", "1/s", Send("MR", 1000), 2.0),
     Line(

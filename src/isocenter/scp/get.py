@@ -13,7 +13,7 @@ from isocenter.archive.recoded_files import PLAIN_TRANSFER_SYNTAXES, RecodedFile
 from isocenter.dimse.data_sink import Message
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.errors import NoPresentationContextError, ServerError
-from isocenter.scp.retrieval import Retrieval, refuse_retrieval
+from isocenter.scp.retrieval import RetrievePlanner, refuse_retrieval
 from isocenter.scp.sub_operations import SubOperations
 from isocenter.scu.store import InstanceToStore, StorageSCU
 
@@ -32,7 +32,7 @@ class GetSCP:
         (option ``TranscodeDicomProtocol``).
     """
 
-    def __init__(self, retrieval: Retrieval, recoded_files: RecodedFiles | None) -> None:
+    def __init__(self, retrieval: RetrievePlanner, recoded_files: RecodedFiles | None) -> None:
         self._retrieval = retrieval
         self._recoded_files = recoded_files
 

@@ -29,7 +29,7 @@ from isocenter.errors import (
 )
 from isocenter.jobs.engine import Engine
 from isocenter.scp.permissions import Permissions
-from isocenter.scp.retrieval import Retrieval, refuse_retrieval
+from isocenter.scp.retrieval import RetrievePlanner, refuse_retrieval
 from isocenter.scp.sub_operations import SubOperations
 from isocenter.scu.storage_session import Combination, StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
@@ -106,7 +106,7 @@ class MoveSCP:
 
     def __init__(
         self,
-        retrieval: Retrieval,
+        retrieval: RetrievePlanner,
         destinations: Destinations,
         jobs: Engine | None,
         *,

@@ -24,7 +24,7 @@ from isocenter.scp.answering import choose_status, read_identifier
 from isocenter.scp.query_log import QueryLog
 from isocenter.scu.store import InstanceToStore
 
-__all__ = ["Opened", "Opener", "Retrieval", "refuse_retrieval"]
+__all__ = ["Opened", "Opener", "RetrievePlanner", "refuse_retrieval"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ Opener = Callable[[OutgoingInstance], Awaitable[InstanceToStore]]
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieval:
+class RetrievePlanner:
     """Finds what a C-MOVE or C-GET asks for."""
 
     finder: Finder

@@ -20,7 +20,7 @@ from isocenter.scp.get import GetSCP
 from isocenter.scp.move import Destinations, MoveSCP
 from isocenter.scp.permissions import Operation, Permissions, build_permissions
 from isocenter.scp.query_log import QueryLog
-from isocenter.scp.retrieval import Retrieval
+from isocenter.scp.retrieval import RetrievePlanner
 from isocenter.scp.storage import StorageSCP
 from isocenter.scp.supported import ServiceKind, SupportedSyntaxes
 from isocenter.scp.verification import handle_echo
@@ -77,7 +77,7 @@ class _Builder:
         storage = StorageSCP(self.archive.incoming, self.archive.acceptance)
         log = _build_query_log(self.configuration)
         find = self._build_find(log)
-        retrieval = Retrieval(
+        retrieval = RetrievePlanner(
             self.archive.finder,
             self.archive.remotes.outgoing,
             self.archive.workers,
@@ -130,12 +130,12 @@ class _Builder:
         service = Service(Operation.FIND_WORKLIST, worklists.handle)
         return {(ServiceKind.WORKLIST, CommandField.C_FIND_RQ): service}
 
-    def _build_get(self, retrieval: Retrieval) -> GetSCP:
+    def _build_get(self, retrieval: RetrievePlanner) -> GetSCP:
         may_recode = self.configuration.boolean("TranscodeDicomProtocol")
         recoded = RecodedFiles(self.archive.workers, self.archive.buffers) if may_recode else None
         return GetSCP(retrieval, recoded)
 
-    def _build_move(self, retrieval: Retrieval, destinations: Destinations) -> MoveSCP:
+    def _build_move(self, retrieval: RetrievePlanner, destinations: Destinations) -> MoveSCP:
         is_synchronous = self.configuration.boolean("SynchronousCMove")
         jobs = None if is_synchronous else self.jobs
         retries = self.configuration.integer("Isocenter.TransferRetries")
