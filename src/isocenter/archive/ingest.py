@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +41,7 @@ from isocenter.index.records import (
     StoreResult,
 )
 from isocenter.measures import Measures
+from isocenter.storage.names import new_uuid
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -315,7 +315,7 @@ class Ingest:
         check: Check | None,
         future: "asyncio.Future[StoreOutcome] | None" = None,
     ) -> _Reception:
-        return _Reception(content, self._new_memo(origin), str(uuid.uuid4()), check, future)
+        return _Reception(content, self._new_memo(origin), new_uuid(), check, future)
 
     def _new_memo(self, origin: Origin) -> Memo:
         return Memo(origin, now(), self._options.overwrite, self._options.has_md5)
