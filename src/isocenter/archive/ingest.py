@@ -152,10 +152,10 @@ class Ingest:
 
     Instances that arrive together go through the pipeline as a batch: one hop to a worker thread,
     one wait for the disk for their files, one transaction for their rows, which is prepared while
-    the disk works. With a journal there is one batch at a time: a second one would make both smaller,
-    and their threads would mostly wait for one another. An instance that arrives alone is a batch
-    of one. Those that are long or do not lie in memory have another way. When `store` returns, the
-    instance survives a power failure.
+    the disk works. With a journal there is one batch at a time: a second one would make both
+    smaller, and their threads would mostly wait for one another. An instance that arrives alone is
+    a batch of one. Those that are long or do not lie in memory have another way. When `store`
+    returns, the instance survives a power failure.
 
     Parameters
     ----------
