@@ -51,6 +51,7 @@ _TEMPORARY = "tmp"
 _FOLDER_ATTEMPTS = 10
 
 _COPY_BYTES = 1 << 20
+_LARGEST_SHORT_BYTES = 128 * 1024
 # Files kept open for reading: their pages count as memory of the process.
 _MOST_MAPPED_FILES = 256
 _MOST_MAPPED_BYTES = 64 * 1024 * 1024
@@ -193,7 +194,10 @@ class FileSystemStorage:
         FullStorageError, StorageUnavailableError
             If that fails; nothing stays behind.
         """
-        self._place(attachment_uuid, [content], is_synced_soon=False)
+        # Else one sync of many long files would fill the queue of the disk, and whoever waits for
+        # the journal would wait behind it.
+        is_long = len(content) > _LARGEST_SHORT_BYTES
+        self._place(attachment_uuid, [content], is_synced_soon=is_long)
 
     def write_unsynced(self, attachment_uuid: str, pieces: Sequence[Buffer]) -> None:
         """Store a blob that the next `sync` makes durable (see `Storage.write_unsynced`)."""
