@@ -98,30 +98,24 @@ class FileBlobWriter:
 class FileBlobReader:
     """A blob that is open for reading. Thread-safe until it is closed."""
 
-    __slots__ = ("_descriptor", "_path", "size_bytes")
+    __slots__ = ("descriptor", "size_bytes")
 
     def __init__(self, path: str) -> None:
         with _reading_errors():
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size_bytes = os.fstat(self._descriptor).st_size
-        self._path = path
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.size_bytes = os.fstat(self.descriptor).st_size
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-
-    @property
-    def path(self) -> Path:
-        """The file of the blob."""
-        return Path(self._path)
+        os.close(self.descriptor)
 
     def read_at(self, start: int, length: int) -> bytes:
         """Read exactly some bytes (see `BlobReader.read_at`)."""
         check_range(start, start + length, self.size_bytes)
         with storage_errors():
-            content = read_exactly(self._descriptor, start, length)
+            content = read_exactly(self.descriptor, start, length)
         if len(content) < length:
             raise CorruptedBlobError("The stored file is shorter than it was")
         return content
