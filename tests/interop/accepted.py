@@ -20,6 +20,7 @@ __all__ = [
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "OPTIONS",
+    "PEERS",
     "READING",
     "RECYCLING",
     "RETRIEVALS",
@@ -496,4 +497,25 @@ DICOM_USER = (
         _CONTENT,
         theirs=ABSENT,
     ),
+)
+
+_PEER_STORE = "POST /peers/(short|long|dead)/store "
+PEERS = (
+    Accepted(_PEER_STORE, "body/Peer/[0-2]", "the comparison sorts texts; Orthanc's order is ours"),
+    Accepted(_PEER_STORE, "body/Resources", "newer: the levels are given", theirs=ABSENT),
+    Accepted(
+        _PEER_STORE, "body/ParentResources", "newer: an empty list is given", ours=[], theirs=ABSENT
+    ),
+    Accepted(_PEER_STORE + ".*Compress", "body/Size", "another library compresses"),
+    Accepted(".*dead.*Permissive", "body/FailedInstancesCount", "all have failed", theirs=0),
+    Accepted(".*dead.*Permissive", "body/Size", "nothing was sent", ours="0"),
+    Accepted("GET /peers/.*/system", "type", "UTF-8 is said", theirs="application/json"),
+    Accepted(
+        "GET /peers/stranger/system",
+        "body/OrthancStatus",
+        "as for other calls",
+        ours=9,
+        theirs=2005,
+    ),
+    Accepted("PUT /peers/new x", "status", "no JSON, which is no matter of the address", ours=400),
 )

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from isocenter.archive.received import Content
 from isocenter.errors import CorruptedBlobError, ServerError, UnknownItemError, VerificationError
 from isocenter.index.records import Attachment
 from isocenter.storage.compression import iter_compressed, iter_decompressed
+from isocenter.storage.names import new_uuid
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -56,7 +56,7 @@ class Blobs:
         FullStorageError
             If no room is left; nothing stays behind.
         """
-        name = str(uuid.uuid4())
+        name = new_uuid()
         if self._is_compressed:
             return self._write_compressed(content, content_type, name)
         if isinstance(content, SpooledContent):
@@ -151,7 +151,7 @@ class Blobs:
         CorruptedBlobError
             If it is not what was stored; nothing stays behind.
         """
-        name = str(uuid.uuid4())
+        name = new_uuid()
         expected = attachment.uncompressed_md5
         digest = hashlib.md5(usedforsecurity=False)
 

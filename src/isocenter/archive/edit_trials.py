@@ -121,7 +121,9 @@ class EditTrials:
         with self._buffers.open_whole(source.attachment) as buffer:
             pieces, changes = list_changes(buffer, edit, default_encoding=encoding)
             try:
-                public_ids = build_identity(summarize_pieces(pieces, self._options)).public_ids
+                # The identifiers are read in any case.
+                summary = summarize_pieces(pieces, self._options, frozenset())
+                public_ids = build_identity(summary).public_ids
             finally:
                 release(pieces)
         for level in Level:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from isocenter.archive.byte_cache import ByteCache, CacheStatistics
-from isocenter.errors import BadRangeError, CorruptedBlobError, MissingFileError
+from isocenter.errors import BadRangeError, CorruptedBlobError
 from isocenter.index.records import Attachment
 from isocenter.storage.compression import decompress, iter_decompressed
 from isocenter.storage.failures import storage_errors
@@ -172,14 +172,8 @@ def _map_blob(reader: BlobReader, size_bytes: int) -> Iterator[Buffer]:
     """
     if reader.size_bytes != size_bytes or not size_bytes:
         raise CorruptedBlobError(_WRONG_SIZE)
-    if reader.path is None or size_bytes <= _SHORT_FILE:
+    if reader.descriptor is None or size_bytes <= _SHORT_FILE:
         yield reader.read_at(0, size_bytes)
         return
-    with storage_errors():
-        try:
-            file = reader.path.open("rb")
-        except FileNotFoundError as error:
-            # It was deleted just now.
-            raise MissingFileError from error
-        with file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer:
-            yield buffer
+    with storage_errors(), mmap.mmap(reader.descriptor, 0, prot=mmap.PROT_READ) as buffer:
+        yield buffer

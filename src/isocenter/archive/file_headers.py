@@ -45,13 +45,10 @@ def _open(storage: Storage, attachment: Attachment, stop: int) -> Iterator[Buffe
     with storage.open_reader(name) as reader:
         if attachment.compression:
             yield _read_packed(reader, size, stop)
-        elif reader.path is None:
+        elif reader.descriptor is None:
             yield reader.read_at(0, stop)
         else:
-            with (
-                reader.path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer,
-            ):
+            with mmap.mmap(reader.descriptor, 0, prot=mmap.PROT_READ) as buffer:
                 yield buffer
 
 

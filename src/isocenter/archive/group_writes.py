@@ -20,8 +20,6 @@ T = TypeVar("T")
 Change = Callable[[Batch], Any]
 
 _LARGEST_GROUP = 64
-# While one waits for the disk, the next one is being written.
-_GROUPS = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +40,9 @@ class _Waiting:
 class GroupWrites:
     """Makes changes that arrive while others are being written in one transaction.
 
+    One group at a time: a second one beside it would only make both smaller, and its thread would
+    wait for the interpreter while the first one waits for the disk.
+
     A change raises what is wrong with it before it writes anything, and then fails alone. It is
     durable when `run` returns.
 
@@ -58,11 +59,11 @@ class GroupWrites:
     def __init__(self, database: Database, rules: Rules = NO_RULES) -> None:
         self._rules = rules
         self._database = database
-        self._threads = JobThreads(_GROUPS, "writes")
+        self._threads = JobThreads(1, "writes")
         # Touched on the event loop only.
         self._queue: deque[_Waiting] = deque()
-        self._groups = 0
-        self._is_starting = False
+        # A group is being written, or is about to be put together.
+        self._is_busy = False
         self._is_closed = False
 
     def close(self) -> None:
@@ -88,24 +89,20 @@ class GroupWrites:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.append(_Waiting(change, future))
-        if not self._is_starting and self._groups < _GROUPS:
+        if not self._is_busy:
             # A moment later, so that those that come with the same look at the network share it.
-            self._is_starting = True
+            self._is_busy = True
             loop.call_soon(self._start, loop)
         return await future
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_starting = False
         if self._is_closed:
             self._refuse()
-        if not self._queue or self._groups >= _GROUPS:
-            return
-        count = min(len(self._queue), _LARGEST_GROUP)
-        group = [self._queue.popleft() for _ in range(count)]
-        self._groups += 1
-        self._threads.call(partial(self._write_group, group, loop))
-        if self._queue:
-            self._start(loop)
+        self._is_busy = bool(self._queue)
+        if self._is_busy:
+            count = min(len(self._queue), _LARGEST_GROUP)
+            group = [self._queue.popleft() for _ in range(count)]
+            self._threads.call(partial(self._write_group, group, loop))
 
     def _write_group(self, group: Sequence[_Waiting], loop: asyncio.AbstractEventLoop) -> None:
         """Write a group in a thread of ours."""
@@ -118,7 +115,6 @@ class GroupWrites:
     def _end(
         self, group: Sequence[_Waiting], results: Sequence[Any], loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._groups -= 1
         for waiting, result in zip(group, results, strict=True):
             waiting.resolve(result)
         self._start(loop)

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +42,7 @@ from isocenter.index.records import (
     StoreResult,
 )
 from isocenter.measures import Measures
+from isocenter.storage.names import new_uuid
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -52,10 +52,12 @@ _log = logging.getLogger(__name__)
 
 Check = Callable[[FileSummary], None]
 
-# A second batch uses the processor while the first one waits for the disk.
-_BATCHES = 2
+# Where the disk or the network is slow, a second batch uses the processor meanwhile.
+_MOST_BATCHES = 2
 _LARGEST_BATCH = 16
-_LARGEST_IN_BATCH = 128 * 1024
+_LARGEST_BATCH_BYTES = 4 * 1024 * 1024
+# Up to here the disk is done before another thread is awake.
+_LARGEST_AT_ONCE = 128 * 1024
 # What a journal takes (`storage.segment`). The rows of longer ones are written after their files.
 _LARGEST_TOGETHER = 1024 * 1024
 _DISK_THREADS = 4
@@ -152,11 +154,12 @@ _Result = tuple[_Reception, NewInstance, StoreResult | Exception]
 class Ingest:
     """Stores instances: header, identifiers, overwrite rule, durable file, durable rows.
 
-    Small instances that arrive together go through the pipeline as a batch: one hop to a worker
-    thread, one wait for the disk for their files, one transaction for their rows, which is prepared
-    while the disk works. An instance that arrives alone, or that is not small, is a batch of one.
-    Those that do not lie in memory have another way. When `store` returns, the instance survives a
-    power failure.
+    Instances that arrive together go through the pipeline as a batch: one hop to a worker thread,
+    one wait for the disk for their files, one transaction for their rows, which is prepared while
+    the disk works. With a journal there is one batch at a time: a second one would make both
+    smaller, and their threads would mostly wait for one another. An instance that arrives alone is
+    a batch of one. Those that are long or do not lie in memory have another way. When `store`
+    returns, the instance survives a power failure.
 
     Parameters
     ----------
@@ -197,6 +200,7 @@ class Ingest:
         # Touched on the event loop only.
         self._queue: deque[_Reception] = deque()
         self._batches = 0
+        self._most_batches = 1 if storage.keeps_memos else _MOST_BATCHES
 
     def close(self) -> None:
         """Release the threads; nothing is stored afterwards."""
@@ -247,21 +251,33 @@ class Ingest:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[StoreOutcome] = loop.create_future()
         reception = self._receive(content, origin, check, future)
-        if len(content) > _LARGEST_IN_BATCH:
+        if len(content) > _LARGEST_AT_ONCE and not self._storage.keeps_memos:
+            # A storage without a journal may take long, and takes many at a time.
             self._threads.call(partial(self._run_batch, [reception], loop, reception.resolve))
         else:
             self._queue.append(reception)
-            self._start_batch()
+            self._start_batch(loop)
         return await future
 
-    def _start_batch(self) -> None:
+    def _start_batch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send what waits to a worker thread, unless enough batches are under way."""
-        if self._batches >= _BATCHES or not self._queue:
+        if self._batches >= self._most_batches or not self._queue:
             return
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_BATCH))]
+        batch = self._take_batch()
         self._batches += 1
-        end = partial(self._end_batch, batch)
-        self._threads.call(partial(self._run_batch, batch, asyncio.get_running_loop(), end))
+        end = partial(self._end_batch, batch, loop)
+        self._threads.call(partial(self._run_batch, batch, loop, end))
+
+    def _take_batch(self) -> list[_Reception]:
+        """Take as many as go together, at least one."""
+        batch = [self._queue.popleft()]
+        size = len(batch[0].content)
+        while self._queue and len(batch) < _LARGEST_BATCH:
+            size += len(self._queue[0].content)
+            if size > _LARGEST_BATCH_BYTES:
+                break
+            batch.append(self._queue.popleft())
+        return batch
 
     def _run_batch(
         self,
@@ -277,9 +293,9 @@ class Ingest:
                 reception.error = reception.error or error
         call_on_loop(loop, on_end)
 
-    def _end_batch(self, batch: list[_Reception]) -> None:
+    def _end_batch(self, batch: list[_Reception], loop: asyncio.AbstractEventLoop) -> None:
         self._batches -= 1
-        self._start_batch()
+        self._start_batch(loop)
         for reception in batch:
             reception.resolve()
 
@@ -309,7 +325,7 @@ class Ingest:
         check: Check | None,
         future: "asyncio.Future[StoreOutcome] | None" = None,
     ) -> _Reception:
-        return _Reception(content, self._new_memo(origin), str(uuid.uuid4()), check, future)
+        return _Reception(content, self._new_memo(origin), new_uuid(), check, future)
 
     def _new_memo(self, origin: Origin) -> Memo:
         return Memo(origin, now(), self._options.overwrite, self._options.has_md5)
@@ -349,7 +365,7 @@ class Ingest:
             return
         blobs = Job(partial(self._write_blobs, sound))
         size = sum(len(reception.content) for reception in sound)
-        if self._storage.keeps_memos and size > _LARGEST_IN_BATCH:
+        if self._storage.keeps_memos and size > _LARGEST_AT_ONCE:
             self._disk.call(blobs.run)
         else:
             # Waking another thread would take as long as the disk, or the disk may take so long

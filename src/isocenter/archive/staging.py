@@ -13,7 +13,13 @@ from pathlib import Path
 from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
 from isocenter.archive.file_buffers import FileBuffers
-from isocenter.archive.pieces import iter_portions, join_start, open_joined, release
+from isocenter.archive.pieces import (
+    iter_portions,
+    join_short,
+    join_start,
+    open_joined,
+    release,
+)
 from isocenter.archive.received import Origin
 from isocenter.archive.settings import Settings
 from isocenter.archive.transcoding import Target, Transcoder
@@ -47,6 +53,7 @@ __all__ = [
     "summarize_pieces",
 ]
 
+_PARENTS = (Level.PATIENT, Level.STUDY, Level.SERIES)
 _DICOM = 1
 _AS_IS = 0
 _ZLIB = 1
@@ -195,7 +202,7 @@ class Stager:
             part of the result.
         """
         batch = EditedBatch()
-        work = _Work(self._storage, self._buffers, self._options, authorship, described)
+        work = _Work(self._storage, self._buffers, self._options, authorship, set(described))
         for task in tasks:
             try:
                 batch.staged.append((task.position, work.edit(task)))
@@ -257,13 +264,19 @@ class Stager:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What it takes to edit one file after the other."""
+    """What it takes to edit one file after the other.
+
+    Attributes
+    ----------
+    described
+        Patients, studies and series whose rows are staged already, or were built for a file before.
+    """
 
     storage: Storage
     buffers: FileBuffers
     options: StagingOptions
     authorship: Authorship
-    described: Collection[tuple[Level, str]]
+    described: set[tuple[Level, str]]
 
     def edit(self, task: EditTask) -> Staged:
         """Edit a file of any size: what stays as it is goes from file to file in the kernel."""
@@ -273,7 +286,7 @@ class _Work:
             raise MissingFileError(message)
         encoding = self.options.settings.default_encoding
         with self.buffers.open_whole(old) as buffer:
-            pieces = edit_file(buffer, task.edit, default_encoding=encoding)
+            pieces = join_short(edit_file(buffer, task.edit, default_encoding=encoding))
             try:
                 if task.target is not None and self.options.transcoder is not None:
                     return self._transcode(pieces, task, task.target, old)
@@ -334,9 +347,8 @@ class _Work:
     def _describe(
         self, pieces: Sequence[Piece], source: Source, new: Attachment, old: Attachment
     ) -> Staged:
-        """Build the rows of a new file, without those that are staged already."""
-        summary = summarize_pieces(pieces, self.options)
-        public_ids = build_identity(summary).public_ids
+        """Build the rows of a new file, without those that are there already."""
+        summary, public_ids = self._summarize(pieces)
         description = FileDescription(
             summary,
             self.options.main_tags,
@@ -344,22 +356,43 @@ class _Work:
             self.authorship.made_at,
             more=self.authorship.name_sources(source, public_ids),
         )
+        rows = {
+            int(level): description.build(level)
+            for level in Level
+            if (level, public_ids[level]) not in self.described
+        }
+        self.described.update((level, public_ids[level]) for level in _PARENTS)
         return Staged(
             source_ids=source.public_ids,
             source_attachment=old.attachment_uuid,
             public_ids=(*public_ids,),
             attachment=new,
-            rows={
-                int(level): description.build(level)
-                for level in Level
-                if (level, public_ids[level]) not in self.described
-            },
+            rows=rows,
             stored_at=self.authorship.made_at,
         )
 
+    def _summarize(self, pieces: Sequence[Piece]) -> tuple[FileSummary, PublicIds]:
+        """Read of a new file what its rows need: mostly that of the instance alone."""
+        main_tags = self.options.main_tags
+        if self.described:
+            wanted = main_tags.get_stored(Level.INSTANCE)
+            summary = summarize_pieces(pieces, self.options, wanted)
+            public_ids = build_identity(summary).public_ids
+            if all((level, public_ids[level]) in self.described for level in _PARENTS):
+                return summary, public_ids
+        summary = summarize_pieces(pieces, self.options, main_tags.wanted)
+        return summary, build_identity(summary).public_ids
 
-def summarize_pieces(pieces: Sequence[Piece], options: StagingOptions) -> FileSummary:
+
+def summarize_pieces(
+    pieces: Sequence[Piece], options: StagingOptions, wanted: frozenset[int]
+) -> FileSummary:
     """Read the header of a new file: mostly its start is enough.
+
+    Parameters
+    ----------
+    wanted
+        Tags to read.
 
     Raises
     ------
@@ -370,7 +403,7 @@ def summarize_pieces(pieces: Sequence[Piece], options: StagingOptions) -> FileSu
     def read(content: bytes, *, is_whole: bool) -> FileSummary:
         return read_summary(
             content,
-            wanted=options.main_tags.wanted,
+            wanted=wanted,
             default_encoding=options.settings.default_encoding,
             is_whole=is_whole,
         )

@@ -2,7 +2,7 @@
 
 References
 ----------
-Orthanc: transcoding (behaviour manual §28); Decision 0021
+Orthanc: transcoding (behaviour manual §28); Decision 0022
 """
 
 import logging

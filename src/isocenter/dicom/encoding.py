@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from isocenter.dicom.elements import MAXIMUM_DEPTH, Layout
@@ -42,6 +43,8 @@ _NUMBERS = {
     "FD": "d",
 }
 _UTF8 = "ISO_IR 192"
+# What is known without asking pydicom.
+_USUAL_ENCODINGS = {_UTF8: "utf_8", "ISO_IR 100": "latin_1"}
 
 
 class TextCodec:
@@ -54,13 +57,18 @@ class TextCodec:
     """
 
     def __init__(self, specific_character_set: str) -> None:
-        terms = [term.strip(" ") for term in specific_character_set.split("\\")]
         self.specific_character_set = specific_character_set
-        # Here, since most servers edit nothing: it takes 0.1 s, and room.
+
+    @cached_property
+    def _encodings(self) -> list[str]:
+        """Names of Python's codecs; one unless the data set has code extensions."""
+        terms = [term.strip(" ") for term in self.specific_character_set.split("\\")]
+        if len(terms) == 1 and terms[0] in _USUAL_ENCODINGS:
+            return [_USUAL_ENCODINGS[terms[0]]]
+        # Here, since most servers never need it: it takes 0.15 s, which a job would wait, and room.
         from pydicom import charset  # noqa: PLC0415
 
-        self._encode_string = charset.encode_string
-        self._encodings = charset.convert_encodings(terms if len(terms) > 1 else terms[0])
+        return charset.convert_encodings(terms if len(terms) > 1 else terms[0])
 
     @staticmethod
     def is_supported(specific_character_set: str) -> bool:
@@ -100,7 +108,9 @@ class TextCodec:
         # pydicom would write a question mark and warn.
         if not all(self._has_letter(letter) for letter in set(text)):
             raise UnicodeEncodeError(self._encodings[0], text, 0, len(text), "no such letter")
-        return self._encode_string(text, self._encodings)
+        from pydicom import charset  # noqa: PLC0415 - as above
+
+        return charset.encode_string(text, self._encodings)
 
     def _has_letter(self, letter: str) -> bool:
         for encoding in self._encodings:

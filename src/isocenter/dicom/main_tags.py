@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -153,7 +154,13 @@ class MainTags:
         ----------
         Orthanc REST: MainDicomTagsSignature (behaviour manual §4.2)
         """
-        return ";".join(format_tag(tag) for tag in sorted(self.by_level[level]))
+        return _build_signature(self, level)
+
+
+@lru_cache(maxsize=64)
+def _build_signature(main_tags: MainTags, level: Level) -> str:
+    """Write the signature of a level once, as it is a part of each row that is stored."""
+    return ";".join(format_tag(tag) for tag in sorted(main_tags.by_level[level]))
 
 
 def build_main_tags(extra: Mapping[Level, Iterable[int]] | None = None) -> MainTags:

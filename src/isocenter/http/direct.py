@@ -18,7 +18,12 @@ from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
 from isocenter.http.immediate_routes import ImmediateRoute, ImmediateRoutes, collect, finish
 from isocenter.http.limits import ConnectionLimit, LimitedProtocol
 from isocenter.http.plain_reads import parse_plain_read
-from isocenter.http.repeated import LARGEST_REQUEST_BYTES, Repeatable, RepeatedAnswers
+from isocenter.http.repeated import (
+    LARGEST_ANSWER_BYTES,
+    LARGEST_REQUEST_BYTES,
+    Repeatable,
+    RepeatedAnswers,
+)
 from isocenter.http.sending import send_file
 from isocenter.http.short_writes import BodyReceiver, ShortRequest, ShortWrites
 
@@ -334,6 +339,12 @@ class DirectProtocol(LimitedProtocol):
             and self.answers.repeated.is_asked_again(client[0], request)
             and parse_plain_read(request) is not None
         ):
+            if file is not None and len(data) + len(file) <= LARGEST_ANSWER_BYTES:
+                # One write of one buffer is cheaper than looking whether the pages are there.
+                content = file.read()
+                if content is None:
+                    return
+                data, file = data + content, None
             repeatable = Repeatable(answer.req, answer.resp, data, file)
             self.answers.repeated.add(client[0], request, repeatable, generation=self._generation)
 

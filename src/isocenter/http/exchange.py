@@ -5,6 +5,7 @@ are light enough to be made and thrown away for each hot read (Decision 0009).
 """
 
 import mmap
+import os
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -227,6 +228,14 @@ class FileRange:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    def read(self) -> bytes | None:
+        """Read all of it, unless the file has become shorter or its disk has failed."""
+        try:
+            content = os.pread(self.file.descriptor, len(self), self.start)
+        except OSError:
+            return None
+        return content if len(content) == len(self) else None
 
 
 class DirectResponse:

@@ -16,7 +16,9 @@ __all__ = ["Repeatable", "RepeatedAnswers"]
 LARGEST_REQUEST_BYTES = 2048
 """Longest request that is compared as a whole."""
 
-_LARGEST_ANSWER_BYTES = 64 * 1024
+LARGEST_ANSWER_BYTES = 64 * 1024
+"""Longest answer that is kept in memory."""
+
 _MOST_BYTES = 32 * 1024 * 1024
 _MOST_FILE_BYTES = 128 * 1024 * 1024
 _MOST_SEEN = 100_000
@@ -33,7 +35,7 @@ class Repeatable:
     answer
         Head and body, or the head only.
     file
-        The body if it is a part of a file.
+        The body if it is a part of a file that is too long to be kept in memory.
     """
 
     req: DirectRequest
@@ -120,7 +122,7 @@ class RepeatedAnswers:
         """
         size = len(request) + len(answer.answer) + _OVERHEAD_BYTES
         file_size = len(answer.file or b"")
-        is_long = len(answer.answer) > _LARGEST_ANSWER_BYTES or file_size > self._most_file_bytes
+        is_long = len(answer.answer) > LARGEST_ANSWER_BYTES or file_size > self._most_file_bytes
         if is_long or generation != self._get_generation():
             return
         if generation != self._generation or self._is_full(size, file_size):

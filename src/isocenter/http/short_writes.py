@@ -90,7 +90,14 @@ class ShortRequest:
     def note(self, count: int) -> None:
         """Note that so many bytes were written to `get_rest`."""
         self.received_bytes += count
-        if self.is_whole and self._target is not None:
+
+    def hand_over(self) -> None:
+        """Give the whole body to the request.
+
+        Nobody may hold `get_rest` any more, or the body would have to be copied. The transport
+        holds it while it tells of the last bytes.
+        """
+        if self._target is not None:
             self._view.release()
             self.req.body = self._target.getvalue()
             self._target = None
@@ -185,6 +192,7 @@ class ShortWrites:
         req, resp = short.req, short.resp
         is_success = True
         try:
+            short.hand_over()
             try:
                 await short.route.responder(req, resp, **short.parameters)
             except Exception as error:  # noqa: BLE001 - answered

@@ -5,7 +5,7 @@ a coder, so memory is bounded whatever the number of frames.
 
 References
 ----------
-PS3.5 §10, §A; Orthanc: transcoding (behaviour manual §28); Decision 0021
+PS3.5 §10, §A; Orthanc: transcoding (behaviour manual §28); Decision 0022
 """
 
 from collections.abc import Iterator, Mapping

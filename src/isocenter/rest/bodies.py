@@ -18,6 +18,8 @@ __all__ = [
     "MEDIA_OF_MANY",
     "MERGE",
     "MODALITY",
+    "PEER",
+    "PEER_STORE",
     "QUERY",
     "RESOURCES",
     "RETRIEVE",
@@ -184,6 +186,45 @@ STORE: Schema = {
     ]
 }
 
+PEER: Schema = {
+    "anyOf": [
+        {"type": "array", "items": _TEXT, "examples": [["http://host:8042/", "user", "password"]]},
+        {
+            "type": "object",
+            "required": ["Url"],
+            "properties": {
+                "Url": {"type": "string", "format": "uri"},
+                "Username": _TEXT,
+                "Password": _TEXT,
+                "HttpHeaders": {"type": "object", "additionalProperties": _TEXT},
+                "CertificateFile": _TEXT,
+                "CertificateKeyFile": _TEXT,
+                "CertificateKeyPassword": _TEXT,
+                "Pkcs11": _FLAG,
+                "Timeout": _SECONDS,
+            },
+        },
+    ]
+}
+
+PEER_STORE: Schema = {
+    "anyOf": [
+        _TEXT,
+        {"type": "array", "items": _TEXT},
+        {
+            "type": "object",
+            "required": ["Resources"],
+            "properties": {
+                **_JOB_CALL,
+                **_RETRIES,
+                "Resources": {"type": "array", "items": _TEXT},
+                "Compress": _FLAG,
+                "Transcode": _TEXT,
+            },
+        },
+    ]
+}
+
 QUERY: Schema = {
     "type": "object",
     "required": ["Level"],
@@ -291,8 +332,8 @@ ROUTING_RULE: Schema = {
     "properties": {
         "Destination": {
             "type": "object",
-            "properties": {"Modality": _TEXT},
-            "examples": [{"Modality": "pacs"}],
+            "properties": {"Modality": _TEXT, "Peer": _TEXT},
+            "examples": [{"Modality": "pacs"}, {"Peer": "backup"}],
         },
         "Trigger": {"type": "string", "enum": ["StableStudy", "StableSeries", "NewInstance"]},
         "Modality": _TEXTS,

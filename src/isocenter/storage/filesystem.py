@@ -51,6 +51,7 @@ _TEMPORARY = "tmp"
 _FOLDER_ATTEMPTS = 10
 
 _COPY_BYTES = 1 << 20
+_LARGEST_SHORT_BYTES = 128 * 1024
 # Files kept open for reading: their pages count as memory of the process.
 _MOST_MAPPED_FILES = 256
 _MOST_MAPPED_BYTES = 64 * 1024 * 1024
@@ -97,30 +98,24 @@ class FileBlobWriter:
 class FileBlobReader:
     """A blob that is open for reading. Thread-safe until it is closed."""
 
-    __slots__ = ("_descriptor", "_path", "size_bytes")
+    __slots__ = ("descriptor", "size_bytes")
 
     def __init__(self, path: str) -> None:
         with _reading_errors():
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size_bytes = os.fstat(self._descriptor).st_size
-        self._path = path
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.size_bytes = os.fstat(self.descriptor).st_size
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-
-    @property
-    def path(self) -> Path:
-        """The file of the blob."""
-        return Path(self._path)
+        os.close(self.descriptor)
 
     def read_at(self, start: int, length: int) -> bytes:
         """Read exactly some bytes (see `BlobReader.read_at`)."""
         check_range(start, start + length, self.size_bytes)
         with storage_errors():
-            content = read_exactly(self._descriptor, start, length)
+            content = read_exactly(self.descriptor, start, length)
         if len(content) < length:
             raise CorruptedBlobError("The stored file is shorter than it was")
         return content
@@ -199,7 +194,10 @@ class FileSystemStorage:
         FullStorageError, StorageUnavailableError
             If that fails; nothing stays behind.
         """
-        self._place(attachment_uuid, [content], is_synced_soon=False)
+        # Else one sync of many long files would fill the queue of the disk, and whoever waits for
+        # the journal would wait behind it.
+        is_long = len(content) > _LARGEST_SHORT_BYTES
+        self._place(attachment_uuid, [content], is_synced_soon=is_long)
 
     def write_unsynced(self, attachment_uuid: str, pieces: Sequence[Buffer]) -> None:
         """Store a blob that the next `sync` makes durable (see `Storage.write_unsynced`)."""
@@ -430,8 +428,12 @@ class FileSystemStorage:
             self._durable_folders.difference_update((folder, folder[:2]))
             for _ in range(_FOLDER_ATTEMPTS - 1):
                 with suppress(FileNotFoundError):
-                    _make_folder(f"{self._root}/{folder[:2]}")
-                    _make_folder(f"{self._root}/{folder}")
+                    try:
+                        _make_folder(f"{self._root}/{folder}")
+                    except FileNotFoundError:
+                        # Rare: the first level is complete after some hundred blobs.
+                        _make_folder(f"{self._root}/{folder[:2]}")
+                        _make_folder(f"{self._root}/{folder}")
                     return action()
             return action()
 

@@ -41,8 +41,8 @@ class _MeasuredReader:
         return self._inner.size_bytes
 
     @property
-    def path(self) -> Path | None:
-        return self._inner.path
+    def descriptor(self) -> int | None:
+        return self._inner.descriptor
 
     def read_at(self, start: int, length: int) -> bytes:
         if not self._measures.is_enabled:

@@ -65,7 +65,7 @@ class MemoryBlobReader:
         return len(self._content)
 
     @property
-    def path(self) -> None:
+    def descriptor(self) -> None:
         """Nothing: the blob is not a file."""
         return
 

@@ -61,8 +61,8 @@ class BlobReader(Protocol):
         ...
 
     @property
-    def path(self) -> Path | None:
-        """The blob as a local file, for ``mmap`` and ``sendfile``; ``None`` if it is not one."""
+    def descriptor(self) -> int | None:
+        """The open local file, for ``mmap``, which the reader keeps; ``None`` if it is not one."""
         ...
 
     def read_at(self, start: int, length: int) -> bytes:

@@ -43,6 +43,8 @@ __all__ = ["EditOutcome", "EditPlan", "StagedEdits", "build_abandon"]
 # A step ends at the first file behind so many bytes, or behind so many files: a tenth of a second.
 _BATCH_BYTES = 16 * 1024 * 1024
 _BATCH_FILES = 64
+# So many bytes of a blob's name are its folder (`storage.filesystem`).
+_FOLDER_BYTES = 2
 # So many files are looked at in a step before they are published.
 _CHECKED_FILES = 2048
 # One batch is edited while the one before is saved.
@@ -121,10 +123,15 @@ def build_abandon(job: Job) -> Apply:
 
 
 def _build_name(job: Job, attempt: int, position: int) -> str:
-    """Name a new blob: the same whenever a step is repeated, another one for each new beginning."""
-    text = f"{job.job_id} {job.started_at} {attempt} {position}"
-    digest = hashlib.sha256(text.encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=4))
+    """Name a new blob: the same whenever a step is repeated, another one for each new beginning.
+
+    Neighbors begin alike, so a folder of the storage area takes as many of them as a step has:
+    making two folders costs twice as much as making the file.
+    """
+    text = f"{job.job_id} {job.started_at} {attempt}"
+    folder = hashlib.sha256(f"{text} {position // _BATCH_FILES}".encode()).digest()
+    own = hashlib.sha256(f"{text} {position} file".encode()).digest()
+    return str(uuid.UUID(bytes=folder[:_FOLDER_BYTES] + own[_FOLDER_BYTES:16], version=4))
 
 
 class StagedEdits:

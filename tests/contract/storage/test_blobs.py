@@ -125,11 +125,13 @@ def test_open_reader_range_outside_raises(storage: Storage, start: int, length: 
         reader.read_at(start, length)
 
 
-def test_open_reader_path_holds_the_blob(storage: Storage) -> None:
+def test_open_reader_descriptor_is_the_file_of_the_blob(storage: Storage) -> None:
     storage.write(UUID, CONTENT)
 
     with storage.open_reader(UUID) as reader:
-        assert reader.path is None or reader.path.read_bytes() == CONTENT
+        storage.remove(UUID)
+
+        assert reader.descriptor is None or os.pread(reader.descriptor, 20, 0) == CONTENT
 
 
 def test_open_reader_removed_blob_stays_readable(storage: Storage) -> None:

@@ -1,7 +1,6 @@
 """Files that are brought into another transfer syntax before they are stored."""
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pydicom
@@ -25,10 +24,9 @@ _IMAGE = build_image(build_samples(240, bits=8, size=1), allocated=8)
 
 
 @pytest.fixture(params=[10**6, 100], ids=["in memory", "in a file"])
-def _limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "_LARGEST_IN_MEMORY", request.param)
     monkeypatch.setattr(conversion, "_MEMORY_BYTES", request.param)
-    return
 
 
 def _build(parts: Parts, target: str, **options: Any) -> Converter:

@@ -45,6 +45,22 @@ class FullStorage(MemoryStorage):
         raise FullStorageError
 
 
+class RecordingStorage(MemoryStorage):
+    """Has a journal, and notes how long the blobs are that it is given together."""
+
+    keeps_memos = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[list[int]] = []
+
+    def write_many(
+        self, blobs: Sequence[tuple[str, Buffer]], memos: Sequence[bytes] = ()
+    ) -> Callable[[], None] | None:
+        self.groups.append([len(content) for _, content in blobs])
+        return super().write_many(blobs, memos)
+
+
 class StickyStorage(MemoryStorage):
     """Refuses to remove a blob."""
 
@@ -200,6 +216,20 @@ async def test_store_bad_file_in_batch_fails_alone(parts: Parts) -> None:
         [n % 3 == 0 for n in range(30)]
     )
     assert count_instances(parts) == len(parts.list_blobs()) == 20
+
+
+@pytest.mark.parametrize(("pixels", "most"), [(64, 16), (900_000, 4)])
+async def test_store_at_once_goes_in_batches_of_limited_length(
+    parts: Parts, pixels: int, most: int
+) -> None:
+    storage = RecordingStorage()
+    ingest = parts.new_ingest(storage=storage)
+
+    await asyncio.gather(*(ingest.store(build_numbered(n, pixels=pixels), REST) for n in range(40)))
+
+    assert sum(len(group) for group in storage.groups) == count_instances(parts) == 40
+    assert max(len(group) for group in storage.groups) == most
+    assert all(sum(group) <= 4 * 1024 * 1024 for group in storage.groups)
 
 
 @SIZES

@@ -1,11 +1,15 @@
 """From JSON to the bytes of values."""
 
+import codecs
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from pydicom import charset
 
 from isocenter.dicom.elements import EXPLICIT_BIG, EXPLICIT_LITTLE, Layout
-from isocenter.dicom.encoding import Encoder, TextCodec
+from isocenter.dicom.encoding import _USUAL_ENCODINGS, Encoder, TextCodec
 from isocenter.dicom.rewriting import NewElement, NewItems
 from isocenter.dicom.tags import DEFAULT_DICTIONARY, parse_tag
 from isocenter.errors import ServerError
@@ -101,3 +105,19 @@ def test_letter_that_the_character_set_lacks_is_refused(character_set: str) -> N
     assert not TextCodec(character_set).can_encode("한")
     with pytest.raises(ServerError):
         _encoder(character_set).encode(parse_tag("PatientName"), "한")
+
+
+def test_usual_character_sets_are_those_of_pydicom() -> None:
+    known = charset.python_encoding
+    assert {term: codecs.lookup(name).name for term, name in _USUAL_ENCODINGS.items()} == {
+        term: codecs.lookup(known[term]).name for term in _USUAL_ENCODINGS
+    }
+
+
+def test_ascii_needs_no_other_library() -> None:
+    program = (
+        "import sys; from isocenter.dicom.encoding import TextCodec;"
+        "TextCodec('ISO_IR 100').encode('é'); TextCodec('').encode('e');"
+        "sys.exit('pydicom' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

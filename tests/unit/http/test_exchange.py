@@ -1,12 +1,15 @@
 """The light request and answer, compared with Falcon's."""
 
+import os
 from http import HTTPStatus
+from pathlib import Path
 
 import falcon.asgi
 import pytest
 from falcon.testing import create_asgi_req
 
-from isocenter.http.exchange import DirectRequest, DirectResponse
+from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
+from isocenter.storage.mapped import MappedFile
 
 _QUERIES = (
     "",
@@ -125,3 +128,19 @@ def test_direct_response_status_code_is_a_number(status: int | str | HTTPStatus,
     response = DirectResponse()
     response.status = status
     assert response.status_code == code
+
+
+def test_file_range_read_gives_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+
+    assert FileRange(MappedFile(str(path)), 2, 5).read() == b"234"
+
+
+def test_file_range_read_of_a_file_that_became_shorter_gives_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    part = FileRange(MappedFile(str(path)), 2, 5)
+    os.truncate(path, 4)
+
+    assert part.read() is None

@@ -1,6 +1,8 @@
 """Which requests with a body take the short way, that their bytes arrive, and what is answered."""
 
 import asyncio
+import ctypes
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -176,7 +178,20 @@ def test_body_in_pieces_becomes_one() -> None:
     assert len(short.get_rest()) == 3
     short.append(b"fgh")
     assert short.is_whole
+    short.hand_over()
     assert short.req.body == b"abcdefgh"
+
+
+def test_body_in_pieces_is_not_copied() -> None:
+    short = _begin(_build()[0], headers={b"content-length": b"8"})
+    assert short is not None
+    with short.get_rest() as room:
+        place = ctypes.addressof(ctypes.c_char.from_buffer(room))
+        room[:] = b"abcdefgh"
+    short.note(8)
+    gc.collect()
+    short.hand_over()
+    assert ctypes.cast(ctypes.c_char_p(short.req.body), ctypes.c_void_p).value == place
 
 
 @pytest.mark.parametrize(

@@ -371,11 +371,11 @@ def test_read_short_system_calls_reads_all(
     assert storage.read(UUID, 5, 9990) == CONTENT[5:9990]
 
 
-def test_open_reader_file_truncated_raises(storage: FileSystemStorage) -> None:
+def test_open_reader_file_truncated_raises(storage: FileSystemStorage, tmp_path: Path) -> None:
     storage.write(UUID, CONTENT)
 
     with storage.open_reader(UUID) as reader:
-        os.truncate(reader.path, 100)
+        os.truncate(next(tmp_path.rglob(UUID)), 100)
 
         with pytest.raises(CorruptedBlobError):
             reader.read_at(0, 1000)

@@ -186,3 +186,14 @@ async def test_description_is_written_only_if_it_is_new(case: Case) -> None:
                 break
     assert contents == [True, False, True]
     assert job.content["ID"]
+
+
+async def test_new_files_share_folders_and_no_names(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await case.submit()
+    monkeypatch.setattr(editing, "_BATCH_FILES", 64)
+    names = [_build_name(job, attempt, at) for attempt in (0, 1) for at in range(128)]
+    assert len(set(names)) == 256
+    assert len({name[:4] for name in names}) == 4
+    assert names == [_build_name(job, attempt, at) for attempt in (0, 1) for at in range(128)]
