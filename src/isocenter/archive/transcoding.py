@@ -30,6 +30,7 @@ from isocenter.pixels.frames import FrameResult, FrameTask
 from isocenter.pixels.pool import CodecPool, FrameCoder
 from isocenter.pixels.transcoding import Transcoded, TranscodeOrder, open_transcoded
 from isocenter.storage.port import Buffer
+from isocenter.storage.spool import SpooledContent
 
 __all__ = [
     "Target",
@@ -39,10 +40,14 @@ __all__ = [
     "can_transcode",
     "check_quality",
     "check_target",
+    "describe_target",
     "parse_target",
+    "spool_buffer",
 ]
 
 _log = logging.getLogger(__name__)
+
+_SPOOL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,12 @@ def parse_target(body: Mapping[str, Any]) -> Target | None:
     if not isinstance(uid, str):
         raise BadFileFormatError("String value expected in field: Transcode")
     return Target(check_target(uid), quality)
+
+
+def describe_target(target: Target) -> dict[str, Any]:
+    """Write what `parse_target` reads."""
+    quality = {} if target.quality is None else {"LossyQuality": target.quality}
+    return {"Transcode": target.transfer_syntax_uid, **quality}
 
 
 def check_target(transfer_syntax_uid: str) -> str:
@@ -229,6 +240,22 @@ class TranscodedFiles:
         finally:
             await self._workers.run(pieces.close)
 
+    def spool(self, attachment: Attachment, target: Target) -> SpooledContent:
+        """Transcode a file, or take it as it is if that is not possible; the caller closes it.
+
+        Blocks.
+
+        Raises
+        ------
+        ServerError
+            If it cannot be read, or there is no room for a temporary file.
+        """
+        with (
+            self._buffers.open_whole(attachment) as buffer,
+            self._transcoder.open_or_keep(buffer, target) as result,
+        ):
+            return spool_buffer(result, self._transcoder.folder)
+
     def iter_pieces(self, attachment: Attachment, target: Target) -> Generator[bytes]:
         """Transcode a file; in a worker thread."""
         with (
@@ -236,6 +263,19 @@ class TranscodedFiles:
             self._transcoder.open(buffer, target) as result,
         ):
             yield from iter_portions(result.pieces)
+
+
+def spool_buffer(buffer: Buffer, folder: Path) -> SpooledContent:
+    """Copy a buffer into a content that outlives it; the caller closes it. Blocks."""
+    content = SpooledContent(folder, _SPOOL_BYTES)
+    try:
+        for start in range(0, len(buffer), _SPOOL_BYTES):
+            content.append(bytes(buffer[start : start + _SPOOL_BYTES]))
+            content.flush_pending()
+    except BaseException:
+        content.close()
+        raise
+    return content
 
 
 class _NoCoder:
