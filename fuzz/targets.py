@@ -34,6 +34,7 @@ from tests.support.scripted_peer import (
     encode_message,
 )
 
+from fuzz.configured import build_dictionaries, build_peers, run_dictionary, run_peer
 from fuzz.transcoding import build_packed, run_streams, run_transcoding
 from isocenter.archive.created_files import FileBuilder, Inherited
 from isocenter.archive.creation_requests import parse_creation
@@ -586,5 +587,7 @@ TARGETS = {
     "edit": Target(_run_edit, _build_files),
     "plain_read": Target(_run_plain_read, _build_plain_reads),
     "configuration": Target(_run_configuration, _build_configurations),
+    "peer": Target(run_peer, build_peers),
+    "dictionary": Target(run_dictionary, build_dictionaries),
 }
 """All targets, by name."""

@@ -53,12 +53,16 @@ class OutgoingPlan:
         Levels and public identifiers, as they were asked for.
     instances
         Public identifiers in the order of sending.
+    digests
+        What tells the content of each: its MD5 sum, or if there is none, what is new with each
+        storing.
     combinations
         Their SOP classes and transfer syntaxes, each pair once, as far as the index knows them.
     """
 
     resources: tuple[tuple[Level, str], ...] = ()
     instances: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
     combinations: tuple[Combination, ...] = ()
 
 
@@ -106,6 +110,9 @@ class Outgoing:
             return OutgoingPlan(
                 tuple((level, public_id) for level, public_id, _ in resolved),
                 tuple(instance.public_id for instance in instances),
+                tuple(
+                    i.attachment.uncompressed_md5 or i.attachment.attachment_uuid for i in instances
+                ),
                 tuple(pair for pair in dict.fromkeys(combinations) if all(pair)),
             )
 

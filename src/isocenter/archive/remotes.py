@@ -13,7 +13,7 @@ from isocenter.archive.peer_calls import PeerCalls
 from isocenter.archive.peers import Peers, build_peer_calling
 from isocenter.archive.queries import Queries
 from isocenter.archive.remote_calls import RemoteCalls
-from isocenter.archive.routing import Routing
+from isocenter.archive.routing import Destinations, Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.transcoding import TranscodedFiles, Transcoder
 from isocenter.archive.workers import Workers
@@ -136,7 +136,7 @@ def build_remotes(
         commitment_reports=CommitmentReports(workers, outgoing, parts.deleter, kept=kept),
         routing=Routing(
             workers,
-            modalities,
+            Destinations(modalities, peers),
             configuration.routing_rules,
             dictionary=parts.dictionary,
             main_tags=parts.main_tags,
