@@ -203,7 +203,7 @@ LINES: tuple[Line, ...] = (
         "GET /studies/{id}/archive, 200 CT to JPEG lossless",
         "ms",
         Download(_transcoded_path, 10_000_000),
-        4.0,
+        2.0,
         is_duration=True,
     ),
     Line(

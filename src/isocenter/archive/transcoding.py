@@ -6,6 +6,7 @@ Orthanc: transcoding (behaviour manual §28); Decision 0022
 """
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -288,7 +289,8 @@ class _NoCoder:
 
 def build_transcoder(configuration: Configuration, folder: Path) -> Transcoder:
     """Build it as the configuration asks; no process is started yet."""
-    size = configuration.integer("TranscoderThreadsCount")
+    # More would only wait for each other.
+    size = min(configuration.integer("TranscoderThreadsCount"), os.cpu_count() or 1)
     most = configuration.integer("MaximumConcurrentDcmtkTranscoders")
     is_disabled = configuration.text("BuiltinDecoderTranscoderOrder") == "Disabled"
     return Transcoder(

@@ -416,8 +416,8 @@ _CACHES = Group(
             COUNT,
             default=4,
             effect=Effect.FULL,
-            meaning="The most processes that convert instances. They start when they are needed "
-            "and end soon after.",
+            meaning="The most processes that convert instances, but no more than there are "
+            "processors. They start when they are needed and end soon after.",
         ),
         _cache("TranscoderMemoryCapacity", 256, "Converted files in use in memory.", "MB"),
         _cache("TranscoderCacheSize", 256, "Converted files kept in memory.", "MB"),
