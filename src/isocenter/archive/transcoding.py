@@ -21,7 +21,6 @@ from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
 from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
-    DeadlineExceededError,
     TranscodingError,
 )
 from isocenter.index.reading import lookup_dicom_attachment
@@ -183,6 +182,11 @@ class Transcoder:
         instance
             For the log.
 
+        Raises
+        ------
+        DeadlineExceededError
+            If nobody knows whether it fails: the codecs are too busy, or the server stops.
+
         References
         ----------
         Orthanc: failing transcoding keeps the original (behaviour manual §18.6, §22.2, §28.4)
@@ -190,7 +194,7 @@ class Transcoder:
         with ExitStack() as stack:
             try:
                 result = stack.enter_context(self.open(buffer, target, keeps_uid=keeps_uid))
-            except (TranscodingError, BadFileFormatError, DeadlineExceededError) as error:
+            except (TranscodingError, BadFileFormatError) as error:
                 _log.warning(
                     "an instance keeps its transfer syntax",
                     extra={
