@@ -8,6 +8,7 @@ References
 PS3.5 §10, §A; Orthanc: transcoding (behaviour manual §28); Decision 0022
 """
 
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -147,13 +148,23 @@ def open_transcoded(
             with view[:start] as header, view[start:] as data_set:
                 yield Transcoded([header, data_set], _get_uid(meta))
         return
-    parts = open_parts(buffer)
     with ExitStack() as stack:
-        # Views have to go before a mapped file can be closed.
-        stack.callback(parts.view.release)
-        result = _Transcoding(parts, order, coder, stack).build()
+        try:
+            parts = open_parts(buffer)
+            stack.callback(parts.view.release)
+            result = _Transcoding(parts, order, coder, stack).build()
+        except Exception as error:
+            _let_go(error)
+            raise
         stack.callback(_release, result.pieces)
         yield result
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget the views of a failed attempt: a mapped file can be closed only without them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _get_uid(meta: FileMeta) -> str:
