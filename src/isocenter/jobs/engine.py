@@ -17,10 +17,11 @@ from isocenter.errors import (
     UnknownItemError,
 )
 from isocenter.jobs.claims import Limits
+from isocenter.jobs.grouping import GroupedCalls, RunBlocking
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import ActionResult, JobCounts, JobStore, Recovery
 from isocenter.jobs.records import FailedItem, Job, JobFilter, JobMark, NewJob
-from isocenter.jobs.runner import RunBlocking, Runner
+from isocenter.jobs.runner import Runner
 from isocenter.jobs.states import Action, JobState
 from isocenter.jobs.waiting import Waiters
 
@@ -86,6 +87,11 @@ class Engine:
     ) -> None:
         self._store = store
         self._run_blocking = run_blocking
+        # Where other servers write as well, an operation may wait for one of them, and a sync can
+        # not be shared by several transactions.
+        self._change: RunBlocking = (
+            run_blocking if options.is_shared else GroupedCalls(store.run_together, run_blocking)
+        )
         self._kinds: Mapping[str, JobKind] = {kind.name: kind for kind in kinds}
         # Others are left to servers that can run them.
         self._claimed = frozenset(
@@ -151,7 +157,7 @@ class Engine:
             raise InternalError(f"no kind of job is named {new.kind}")
         if new.kind not in self._claimed:
             raise ReadOnlyError("jobs of this kind change the archive")
-        job = await self._run_blocking(self._store.insert, job_id, new)
+        job = await self._change(self._store.insert, job_id, new)
         self._on_saved(job)
         self._wake.set()
         return job
@@ -271,7 +277,7 @@ class Engine:
             return ActionResult(None, is_possible=False)
         kind = self._kinds.get(job.kind)
         abandon = None if kind is None else kind.abandon(job)
-        result = await self._run_blocking(self._store.act, job_id, action, abandon)
+        result = await self._change(self._store.act, job_id, action, abandon)
         if result.is_possible and result.job is not None:
             if result.job.state is JobState.RUNNING and job_id in self._runners:
                 self._runners[job_id][0].request(action)
@@ -303,7 +309,7 @@ class Engine:
 
     async def delete(self, job_id: str) -> bool:
         """Forget a finished job; false if there is none."""
-        job = await self._run_blocking(self._store.delete, job_id)
+        job = await self._change(self._store.delete, job_id)
         if job is None:
             return False
         self._waiters.wake(job_id, None)
@@ -346,7 +352,7 @@ class Engine:
         if free <= 0:
             self._next_due_at = None
             return
-        claim = await self._run_blocking(
+        claim = await self._change(
             partial(
                 self._store.claim,
                 self._owner,
@@ -362,7 +368,7 @@ class Engine:
         self._next_due_at = claim.next_due_at
 
     def _start(self, job: Job) -> None:
-        runner = Runner(self._store, self._run_blocking, self._kinds[job.kind], job, self._tell)
+        runner = Runner(self._store, self._change, self._kinds[job.kind], job, self._tell)
         task = asyncio.create_task(self._run(runner, job), name=f"job {job.job_id}")
         self._runners[job.job_id] = (runner, task)
         self._tell(job)
@@ -384,7 +390,7 @@ class Engine:
 
     async def _give_back(self, job: Job) -> None:
         try:
-            await self._run_blocking(self._store.release, job)
+            await self._change(self._store.release, job)
         except ServerError:
             _log.exception("a job waits for the next start", extra={"job": job.job_id})
 

@@ -1,9 +1,9 @@
 """Where jobs are kept: what a database must offer to the engine."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.records import (
@@ -180,6 +180,16 @@ class JobStore(Protocol):
             Leave others alone; ``None`` for all kinds.
         busy
             Identifiers of jobs to leave alone.
+        """
+        ...
+
+    def run_together(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Run operations of this store in their order, which then wait for the disk together.
+
+        Returns
+        -------
+        list
+            What each operation returned, or the exception that it raised.
         """
         ...
 

@@ -15,7 +15,7 @@ from isocenter.clock import now
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.config.routing_rules import RoutingRule
 from isocenter.errors import DatabaseUnavailableError
-from isocenter.index.jobs import insert_job
+from isocenter.index.job_rows import insert_job
 from isocenter.index.writing import settle
 from isocenter.jobs.records import JobFilter, NewJob
 from isocenter.tasks import routing

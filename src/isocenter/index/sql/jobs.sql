@@ -1,5 +1,6 @@
 -- name: select_jobs
-SELECT job_id, kind, state, priority, created_at, arguments, content, requested, checkpoint, destination,
+SELECT job_id, kind, state, priority, created_at,
+       COALESCE((SELECT a.arguments FROM job_arguments a WHERE a.job_id = jobs.job_id), arguments), content, requested, checkpoint, destination,
        user_data, progress, started_at, completed_at, runtime, resume_at, failure, owner
 FROM jobs WHERE job_id IN :job_ids[text];
 
@@ -81,11 +82,25 @@ UPDATE jobs SET state = :state, requested = :requested, owner = :owner, progress
     started_at = :started_at, completed_at = :completed_at, resume_at = :resume_at
 WHERE job_id = :job_id;
 
+-- What a step has not changed stays, without being read.
+-- name: save_step
+UPDATE jobs SET state = :state, requested = :requested, owner = :owner,
+    progress = COALESCE(:progress, progress), content = COALESCE(:content, content),
+    checkpoint = COALESCE(:checkpoint, checkpoint), failure = :failure, runtime = :runtime,
+    completed_at = :completed_at, resume_at = :resume_at
+WHERE job_id = :job_id;
+
 -- name: set_arguments
 UPDATE jobs SET arguments = :arguments WHERE job_id = :job_id;
 
+-- name: insert_arguments
+INSERT INTO job_arguments (job_id, arguments) VALUES (:job_id, :arguments);
+
+-- name: delete_arguments
+DELETE FROM job_arguments WHERE job_id = :job_id;
+
 -- name: lock_job
-SELECT state, owner FROM jobs WHERE job_id = :job_id $for_update;
+SELECT state, owner, requested, runtime FROM jobs WHERE job_id = :job_id $for_update;
 
 -- name: insert_failed_item
 INSERT INTO job_failed_items (job_id, name, code, details) VALUES (:job_id, :name, :code, :details)
