@@ -307,18 +307,24 @@ class DatabaseJobs:
 
         return self._write(change)
 
-    def recover(self, owner: str, recovery: Recovery) -> int:
+    def recover(
+        self,
+        owner: str,
+        recovery: Recovery,
+        abandon: Callable[[Job], Apply | None] = lambda _: None,
+    ) -> int:
         """Take care of the jobs of servers that have ended (see `JobStore.recover`)."""
         statement = _RECOVERED[recovery]
         state = JobState.PAUSED if recovery is Recovery.PAUSE else JobState.PENDING
-        keys: dict[str, Any] = {"owner": owner, "since": now_us() - _DEAD_AFTER_US}
+        keys: dict[str, Any] = {"owner": owner, "silence": _DEAD_AFTER_US}
         if recovery is not Recovery.RESUME:
             keys["is_shared"] = int(self._is_shared)
 
         def change(tx: Transaction) -> int:
-            tx.run("forget_dead_owners", {"since": keys["since"]})
+            tx.run("forget_dead_owners", {"silence": _DEAD_AFTER_US})
             job_ids = [row[0] for row in tx.rows(statement, keys)]
             if job_ids and recovery is Recovery.FORGET:
+                _abandon_begun(tx, job_ids, abandon)
                 _forget(tx, job_ids)
             elif job_ids:
                 tx.run("set_job_state", {"state": int(state), "job_ids": job_ids})
@@ -330,8 +336,7 @@ class DatabaseJobs:
 
     def keep_alive(self, owner: str) -> None:
         """Tell the other servers that this one is alive (see `JobStore.keep_alive`)."""
-        keys = {"owner": owner, "now": now_us()}
-        self._write(lambda tx: tx.run("keep_owner_alive", keys))
+        self._write(lambda tx: tx.run("keep_owner_alive", {"owner": owner}))
 
     def count(self) -> JobCounts:
         """Count the jobs of each state (see `JobStore.count`)."""
@@ -410,6 +415,17 @@ def _read_candidates(
             if is_held:
                 held.add(name)
     return [Candidate(row[0], row[1], row[2], frozenset(locks[row[0]])) for row in due], held
+
+
+def _abandon_begun(
+    tx: Transaction, job_ids: Sequence[str], abandon: Callable[[Job], Apply | None]
+) -> None:
+    """Remove what unfinished jobs have left, before they are forgotten."""
+    begun = [row[0] for row in tx.rows("list_begun_jobs", {"job_ids": list(job_ids)})]
+    for job in read_jobs(tx, begun):
+        apply = abandon(job)
+        if apply is not None:
+            apply(tx)
 
 
 def _forget(tx: Transaction, job_ids: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.grouping import GroupedCalls, RunBlocking
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import ActionResult, JobCounts, JobStore, Recovery
-from isocenter.jobs.records import FailedItem, Job, JobFilter, JobMark, NewJob
+from isocenter.jobs.records import Apply, FailedItem, Job, JobFilter, JobMark, NewJob
 from isocenter.jobs.runner import Runner
 from isocenter.jobs.states import Action, JobState
 from isocenter.jobs.waiting import Waiters
@@ -113,7 +113,9 @@ class Engine:
         if self._options.is_shared:
             # Before it claims anything, lest others take its jobs for those of a dead server.
             await self._run_blocking(self._store.keep_alive, self._owner)
-        await self._run_blocking(self._store.recover, self._owner, self._options.recovery)
+        await self._run_blocking(
+            self._store.recover, self._owner, self._options.recovery, self._abandon
+        )
         self._dispatcher = asyncio.create_task(self._dispatch(), name="jobs dispatcher")
 
     async def stop(self, deadline_s: float) -> None:
@@ -275,8 +277,7 @@ class Engine:
         job = await self._run_blocking(self._store.lookup, job_id)
         if job is None:
             return ActionResult(None, is_possible=False)
-        kind = self._kinds.get(job.kind)
-        abandon = None if kind is None else kind.abandon(job)
+        abandon = self._abandon(job)
         result = await self._change(self._store.act, job_id, action, abandon)
         if result.is_possible and result.job is not None:
             if result.job.state is JobState.RUNNING and job_id in self._runners:
@@ -284,6 +285,11 @@ class Engine:
             self._tell(result.job)
             self._wake.set()
         return result
+
+    def _abandon(self, job: Job) -> Apply | None:
+        """Build what removes the traces of a job, if its kind is known here."""
+        kind = self._kinds.get(job.kind)
+        return None if kind is None else kind.abandon(job)
 
     async def retry_failed(self, job_id: str) -> Job:
         """Submit a job that deals with what a finished job could not deal with.

@@ -219,13 +219,21 @@ class JobStore(Protocol):
         """Forget a finished job; ``None`` if there is none, finished or not."""
         ...
 
-    def recover(self, owner: str, recovery: Recovery) -> int:
+    def recover(
+        self,
+        owner: str,
+        recovery: Recovery,
+        abandon: Callable[[Job], Apply | None] = lambda _: None,
+    ) -> int:
         """Take care of the jobs of servers that have ended; tell how many there were.
 
         Parameters
         ----------
         owner
             The server that asks, whose own jobs go on.
+        abandon
+            Builds what removes the traces of an unfinished job (see `JobKind.abandon`), for those
+            that are forgotten.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Jobs as rows, on every database."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -8,8 +9,10 @@ from typing import Any, cast
 
 import pytest
 
+from isocenter import clock
 from isocenter.errors import DuplicateResourceError, FullStorageError
 from isocenter.index import job_rows
+from isocenter.index import jobs as jobs_module
 from isocenter.index.job_rows import set_arguments
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database, Transaction
@@ -17,6 +20,7 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Claim, Recovery
 from isocenter.jobs.records import (
     CANCELED,
+    Apply,
     FailedItem,
     Failure,
     Job,
@@ -129,7 +133,7 @@ def test_save_keeps_the_step_and_applies_its_change(jobs: DatabaseJobs, database
     job = _claim_one(jobs)
 
     def apply(tx: Transaction) -> None:
-        tx.run("keep_owner_alive", {"owner": "applied", "now": 1})
+        tx.run("keep_owner_alive", {"owner": "applied"})
 
     step = Step({"at": 3}, 40, {"N": 1}, apply, [FailedItem("i", 15, "bad")])
     saved = jobs.save(job, step, runtime=500)
@@ -142,7 +146,7 @@ def test_save_keeps_the_step_and_applies_its_change(jobs: DatabaseJobs, database
     assert again is not None
     assert again.runtime == 750
     assert (again.checkpoint, again.progress) == ({"at": 3}, 40)
-    owners = database.write(lambda tx: tx.rows("list_orphaned_jobs", {"owner": "x", "since": 0}))
+    owners = database.write(lambda tx: tx.rows("list_orphaned_jobs", {"owner": "x", "silence": 0}))
     assert owners == [("j",)]
 
 
@@ -681,3 +685,39 @@ def test_group_whose_sync_fails_has_failed(
     monkeypatch.setattr(database, "sync", fail)
     results = jobs.run_together([lambda: jobs.insert("a", _new()), lambda: jobs.lookup("x")])
     assert [type(result) for result in results] == [FullStorageError, FullStorageError]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_clocks_of_servers_do_not_matter_for_signs_of_life(
+    jobs: DatabaseJobs, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    _insert(jobs, "j")
+    _claim_one(jobs)
+    with monkeypatch.context() as patch:
+        for module in (jobs_module, job_rows, clock):
+            patch.setattr(module, "now_us", lambda: int(time.time() * 1e6) + hours * 3_600_000_000)
+        jobs.keep_alive("me")
+    assert jobs.recover("new", Recovery.RESUME) == 0
+
+    monkeypatch.setattr(jobs_module, "_DEAD_AFTER_US", 0)
+    assert jobs.recover("new", Recovery.RESUME) == 1
+
+
+def test_forgotten_jobs_are_abandoned_if_they_were_begun(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "begun", "done")
+    begun, done = _claim(jobs, 2)
+    saved = jobs.save(begun, Step({"at": 2}), runtime=1)
+    jobs.save(done, Step(is_last=True), runtime=1)
+    abandoned: list[Job] = []
+
+    def abandon(job: Job) -> Apply:
+        abandoned.append(job)
+        return lambda tx: applied.append(tx.row("lock_job", {"job_id": job.job_id}) is not None)
+
+    applied: list[bool] = []
+    is_shared = jobs._is_shared
+    # Where others live, a finished job without an owner may be theirs.
+    assert jobs.recover("new", Recovery.FORGET, abandon) == (1 if is_shared else 2)
+    assert abandoned == [saved]
+    assert applied == [True]
+    assert jobs.list_ids(JobFilter()) == (["done"] if is_shared else [])

@@ -180,9 +180,9 @@ async def test_short_archive_takes_one_step(case: Case, monkeypatch: pytest.Monk
     assert case.list_removals() == []
 
 
-@pytest.mark.parametrize("is_given_up", [True, False])
+@pytest.mark.parametrize("fate", ["canceled", "forgotten", "resumed"])
 async def test_short_archive_that_a_crash_cuts_off_is_removed(
-    case: Case, monkeypatch: pytest.MonkeyPatch, *, is_given_up: bool
+    case: Case, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
     monkeypatch.setattr(archiving, "_PART_BYTES", 1 << 20)
     job = await case.submit()
@@ -190,10 +190,12 @@ async def test_short_archive_that_a_crash_cuts_off_is_removed(
     async with aclosing(cast(Any, case.kind.run(job))) as steps:
         await anext(steps)
     [cut_off] = set(case.storage.iter_uuids()) - before
-    if is_given_up:
+    if fate == "canceled":
         abandon = case.kind.abandon(job)
         assert abandon is not None
         case.database.write(abandon)
+    elif fate == "forgotten":
+        assert case.jobs.recover("other", Recovery.FORGET, case.kind.abandon) == 1
     else:
         case.jobs.recover("other", Recovery.RESUME)
         await case.run(case.claim())

@@ -119,28 +119,33 @@ DELETE FROM jobs WHERE job_id IN :job_ids[text];
 SELECT job_id FROM jobs WHERE state IN (2, 3) AND completed_at <= :before
 ORDER BY completed_at DESC, job_id DESC LIMIT :limit OFFSET :keep;
 
--- Where other servers live, a job without an owner may be theirs.
+-- Signs of life are told and judged by the clock of the database: those of servers may differ. Where
+-- other servers live, a job without an owner may be theirs.
 -- name: list_orphaned_jobs
 SELECT job_id FROM jobs WHERE state IN (1, 5) AND state = 1 AND owner <> :owner
-AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > $database_now - :silence);
 
 -- name: list_unfinished_jobs
 SELECT job_id FROM jobs WHERE state IN (0, 1, 5) AND owner <> :owner AND (:is_shared = 0 OR owner <> '')
-AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > $database_now - :silence);
 
 -- name: list_forgotten_jobs
 SELECT job_id FROM jobs WHERE owner <> :owner AND (:is_shared = 0 OR owner <> '')
-AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > $database_now - :silence);
+
+-- What may have left something that nobody else knows.
+-- name: list_begun_jobs
+SELECT job_id FROM jobs WHERE job_id IN :job_ids[text] AND state NOT IN (2, 3) AND started_at IS NOT NULL;
 
 -- name: set_job_state
 UPDATE jobs SET state = :state, owner = '', resume_at = NULL WHERE job_id IN :job_ids[text];
 
 -- name: keep_owner_alive
-INSERT INTO job_owners (owner, alive_at) VALUES (:owner, :now)
+INSERT INTO job_owners (owner, alive_at) VALUES (:owner, $database_now)
 ON CONFLICT (owner) DO UPDATE SET alive_at = excluded.alive_at;
 
 -- name: forget_dead_owners
-DELETE FROM job_owners WHERE alive_at <= :since;
+DELETE FROM job_owners WHERE alive_at <= $database_now - :silence;
 
 -- name: count_jobs
 SELECT state, COUNT(*) FROM jobs GROUP BY state;
