@@ -5,7 +5,7 @@
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
     │                        BadRange · MisplacedParent · NotAcceptable · NotSupported · UnknownTag
-    │                        UnorderedSlices · UnsupportedMediaType · UnwritableFile
+    │                        UnorderedSlices · UnsupportedMediaType · UnwritableFile · Transcoding
     │                        (creation:) NotText · OverriddenTag · MisplacedPixels · NoContent
     │                        NoDataURI · UnknownParent · InstanceAsParent · ParentEncoding
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
@@ -15,6 +15,7 @@
     ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
     │                        StillRunning
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
+    │                        PeerRefusal
     ├─ BackendError          DatabaseUnavailable · DatabaseVersion · SerializationFailure
     │                        StorageUnavailable · MissingFile · CorruptedBlob · Verification
     ├─ ConfigurationError    a wrong option stops the start
@@ -72,6 +73,7 @@ __all__ = [
     "OverriddenTagError",
     "ParameterTypeError",
     "ParentEncodingError",
+    "PeerRefusalError",
     "ReadOnlyError",
     "RemoteError",
     "RequestError",
@@ -82,6 +84,7 @@ __all__ = [
     "StillRunningError",
     "StorageUnavailableError",
     "TooManyRequestsError",
+    "TranscodingError",
     "UnauthorizedError",
     "UnknownItemError",
     "UnknownParentError",
@@ -199,6 +202,12 @@ class NotSupportedError(RequestError):
     """A part of Orthanc's interface that this version does not have."""
 
     code, http_status, message = 2, 501, "Not implemented yet"
+
+
+class TranscodingError(RequestError):
+    """The pixels of a file cannot be brought into the transfer syntax that was asked for."""
+
+    code, http_status, message = 2, 500, "The pixel data cannot be transcoded"
 
 
 class NotTextError(RequestError):
@@ -431,6 +440,36 @@ class NoPresentationContextError(RemoteError):
     """The remote modality accepted no suitable presentation context."""
 
     code, message = 2015, "No suitable presentation context was accepted"
+
+
+class PeerRefusalError(RemoteError):
+    """A peer answered with a status that means failure (RFC 9110 §15).
+
+    Parameters
+    ----------
+    status
+        Of HTTP.
+    is_permanent
+        It will do so again.
+    is_general
+        It speaks of the caller or the address, not of what was sent.
+    """
+
+    message = "The peer did not do what was asked"
+
+    def __init__(
+        self,
+        details: str = "",
+        *,
+        payload: dict[str, Any] | None = None,
+        status: int = 500,
+        is_permanent: bool = False,
+        is_general: bool = False,
+    ) -> None:
+        super().__init__(details, payload=payload)
+        self.status = status
+        self.is_permanent = is_permanent
+        self.is_general = is_general
 
 
 class BackendError(ServerError):

@@ -26,6 +26,8 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+# Libraries that log each request at the level of what an administrator should know.
+_TALKATIVE = ("httpx", "httpcore")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LINK = "Isocenter.log"
 
@@ -59,7 +61,7 @@ class Verbosity(StrEnum):
 _LOGGERS = {
     Category.GENERIC: ("isocenter",),
     Category.PLUGINS: ("isocenter.plugins",),
-    Category.HTTP: ("isocenter.http", "isocenter.rest"),
+    Category.HTTP: ("isocenter.http", "isocenter.rest", "isocenter.peers"),
     Category.SQLITE: ("isocenter.index",),
     Category.DICOM: ("isocenter.dimse", "isocenter.scp", "isocenter.scu"),
     Category.JOBS: ("isocenter.jobs", "isocenter.tasks"),
@@ -238,5 +240,7 @@ def set_up_logs(level: str, form: str, files: LogFiles | None = None) -> Logs:
     logging.addLevelName(TRACE, "TRACE")
     logs = Logs(_LEVELS[level])
     logging.basicConfig(level=_LEVELS[level], handlers=[handler, logs.counter], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logs.set_verbosity(Verbosity.DEFAULT)
     return logs

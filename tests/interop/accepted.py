@@ -20,6 +20,7 @@ __all__ = [
     "NEWER_SYNTAXES",
     "NO_ANSWER",
     "OPTIONS",
+    "PEERS",
     "READING",
     "RECYCLING",
     "RETRIEVALS",
@@ -109,17 +110,20 @@ READING = (
         "body/(0028,0009|FrameIncrementPointer)(/Value)?",
         "all values of AT are shown",
         theirs="0054,0010",
+        needs_samples=True,
     ),
     Accepted(
         _TAGS,
         "body/(0028,110[123](/Type|/Value)?|(Red|Green|Blue)PaletteColorLookupTableDescriptor)",
         "US or SS in implicit encoding is a number",
+        needs_samples=True,
     ),
     Accepted(
         _TAGS,
         "body/5200,92(29|30)/.*/PrivateCreator",
         "private creators are named inside sequences, too",
         theirs=ABSENT,
+        needs_samples=True,
     ),
     Accepted("GET .*ignore-length=Nobody", "status", "an unknown tag is 400 (quirk 43)", 400, 500),
     Accepted("GET .*[?]since=-1", "status", "a negative number is an error", 400, 200),
@@ -153,6 +157,7 @@ TAGS = (
         "body/(.*/)?(0028,0009|FrameIncrementPointer)(/Value)?",
         "all values of AT are shown",
         theirs="0054,0010",
+        needs_samples=True,
     ),
     Accepted(
         "GET .*tags",
@@ -165,11 +170,27 @@ TAGS = (
         "body/(.*/)?5200,92(29|30)/.*/PrivateCreator",
         "private creators are named inside sequences, too",
         theirs=ABSENT,
+        needs_samples=True,
     ),
     Accepted("GET /series/.*/module", "body/(0028,0109|LargestPixel.*)", "quirk 32", theirs=ABSENT),
-    Accepted("GET /patients/da39a3ee.*/module", f"body/({_NAMED})(/Value)?", _FIRST_INSTANCE),
-    Accepted("GET /patients/bba83f41.*/module", f"body/({_NAMED})(/Value)?", _FIRST_INSTANCE),
-    Accepted("GET /studies/ef351eb2.*/module", f"body/({_NAMED})(/Value)?", _FIRST_INSTANCE),
+    Accepted(
+        "GET /patients/da39a3ee.*/module",
+        f"body/({_NAMED})(/Value)?",
+        _FIRST_INSTANCE,
+        needs_samples=True,
+    ),
+    Accepted(
+        "GET /patients/bba83f41.*/module",
+        f"body/({_NAMED})(/Value)?",
+        _FIRST_INSTANCE,
+        needs_samples=True,
+    ),
+    Accepted(
+        "GET /studies/ef351eb2.*/module",
+        f"body/({_NAMED})(/Value)?",
+        _FIRST_INSTANCE,
+        needs_samples=True,
+    ),
     Accepted(
         "GET .*/shared-tags.ignore-length=0008-1030",
         "body/0008,1030",
@@ -191,6 +212,7 @@ TAGS = (
         "GET /instances/f5a85d80.*/content",
         "body",
         "the group length of 0008 is an element; Orthanc takes it for file meta information",
+        needs_samples=True,
     ),
     Accepted("GET .*ignore-length=Nobody", "status", "an unknown tag is 400 (quirk 43)", 400, 500),
     Accepted("GET .*/content/[Np]", "status", "an unknown tag is 400 (quirk 43)", 400, 500),
@@ -496,4 +518,25 @@ DICOM_USER = (
         _CONTENT,
         theirs=ABSENT,
     ),
+)
+
+_PEER_STORE = "POST /peers/(short|long|dead)/store "
+PEERS = (
+    Accepted(_PEER_STORE, "body/Peer/[0-2]", "the comparison sorts texts; Orthanc's order is ours"),
+    Accepted(_PEER_STORE, "body/Resources", "newer: the levels are given", theirs=ABSENT),
+    Accepted(
+        _PEER_STORE, "body/ParentResources", "newer: an empty list is given", ours=[], theirs=ABSENT
+    ),
+    Accepted(_PEER_STORE + ".*Compress", "body/Size", "another library compresses"),
+    Accepted(".*dead.*Permissive", "body/FailedInstancesCount", "all have failed", theirs=0),
+    Accepted(".*dead.*Permissive", "body/Size", "nothing was sent", ours="0"),
+    Accepted("GET /peers/.*/system", "type", "UTF-8 is said", theirs="application/json"),
+    Accepted(
+        "GET /peers/stranger/system",
+        "body/OrthancStatus",
+        "as for other calls",
+        ours=9,
+        theirs=2005,
+    ),
+    Accepted("PUT /peers/new x", "status", "no JSON, which is no matter of the address", ours=400),
 )

@@ -11,6 +11,7 @@ from functools import partial
 from time import perf_counter
 
 from isocenter.archive.blobs import Blobs
+from isocenter.archive.conversion import Converter
 from isocenter.archive.description import FileDescription
 from isocenter.archive.memo import Memo
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
@@ -51,8 +52,8 @@ _log = logging.getLogger(__name__)
 
 Check = Callable[[FileSummary], None]
 
-# A second batch uses the processor while the first one waits for the disk.
-_BATCHES = 2
+# Where the disk or the network is slow, a second batch uses the processor meanwhile.
+_MOST_BATCHES = 2
 _LARGEST_BATCH = 16
 _LARGEST_BATCH_BYTES = 4 * 1024 * 1024
 # Up to here the disk is done before another thread is awake.
@@ -86,6 +87,8 @@ class IngestOptions:
         Store the files; else only what the index knows of them (option ``StoreDicom``).
     is_read_only
         Refuse everything.
+    converter
+        Brings files into another transfer syntax first (option ``IngestTranscoding``).
     """
 
     main_tags: MainTags
@@ -97,6 +100,7 @@ class IngestOptions:
     rules: Rules = NO_RULES
     keeps_files: bool = True
     is_read_only: bool = False
+    converter: Converter | None = None
 
 
 Settle = Callable[[], None]
@@ -152,10 +156,10 @@ class Ingest:
 
     Instances that arrive together go through the pipeline as a batch: one hop to a worker thread,
     one wait for the disk for their files, one transaction for their rows, which is prepared while
-    the disk works. Two batches at a time use both the processors and the disk; with more of them,
-    the threads mostly wait for one another. An instance that arrives alone is a batch of one. Those
-    that are long or do not lie in memory have another way. When `store` returns, the instance
-    survives a power failure.
+    the disk works. With a journal there is one batch at a time: a second one would make both
+    smaller, and their threads would mostly wait for one another. An instance that arrives alone is
+    a batch of one. Those that are long or do not lie in memory have another way. When `store`
+    returns, the instance survives a power failure.
 
     Parameters
     ----------
@@ -196,6 +200,7 @@ class Ingest:
         # Touched on the event loop only.
         self._queue: deque[_Reception] = deque()
         self._batches = 0
+        self._most_batches = 1 if storage.keeps_memos else _MOST_BATCHES
 
     def close(self) -> None:
         """Release the threads; nothing is stored afterwards."""
@@ -235,6 +240,8 @@ class Ingest:
 
     async def _take(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
         """Choose the way through the pipeline."""
+        if self._options.converter is not None:
+            return await self._workers.run(self.store_blocking, content, origin, check)
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
@@ -254,7 +261,7 @@ class Ingest:
 
     def _start_batch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send what waits to a worker thread, unless enough batches are under way."""
-        if self._batches >= _BATCHES or not self._queue:
+        if self._batches >= self._most_batches or not self._queue:
             return
         batch = self._take_batch()
         self._batches += 1
@@ -296,6 +303,9 @@ class Ingest:
         self, content: Content, origin: Origin, check: Check | None = None
     ) -> StoreOutcome:
         """Store one instance, on the calling thread."""
+        converter = self._options.converter
+        if converter is not None and not self._options.is_read_only:
+            content, check = converter.convert(content, check), None
         if isinstance(content, SpooledContent):
             with content:
                 content.flush_pending()

@@ -6,12 +6,10 @@ Orthanc REST: modalities (behaviour manual §23.1)
 """
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
-from isocenter.archive.periodic import Periodic
+from isocenter.archive.remote_table import RemoteForm, RemoteTable
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.config.remote_modalities import (
@@ -20,39 +18,33 @@ from isocenter.config.remote_modalities import (
     parse_remote_modality,
 )
 from isocenter.dimse.requestor import AssociationTarget
-from isocenter.errors import BadParameterError, ConfigurationError, RemoteError, UnknownItemError
-from isocenter.index.modalities import delete_modality, list_modalities, set_modality
-from isocenter.index.port import Transaction
+from isocenter.errors import RemoteError, UnknownItemError
+from isocenter.index.remote_systems import RemoteSystems
 
 __all__ = ["CallOptions", "Calling", "Modalities", "build_calling"]
 
-_MOST_MODALITIES = 10_000
-# How soon this server sees what other servers on the same database have changed.
-_REFRESH_S = 5.0
 
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
+_FORM = RemoteForm(
+    RemoteSystems.MODALITIES,
+    "modality",
+    "modalities",
+    parse_remote_modality,
+    format_remote_modality,
+    UnknownItemError,
+)
 
 
-class Modalities(Mapping[str, RemoteModality]):
-    """The known modalities by their symbolic names: a view that is always up to date.
-
-    The mapping itself never waits. Where several servers share a database, it may be some seconds
-    behind; `get_known` asks the database. For the event loop's thread.
+class Modalities(RemoteTable[RemoteModality]):
+    """The known modalities by their symbolic names (see `RemoteTable`).
 
     Parameters
     ----------
-    configured
-        Those of the configuration, ignored if they are kept in the database.
     is_kept
-        Keep them in the database (option ``DicomModalitiesInDatabase``); else what clients change
-        lasts until the next start.
-    is_shared
-        Other servers may change those in the database.
+        Option ``DicomModalitiesInDatabase``.
 
     References
     ----------
-    Orthanc REST: ``DicomModalities``, ``DicomModalitiesInDatabase`` (behaviour manual §23.1)
+    Orthanc REST: ``DicomModalities`` (behaviour manual §23.1)
     """
 
     def __init__(
@@ -63,97 +55,7 @@ class Modalities(Mapping[str, RemoteModality]):
         is_kept: bool,
         is_shared: bool,
     ) -> None:
-        self._workers = workers
-        self._is_kept = is_kept
-        self._current: dict[str, RemoteModality] = {} if is_kept else dict(configured)
-        self._refreshing = (
-            Periodic("modalities", _REFRESH_S, self._refresh) if is_kept and is_shared else None
-        )
-
-    def __getitem__(self, name: str) -> RemoteModality:
-        return self._current[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._current)
-
-    def __len__(self) -> int:
-        return len(self._current)
-
-    async def start(self) -> None:
-        """Read those of the database, and follow what other servers change."""
-        if self._is_kept:
-            await self._refresh()
-        if self._refreshing is not None:
-            self._refreshing.start()
-
-    async def stop(self) -> None:
-        """Stop following."""
-        if self._refreshing is not None:
-            await self._refreshing.stop()
-
-    async def list_known(self) -> dict[str, RemoteModality]:
-        """Read all modalities, in the order of their names."""
-        if self._refreshing is not None:
-            await self._refresh()
-        return dict(sorted(self._current.items()))
-
-    async def get_known(self, name: str) -> RemoteModality:
-        """Read one modality.
-
-        Raises
-        ------
-        UnknownItemError
-            If there is none of that name.
-        """
-        if name not in self._current and self._refreshing is not None:
-            await self._refresh()
-        try:
-            return self._current[name]
-        except KeyError:
-            raise UnknownItemError(f"No modality with symbolic name: {name[:100]}") from None
-
-    async def put(self, name: str, modality: RemoteModality) -> None:
-        """Create or replace a modality.
-
-        Raises
-        ------
-        BadParameterError
-            If there are too many.
-        """
-        if name not in self._current and len(self._current) >= _MOST_MODALITIES:
-            raise BadParameterError(f"more than {_MOST_MODALITIES} modalities")
-        if self._is_kept:
-            document = _encode(format_remote_modality(modality)).decode()
-            await self._workers.write(lambda tx: set_modality(tx, name, document))
-        self._current[name] = modality
-
-    async def delete(self, name: str) -> None:
-        """Forget a modality.
-
-        Raises
-        ------
-        UnknownItemError
-            If there is none of that name.
-        """
-        await self.get_known(name)
-        if self._is_kept:
-            await self._workers.write(lambda tx: delete_modality(tx, name))
-        self._current.pop(name, None)
-
-    async def _refresh(self) -> bool:
-        self._current = await self._workers.read_long(_read_all)
-        return False
-
-
-def _read_all(tx: Transaction) -> dict[str, RemoteModality]:
-    found = {}
-    for name, document in list_modalities(tx).items():
-        try:
-            found[name] = parse_remote_modality(_decode(document))
-        except ConfigurationError:
-            # Written by a newer version; this one cannot call it.
-            continue
-    return found
+        super().__init__(workers, _FORM, configured, is_kept=is_kept, is_shared=is_shared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ References
 Orthanc REST: POST /modalities/{id}/store (behaviour manual §23.2, §28.3)
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -30,7 +30,7 @@ from isocenter.scu.store import InstanceToStore
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
-__all__ = ["Outgoing", "OutgoingInstance", "OutgoingPlan"]
+__all__ = ["Outgoing", "OutgoingFile", "OutgoingInstance", "OutgoingPlan"]
 
 # File meta information beyond this is not looked through for the start of the data set.
 _LONGEST_META_BYTES = 1 << 20
@@ -53,13 +53,34 @@ class OutgoingPlan:
         Levels and public identifiers, as they were asked for.
     instances
         Public identifiers in the order of sending.
+    digests
+        What tells the content of each: its MD5 sum, or if there is none, what is new with each
+        storing.
     combinations
         Their SOP classes and transfer syntaxes, each pair once, as far as the index knows them.
     """
 
     resources: tuple[tuple[Level, str], ...] = ()
     instances: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
     combinations: tuple[Combination, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingFile:
+    """The file of an instance.
+
+    Attributes
+    ----------
+    content
+        ``None`` if it is too large to be read at once.
+    stream
+        Reads it in pieces, as often as it is called; raises `CorruptedBlobError` if it is damaged.
+    """
+
+    size_bytes: int
+    content: bytes | bytearray | None
+    stream: Callable[[], AsyncIterator[bytes]]
 
 
 class Outgoing:
@@ -89,6 +110,9 @@ class Outgoing:
             return OutgoingPlan(
                 tuple((level, public_id) for level, public_id, _ in resolved),
                 tuple(instance.public_id for instance in instances),
+                tuple(
+                    i.attachment.uncompressed_md5 or i.attachment.attachment_uuid for i in instances
+                ),
                 tuple(pair for pair in dict.fromkeys(combinations) if all(pair)),
             )
 
@@ -128,6 +152,23 @@ class Outgoing:
             instance.transfer_syntax_uid,
             await self._open_data_set(instance.attachment),
         )
+
+    async def open_file(self, instance: OutgoingInstance) -> OutgoingFile:
+        """Open the whole file of an instance; a small one is read at once.
+
+        Raises
+        ------
+        MissingFileError, CorruptedBlobError
+            As for `open`.
+        """
+        attachment = instance.attachment
+        size = attachment.uncompressed_size
+        file = StoredFile(self._workers, self._storage, attachment, 0, buffers=self._buffers)
+        with _naming_damage():
+            content = await file.read_small(0, size)
+        if content is not None and len(content) != size:
+            raise CorruptedBlobError(_WRONG_SIZE)
+        return OutgoingFile(size, content, lambda: _stream(file, 0, size))
 
     async def open_content(self, content: Content) -> InstanceToStore:
         """Open a file that is not stored; the caller closes it afterwards.

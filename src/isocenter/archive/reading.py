@@ -17,7 +17,9 @@ from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.configured_elements import iter_configured_elements
-from isocenter.dicom.tags import TagDictionary
+from isocenter.dicom.external_dictionaries import read_dictionary
+from isocenter.dicom.tags import ConfiguredElement, ElementRange, TagDictionary
+from isocenter.errors import ConfigurationError
 from isocenter.storage.port import Storage
 
 __all__ = ["Reading", "build_reading"]
@@ -39,14 +41,35 @@ class Reading:
     file_exporter: FileExporter
 
 
+def build_dictionary(configuration: Configuration) -> TagDictionary:
+    """Add what the configuration knows of tags to the built-in dictionaries.
+
+    Raises
+    ------
+    ConfigurationError
+        If an external dictionary cannot be read or holds a wrong line.
+    """
+    elements: list[ConfiguredElement | ElementRange] = []
+    try:
+        for path in configuration.paths("ExternalDictionaries"):
+            elements += read_dictionary(path)
+    except ConfigurationError as error:
+        raise ConfigurationError(f'option "ExternalDictionaries": {error.details}') from error
+    elements += iter_configured_elements(configuration.mapping("Dictionary"))
+    return TagDictionary(elements, knows_private=configuration.boolean("LoadPrivateDictionary"))
+
+
 def build_reading(
     configuration: Configuration, workers: Workers, storage: Storage, settings: Settings
 ) -> Reading:
-    """Build them, with the dictionary of tags that all of them use."""
-    dictionary = TagDictionary(
-        iter_configured_elements(configuration.mapping("Dictionary")),
-        knows_private=configuration.boolean("LoadPrivateDictionary"),
-    )
+    """Build them, with the dictionary of tags that all of them use.
+
+    Raises
+    ------
+    ConfigurationError
+        If an external dictionary is wrong.
+    """
+    dictionary = build_dictionary(configuration)
     buffers = FileBuffers(
         storage,
         cache_bytes=configuration.integer("MaximumStorageCacheSize") * _MIB,

@@ -9,9 +9,11 @@ from isocenter.archive.deletion import Deleter
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.modalities import Calling, Modalities, build_calling
 from isocenter.archive.outgoing import Outgoing
+from isocenter.archive.peer_calls import PeerCalls
+from isocenter.archive.peers import Peers, build_peer_calling
 from isocenter.archive.queries import Queries
 from isocenter.archive.remote_calls import RemoteCalls
-from isocenter.archive.routing import Routing
+from isocenter.archive.routing import Destinations, Routing
 from isocenter.archive.settings import Settings
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
@@ -48,8 +50,10 @@ class Remotes:
         How to call remote modalities.
     modalities
         Which are known.
+    peers, peer_calls
+        Servers with our REST API, and what is asked of them.
     outgoing
-        What is sent to them.
+        What is sent to modalities and peers.
     calls
         Short calls of them.
     queries
@@ -64,6 +68,8 @@ class Remotes:
 
     calling: Calling
     modalities: Modalities
+    peers: Peers
+    peer_calls: PeerCalls
     outgoing: Outgoing
     calls: RemoteCalls
     queries: Queries
@@ -74,11 +80,13 @@ class Remotes:
     async def start(self) -> None:
         """Begin the work that they do by themselves."""
         await self.modalities.start()
+        await self.peers.start()
         await self.routing.start()
 
     async def stop(self) -> None:
         """End that work."""
         await self.routing.stop()
+        await self.peers.stop()
         await self.modalities.stop()
 
 
@@ -90,7 +98,7 @@ def build_remotes(
     Raises
     ------
     ConfigurationError
-        If a rule of routing is wrong.
+        If a rule of routing is wrong, or the certificates for a peer cannot be read.
     """
     workers, is_shared = parts.workers, not parts.database.is_exclusive
     calling = build_calling(configuration, calling_tls)
@@ -100,12 +108,20 @@ def build_remotes(
         is_kept=configuration.boolean("DicomModalitiesInDatabase"),
         is_shared=is_shared,
     )
+    peers = Peers(
+        workers,
+        configuration.peers,
+        is_kept=configuration.boolean("OrthancPeersInDatabase"),
+        is_shared=is_shared,
+    )
     outgoing = Outgoing(workers, parts.storage, parts.buffers)
     queries = _build_queries(configuration, parts, modalities, calling)
     kept = configuration.integer("StorageCommitmentReportsSize")
     return Remotes(
         calling=calling,
         modalities=modalities,
+        peers=peers,
+        peer_calls=PeerCalls(workers, build_peer_calling(configuration, workers), outgoing),
         outgoing=outgoing,
         calls=RemoteCalls(calling, outgoing, queries),
         queries=queries,
@@ -113,7 +129,7 @@ def build_remotes(
         commitment_reports=CommitmentReports(workers, outgoing, parts.deleter, kept=kept),
         routing=Routing(
             workers,
-            modalities,
+            Destinations(modalities, peers),
             configuration.routing_rules,
             dictionary=parts.dictionary,
             main_tags=parts.main_tags,

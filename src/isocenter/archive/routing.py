@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from isocenter.archive.modalities import Modalities
+from isocenter.archive.peers import Peers
 from isocenter.archive.periodic import Periodic
 from isocenter.archive.workers import Workers
 from isocenter.config.routing_rules import RoutingRule, format_routing_rule, parse_routing_rule
@@ -29,9 +30,17 @@ from isocenter.errors import (
     UnknownResourceError,
 )
 from isocenter.index.port import Transaction
-from isocenter.index.routing import Routed, delete_rule, find_routed, list_rules, set_rule
+from isocenter.index.routing import (
+    Fingerprint,
+    Routed,
+    delete_rule,
+    find_fingerprints,
+    find_routed,
+    list_rules,
+    set_rule,
+)
 
-__all__ = ["Condition", "Routing", "RuleMatcher"]
+__all__ = ["Condition", "Destinations", "Routing", "RuleMatcher"]
 
 _MOST_RULES = 1_000
 _REFRESH_S = 5.0
@@ -134,6 +143,25 @@ def _parse_tag(name: str, dictionary: TagDictionary) -> int:
         raise BadParameterError(f"Tags: nobody knows {name[:64]}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Where rules may send to."""
+
+    modalities: Modalities
+    peers: Peers
+
+    def choose(self, rule: RoutingRule) -> Modalities | Peers:
+        """Choose those among which the destination of a rule is."""
+        return self.peers if rule.is_to_peer else self.modalities
+
+    def get_ae_title(self, rule: RoutingRule) -> str:
+        """Tell the title of the destination; empty if it is not known, or a peer."""
+        if rule.is_to_peer:
+            return ""
+        modality = self.modalities.get(rule.destination)
+        return "" if modality is None else modality.ae_title
+
+
 class Routing:
     """The rules, by their names. For the event loop's thread.
 
@@ -148,7 +176,7 @@ class Routing:
     def __init__(
         self,
         workers: Workers,
-        modalities: Modalities,
+        destinations: Destinations,
         configured: Mapping[str, RoutingRule],
         *,
         dictionary: TagDictionary,
@@ -156,7 +184,7 @@ class Routing:
         is_shared: bool,
     ) -> None:
         self._workers = workers
-        self._modalities = modalities
+        self._destinations = destinations
         self._dictionary = dictionary
         self._main_tags = main_tags
         self._configured = {name: self._check(name, rule) for name, rule in configured.items()}
@@ -238,8 +266,9 @@ class Routing:
         """
         self._refuse_configured(name)
         matcher = self.build_matcher(rule)
-        if rule.destination not in await self._modalities.list_known():
-            raise BadParameterError(f"No modality with symbolic name: {rule.destination[:100]}")
+        if rule.destination not in await self._destinations.choose(rule).list_known():
+            kind = "peer" if rule.is_to_peer else "modality"
+            raise BadParameterError(f"No {kind} with symbolic name: {rule.destination[:100]}")
         if name not in self._kept and len(self._kept) >= _MOST_RULES:
             raise BadParameterError(f"more than {_MOST_RULES} routing rules")
         document = _encode(format_routing_rule(rule)).decode()
@@ -292,17 +321,25 @@ class Routing:
 
     def _is_back(self, matcher: RuleMatcher, routed: Routed) -> bool:
         """Tell whether something would go back to where it came from, in a circle perhaps."""
-        ae_title = self._get_destination_title(matcher)
+        ae_title = self._destinations.get_ae_title(matcher.rule)
         return bool(ae_title) and _fold(ae_title) == _fold(routed.remote_aet)
 
-    def _get_destination_title(self, matcher: RuleMatcher) -> str:
-        modality = self._modalities.get(matcher.rule.destination)
-        return "" if modality is None else modality.ae_title
+    def is_destination_known(self, rule: RoutingRule) -> bool:
+        """Tell whether the modality or the peer of a rule is known."""
+        return rule.destination in self._destinations.choose(rule)
+
+    async def select_news(self, news: Sequence[Fingerprint]) -> list[Fingerprint]:
+        """Leave out what the same rule has sent with the same content to the same destination."""
+        if not news:
+            return []
+        rule, public_ids = news[0].rule, [one.public_id for one in news]
+        sent = await self._workers.read_long(lambda tx: find_fingerprints(tx, rule, public_ids))
+        return [one for one in news if sent.get(one.public_id) != one.value]
 
     def _explain_origin(self, matcher: RuleMatcher, routed: Routed) -> list[Condition]:
         if not self._is_back(matcher, routed):
             return []
-        expected = f"not {self._get_destination_title(matcher)}"
+        expected = f"not {self._destinations.get_ae_title(matcher.rule)}"
         return [Condition(_ORIGIN, expected, routed.remote_aet, is_met=False)]
 
     def explain(self, matcher: RuleMatcher, found: Sequence[Routed]) -> list[dict[str, Any]]:

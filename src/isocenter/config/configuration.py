@@ -9,6 +9,7 @@ from typing import Any
 
 from isocenter.config.option import Option
 from isocenter.config.options import OPTIONS
+from isocenter.config.peers import Peer, parse_peer
 from isocenter.config.remote_modalities import RemoteModality, parse_remote_modality
 from isocenter.config.routing_rules import RoutingRule, parse_routing_rule
 from isocenter.config.values import (
@@ -190,6 +191,12 @@ class Configuration:
         """``DicomModalities``, each by its symbolic name."""
         configured = self.mapping("DicomModalities")
         return {name: parse_remote_modality(value) for name, value in configured.items()}
+
+    @property
+    def peers(self) -> Mapping[str, Peer]:
+        """``OrthancPeers``, each by its symbolic name."""
+        configured = self.mapping("OrthancPeers")
+        return {name: parse_peer(value) for name, value in configured.items()}
 
     @property
     def routing_rules(self) -> Mapping[str, RoutingRule]:

@@ -255,7 +255,10 @@ _INDEX = Group(
             "ExternalDictionaries",
             PATHS,
             default=[],
-            meaning="Files of further dictionaries in DCMTK's format.",
+            effect=_FULL,
+            meaning="Files of further dictionaries in DCMTK's format, for example `diconde.dic`. "
+            "Later ones win, and `Dictionary` wins over all.",
+            differs="Orthanc forgets its own dictionary then.",
         ),
         Option(
             "LoadPrivateDictionary",

@@ -204,15 +204,17 @@ _HTTP_CLIENT = Group(
             "OrthancPeers",
             PEERS,
             default={},
+            effect=_FULL,
             meaning='Remote servers with this REST API: `{"backup": ["http://host:8042/", '
             '"user", "password"]}`, or objects with `Url`, `Username`, `Password`, '
             "`HttpHeaders`, `CertificateFile`, `CertificateKeyFile`, "
-            "`CertificateKeyPassword`, `Pkcs11`, `Timeout`.",
+            "`CertificateKeyPassword`, `Pkcs11` (not yet), `Timeout`.",
         ),
         Option(
             "OrthancPeersInDatabase",
             BOOLEAN,
             default=False,
+            effect=_FULL,
             meaning="Keep the peers in the database, where clients may change them for good, "
             "instead of in this file.",
         ),
@@ -220,6 +222,7 @@ _HTTP_CLIENT = Group(
             "HttpProxy",
             TEXT,
             default="",
+            effect=_FULL,
             meaning="Proxy of outgoing calls: `[user:password@]host:port`.",
         ),
         Option(
@@ -227,13 +230,23 @@ _HTTP_CLIENT = Group(
             COUNT,
             default=60,
             unit="s",
-            meaning="Longest duration of an outgoing call; 0 means no limit.",
+            effect=_FULL,
+            meaning="Longest silence in an outgoing call, and its longest duration beside the time "
+            "that its body takes at 64 kB/s; 0 means no limit.",
+            differs="Orthanc cuts off a large file on a slow line.",
         ),
-        Option("HttpVerbose", BOOLEAN, default=False, meaning="Log outgoing calls in detail."),
+        Option(
+            "HttpVerbose",
+            BOOLEAN,
+            default=False,
+            effect=_FULL,
+            meaning="Log each outgoing call: address, duration. Never credentials.",
+        ),
         Option(
             "HttpsVerifyPeers",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Check the certificates of remote servers. Without it anyone on the way can "
             "read along.",
         ),
@@ -241,6 +254,7 @@ _HTTP_CLIENT = Group(
             "HttpsCACertificates",
             PATH,
             default="",
+            effect=_FULL,
             meaning=(
                 "PEM file of the authorities trusted in outgoing calls; empty means the system's."
             ),

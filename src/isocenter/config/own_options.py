@@ -125,7 +125,7 @@ OWN_GROUPS = (
                 ROUTING_RULES,
                 default={},
                 effect=Effect.FULL,
-                meaning="Rules that send what arrives to modalities: "
+                meaning="Rules that send what arrives to modalities or peers: "
                 '`{"heads": {"Destination": {"Modality": "pacs"}, "Modality": ["CT"], '
                 '"OriginAet": ["SCANNER*"], "Tags": {"StudyDescription": "*HEAD*"}}}`, with '
                 "`Trigger` (`StableStudy`, `StableSeries`, `NewInstance`), `Delay` in seconds, "

@@ -17,6 +17,7 @@ __all__ = [
     "RULE_NAME",
     "RoutingRule",
     "Trigger",
+    "format_destination",
     "format_routing_rule",
     "parse_routing_rule",
 ]
@@ -43,6 +44,7 @@ _SIMPLE: dict[str, tuple[str, Kind]] = {
     "Priority": ("priority", IntegerKind(-(2**31), 2**31 - 1)),
     "Permissive": ("is_permissive", BooleanKind()),
 }
+_MODALITY, _PEER = _DESTINATIONS = ("Modality", "Peer")
 _OTHERS = ("Destination", "Tags", "QuietHours")
 
 
@@ -53,7 +55,7 @@ class RoutingRule:
     Attributes
     ----------
     destination
-        Symbolic name of a remote modality.
+        Symbolic name of a remote modality or, if ``is_to_peer``, of a peer.
     trigger
         One of `Trigger`.
     modalities, origin_aets
@@ -79,6 +81,7 @@ class RoutingRule:
     priority: int = 0
     is_permissive: bool = False
     is_enabled: bool = True
+    is_to_peer: bool = False
 
 
 def parse_routing_rule(value: object) -> RoutingRule:
@@ -94,7 +97,8 @@ def parse_routing_rule(value: object) -> RoutingRule:
     for name in value:
         if name not in _SIMPLE and name not in _OTHERS:
             raise ConfigurationError(f"has the unknown entry {str(name)[:64]!r}")
-    attributes: dict[str, Any] = {"destination": _parse_destination(value.get("Destination"))}
+    is_to_peer, destination = _parse_destination(value.get("Destination"))
+    attributes: dict[str, Any] = {"destination": destination, "is_to_peer": is_to_peer}
     for name, (attribute, kind) in _SIMPLE.items():
         if name in value:
             try:
@@ -112,15 +116,13 @@ def _check_length(name: str, value: object) -> None:
         raise ConfigurationError(f"{name} may have {_MOST_TEXTS} entries")
 
 
-def _parse_destination(value: object) -> str:
-    if not isinstance(value, Mapping) or len(value) != 1:
-        raise ConfigurationError('Destination must be {"Modality": name}')
-    ((kind, name),) = value.items()
-    if kind == "Peer":
-        raise ConfigurationError("Destination: peers are not supported by this version")
-    if kind != "Modality" or not isinstance(name, str) or not name:
-        raise ConfigurationError('Destination must be {"Modality": name}')
-    return name
+def _parse_destination(value: object) -> tuple[bool, str]:
+    """Tell whether it is a peer, and its name."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((kind, name),) = value.items()
+        if kind in _DESTINATIONS and isinstance(name, str) and name:
+            return kind == _PEER, name
+    raise ConfigurationError('Destination must be {"Modality": name} or {"Peer": name}')
 
 
 def _parse_tags(value: object) -> dict[str, str]:
@@ -160,10 +162,15 @@ def format_routing_rule(rule: RoutingRule) -> dict[str, Any]:
         value = getattr(rule, attribute)
         if value is not None:
             form[name] = list(value) if isinstance(value, tuple) else value
-    form["Destination"] = {"Modality": rule.destination}
+    form["Destination"] = format_destination(rule)
     form["Tags"] = dict(rule.tags)
     form["QuietHours"] = [[_format_time(at) for at in pair] for pair in rule.quiet_hours]
     return form
+
+
+def format_destination(rule: RoutingRule) -> dict[str, str]:
+    """Write where a rule sends to."""
+    return {_PEER if rule.is_to_peer else _MODALITY: rule.destination}
 
 
 def _format_time(minutes: int) -> str:

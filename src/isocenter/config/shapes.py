@@ -16,6 +16,7 @@ from isocenter.config.codes import (
     SYSTEM_METADATA,
     is_number,
 )
+from isocenter.config.peers import parse_peer
 from isocenter.config.remote_modalities import AE_TITLE, parse_remote_modality
 from isocenter.config.routing_rules import parse_routing_rule
 from isocenter.config.values import (
@@ -247,5 +248,12 @@ def _check_http_server(value: object) -> object:
 
 
 _HTTP_SERVER = CustomKind('["url", "user", "password"] or its object form', _check_http_server)
-PEERS = MapKind(_HTTP_SERVER)
+
+
+def _check_peer(value: object) -> object:
+    parse_peer(value)
+    return value
+
+
+PEERS = MapKind(CustomKind('["url", "user", "password"] or its object form', _check_peer))
 DICOMWEB_SERVERS = MapKind(_HTTP_SERVER)

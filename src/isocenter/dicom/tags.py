@@ -18,6 +18,7 @@ __all__ = [
     "PRIVATE_CREATOR",
     "UNKNOWN_NAME",
     "ConfiguredElement",
+    "ElementRange",
     "TagDictionary",
     "choose_vr",
     "format_tag",
@@ -50,6 +51,30 @@ class ConfiguredElement(NamedTuple):
     creator: str | None = None
 
 
+class ElementRange(NamedTuple):
+    """Elements that an external dictionary describes with one entry.
+
+    Parameters
+    ----------
+    elements
+        Of private ones with a creator perhaps only the last byte.
+    """
+
+    groups: range
+    elements: range
+    definition: Definition
+    creator: str | None = None
+
+    def holds(self, tag: int, creator: str | None) -> bool:
+        """Tell whether an element is one of them."""
+        if tag >> 16 not in self.groups or self.creator not in (None, creator):
+            return False
+        element = tag & 0xFFFF
+        return element in self.elements or (
+            self.creator is not None and element & 0xFF in self.elements
+        )
+
+
 PRIVATE_CREATOR = Definition("LO", "1", "PrivateCreator")
 """Any element (gggg,0010-00FF) of an odd group (PS3.5 §7.8.1)."""
 
@@ -77,18 +102,23 @@ class TagDictionary:
     Parameters
     ----------
     configured
-        Elements of the option ``Dictionary``; they win over the built-in ones. A private one
-        without a creator holds whatever the creator of its block is.
+        Elements of the options ``ExternalDictionaries`` and ``Dictionary``; they win over the
+        built-in ones, later over earlier ones, and ranges come last. A private one without a
+        creator holds whatever the creator of its block is.
     knows_private
         Whether the published private elements are known (option ``LoadPrivateDictionary``).
 
     References
     ----------
-    Orthanc configuration: ``Dictionary``, ``LoadPrivateDictionary`` (behaviour manual §38)
+    Orthanc configuration: ``Dictionary``, ``ExternalDictionaries``, ``LoadPrivateDictionary``
+    (behaviour manual §38)
     """
 
     def __init__(
-        self, configured: Iterable[ConfiguredElement] = (), *, knows_private: bool = True
+        self,
+        configured: Iterable[ConfiguredElement | ElementRange] = (),
+        *,
+        knows_private: bool = True,
     ) -> None:
         table = load_element_table()
         self._standard = table.standard
@@ -96,13 +126,20 @@ class TagDictionary:
         self._private = table.private if knows_private else {}
         self._configured: dict[int, Definition] = {}
         self._configured_private: dict[tuple[str, int], Definition] = {}
+        self._ranges: list[ElementRange] = []
         names: dict[str, int] = {}
-        for tag, definition, creator in configured:
-            names[definition.name] = tag
+        for entry in configured:
+            if isinstance(entry, ElementRange):
+                self._ranges.append(entry)
+                continue
+            tag, definition, creator = entry
             if creator is None:
                 self._configured[tag] = definition
             else:
                 self._configured_private[creator, _build_private_key(tag)] = definition
+                # The block is the creator's to choose; requests mean the first one.
+                tag |= 0 if tag & 0xFF00 else 0x1000
+            names[definition.name] = tag
         self._tags = _load_tags() | names if names else _load_tags()
 
     def lookup(self, tag: int, creator: str | None = None) -> Definition | None:
@@ -121,10 +158,15 @@ class TagDictionary:
         if known is not None:
             return known
         if tag & 0x10000:
-            return self._lookup_private(tag, creator)
+            return self._lookup_private(tag, creator) or self._lookup_range(tag, creator)
         if not tag & 0xFFFF:
             return _GROUP_LENGTH
+        if self._ranges and (found := self._lookup_range(tag, None)):
+            return found
         return next((found for mask, key, found in self._repeating if tag & mask == key), None)
+
+    def _lookup_range(self, tag: int, creator: str | None) -> Definition | None:
+        return next((one.definition for one in self._ranges if one.holds(tag, creator)), None)
 
     def _lookup_private(self, tag: int, creator: str | None) -> Definition | None:
         if is_private_creator(tag):

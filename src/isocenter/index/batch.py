@@ -130,7 +130,13 @@ def measure_trees(tx: Transaction, roots: Iterable[int]) -> dict[int, ResourceSi
     return dict(sizes)
 
 
-def delete_trees(batch: Batch, sizes: Mapping[int, ResourceSize], *, deleted_at: int) -> None:
+def delete_trees(
+    batch: Batch,
+    sizes: Mapping[int, ResourceSize],
+    *,
+    deleted_at: int,
+    is_replacement: bool = False,
+) -> None:
     """Delete some resources and all below them; their blobs go to the list of removals.
 
     Parameters
@@ -139,10 +145,14 @@ def delete_trees(batch: Batch, sizes: Mapping[int, ResourceSize], *, deleted_at:
         With nothing left to flush that lies below the resources.
     sizes
         What `measure_trees` found for them.
+    is_replacement
+        They come back at once, so that routing remembers what it has sent of them.
     """
     if not sizes:
         return
     keys: dict[str, Any] = {"roots": list(sizes)}
+    if not is_replacement and batch.tx.row("has_fingerprints") is not None:
+        batch.tx.run("delete_fingerprints_below", keys)
     batch.tx.run("insert_removals_below", keys)
     rows = sum(sum(size.counts.values()) for size in sizes.values())
     if batch.rules.logs_deletions:

@@ -1,6 +1,6 @@
 """Rules of routing in the database, what they look at, and how far they have come."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,17 @@ from isocenter.index.port import Transaction
 from isocenter.index.records import MetadataCode
 
 __all__ = [
+    "Fingerprint",
     "Routed",
     "delete_rule",
+    "find_fingerprints",
     "find_routed",
     "forget_position",
     "list_rules",
     "lock_position",
     "lookup_position",
     "read_last_change",
+    "set_fingerprints",
     "set_position",
     "set_rule",
 ]
@@ -55,6 +58,23 @@ class Routed:
     remote_aet: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a rule has sent of a resource.
+
+    Attributes
+    ----------
+    public_id
+        Of the study, series or instance that the rule looked at.
+    value
+        A sum over the content and the destination.
+    """
+
+    public_id: str
+    rule: str
+    value: str
+
+
 def list_rules(tx: Transaction) -> dict[str, str]:
     """Read all rules: name to JSON document, in the order of names."""
     return {str(name): str(document) for name, document in tx.rows("list_routing_rules")}
@@ -68,6 +88,7 @@ def set_rule(tx: Transaction, name: str, document: str) -> None:
 def delete_rule(tx: Transaction, name: str) -> None:
     """Forget a rule; it is no error if there is none."""
     tx.run("delete_routing_rule", {"name": name})
+    tx.run("delete_fingerprints_of_rule", {"rule": name})
 
 
 def find_routed(tx: Transaction, level: Level, public_ids: Sequence[str]) -> list[Routed]:
@@ -82,6 +103,23 @@ def find_routed(tx: Transaction, level: Level, public_ids: Sequence[str]) -> lis
         )
         for row in tx.rows(_STATEMENTS[level], {"public_ids": list(public_ids)})
     ]
+
+
+def find_fingerprints(tx: Transaction, rule: str, public_ids: Sequence[str]) -> dict[str, str]:
+    """Tell what a rule has sent already: public identifier to fingerprint; others are left out."""
+    keys = {"rule": rule, "public_ids": list(public_ids)}
+    return {str(row[0]): str(row[1]) for row in tx.rows("list_fingerprints", keys)}
+
+
+def set_fingerprints(tx: Transaction, sent: Iterable[Fingerprint]) -> None:
+    """Note what rules have sent."""
+    tx.run_many(
+        "set_fingerprint",
+        [
+            {"public_id": one.public_id, "rule": one.rule, "fingerprint": one.value}
+            for one in sorted(sent, key=lambda one: (one.public_id, one.rule))
+        ],
+    )
 
 
 def lookup_position(tx: Transaction) -> int | None:

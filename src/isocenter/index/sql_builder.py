@@ -441,28 +441,33 @@ class _Builder:
         return " ORDER BY " + ", ".join([*keys, "r.public_id"])
 
     def _build_order_key(self, key: OrderKey) -> str:
-        value = self._build_order_value(key)
-        if key.order_type is OrderType.INTEGER:
-            value = self.values.dialect.integer.format(value)
-        elif key.order_type is OrderType.FLOAT:
-            value = self.values.dialect.real.format(value)
-        return f"{value} {'DESC' if key.is_descending else 'ASC'} NULLS LAST"
+        return f"{self._build_order_value(key)} {'DESC' if key.is_descending else 'ASC'} NULLS LAST"
 
     def _build_order_value(self, key: OrderKey) -> str:
         if key.source is OrderSource.METADATA:
             is_time = key.key == MetadataCode.LAST_UPDATE and self.level is not Level.INSTANCE
             if is_time and key.order_type is OrderType.TEXT:
                 return "r.last_update"
-            return self._read_metadata(key.key)
+            return self._convert(self._read_metadata(key.key), key)
         place = lookup_place(key.key, self.level, self.main_tags)
-        if place is None or place.home > self.level or place.home != place.anchor:
-            message = "resources can be ordered by main tags of their level and the levels above"
+        if place is None:
+            message = "resources can be ordered by main tags only"
             raise BadRequestError(message)
         json_key = self.values.bind(place.key)
-        if place.home == self.level:
-            return self._read(f"r.{place.column}", json_key)
-        value = self._read(f"a.{place.column}", json_key)
-        return f"(SELECT {value} FROM resources a WHERE a.internal_id = {self._climb(place.home)})"
+        if place.home == place.anchor == self.level:
+            return self._convert(self._read(f"r.{place.column}", json_key), key)
+        value = self._convert(self._read(f"h.{place.column}", json_key), key)
+        # Of several values below a resource that which comes first in the order.
+        choose = "MAX" if key.is_descending else "MIN"
+        holders = f"resources h WHERE h.internal_id {self._name_holders(place)}"
+        return f"(SELECT {choose}({value}) FROM {holders})"
+
+    def _convert(self, value: str, key: OrderKey) -> str:
+        if key.order_type is OrderType.INTEGER:
+            return self.values.dialect.integer.format(value)
+        if key.order_type is OrderType.FLOAT:
+            return self.values.dialect.real.format(value)
+        return value
 
 
 def _rank(criterion: Criterion, place: Place) -> int:

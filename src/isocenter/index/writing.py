@@ -301,7 +301,7 @@ class _Storing:
                 self.protected.add(public_ids[level])
             del self.ancestors[level, public_ids[level]]
         sizes = measure_trees(self.tx, [topmost])
-        delete_trees(self.batch, sizes, deleted_at=instance.stored_at)
+        delete_trees(self.batch, sizes, deleted_at=instance.stored_at, is_replacement=True)
 
     def _replace(self, instance: NewInstance, existing: _Known) -> None:
         """Put the new version in the place of the older one, which keeps what users added.

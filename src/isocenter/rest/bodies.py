@@ -18,6 +18,8 @@ __all__ = [
     "MEDIA_OF_MANY",
     "MERGE",
     "MODALITY",
+    "PEER",
+    "PEER_STORE",
     "QUERY",
     "RESOURCES",
     "RETRIEVE",
@@ -49,7 +51,17 @@ RESOURCES: Schema = {
     "properties": {"Resources": {"type": "array", "items": {"type": ["string", "object"]}}},
 }
 
-_ARCHIVE: Schema = {**_JOB_CALL, "Filename": _TEXT, "Manifest": _FLAG, "Utf8": _FLAG}
+_TRANSCODING: Schema = {
+    "Transcode": {"type": "string", "examples": ["1.2.840.10008.1.2.4.70"]},
+    "LossyQuality": {"type": "integer", "minimum": 1, "maximum": 100},
+}
+_ARCHIVE: Schema = {
+    **_JOB_CALL,
+    **_TRANSCODING,
+    "Filename": _TEXT,
+    "Manifest": _FLAG,
+    "Utf8": _FLAG,
+}
 _MEDIA: Schema = {**_ARCHIVE, "Extended": _FLAG}
 
 
@@ -83,6 +95,7 @@ _EDIT: Schema = {
     "RemovePrivateTags": _FLAG,
     "PrivateCreator": _TEXT,
     "DicomVersion": _TEXT,
+    **_TRANSCODING,
     # Isocenter's own.
     "CleanDescriptors": _FLAG,
     "CleanGraphics": _FLAG,
@@ -168,6 +181,45 @@ STORE: Schema = {
                 "MoveOriginatorAet": _AE_TITLE,
                 "MoveOriginatorID": {"type": "integer"},
                 "StorageCommitment": _FLAG,
+            },
+        },
+    ]
+}
+
+PEER: Schema = {
+    "anyOf": [
+        {"type": "array", "items": _TEXT, "examples": [["http://host:8042/", "user", "password"]]},
+        {
+            "type": "object",
+            "required": ["Url"],
+            "properties": {
+                "Url": {"type": "string", "format": "uri"},
+                "Username": _TEXT,
+                "Password": _TEXT,
+                "HttpHeaders": {"type": "object", "additionalProperties": _TEXT},
+                "CertificateFile": _TEXT,
+                "CertificateKeyFile": _TEXT,
+                "CertificateKeyPassword": _TEXT,
+                "Pkcs11": _FLAG,
+                "Timeout": _SECONDS,
+            },
+        },
+    ]
+}
+
+PEER_STORE: Schema = {
+    "anyOf": [
+        _TEXT,
+        {"type": "array", "items": _TEXT},
+        {
+            "type": "object",
+            "required": ["Resources"],
+            "properties": {
+                **_JOB_CALL,
+                **_RETRIES,
+                "Resources": {"type": "array", "items": _TEXT},
+                "Compress": _FLAG,
+                "Transcode": _TEXT,
             },
         },
     ]
@@ -280,8 +332,8 @@ ROUTING_RULE: Schema = {
     "properties": {
         "Destination": {
             "type": "object",
-            "properties": {"Modality": _TEXT},
-            "examples": [{"Modality": "pacs"}],
+            "properties": {"Modality": _TEXT, "Peer": _TEXT},
+            "examples": [{"Modality": "pacs"}, {"Peer": "backup"}],
         },
         "Trigger": {"type": "string", "enum": ["StableStudy", "StableSeries", "NewInstance"]},
         "Modality": _TEXTS,

@@ -5,7 +5,6 @@ References
 Orthanc REST: modalities (behaviour manual §23.1)
 """
 
-import re
 from typing import Any
 
 from falcon.asgi import Request as BodyRequest
@@ -23,7 +22,7 @@ from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.arguments import EXPAND
 from isocenter.rest.bodies import MODALITY
-from isocenter.rest.remote_bodies import parse_json
+from isocenter.rest.remote_bodies import check_symbolic_name, parse_json
 from isocenter.rest.services import Services
 
 __all__ = [
@@ -47,7 +46,6 @@ _OPERATIONS = [
     "store",
     "store-straight",
 ]
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 async def list_modalities(services: Services, req: Request, resp: Response) -> None:
@@ -74,11 +72,7 @@ async def get_configuration(services: Services, _: Request, resp: Response, name
 
 async def put_modality(services: Services, req: BodyRequest, resp: Response, name: str) -> None:
     """Orthanc REST: PUT /modalities/{id}."""
-    if _NAME.fullmatch(name) is None:
-        raise BadFileFormatError(
-            "Only alphanumeric, dash characters and underscores are allowed in the names of "
-            f"modalities/peers, but found: {name[:100]}"
-        )
+    check_symbolic_name(name)
     modality = parse_modality(parse_json(await read_body(req)))
     await services.archive.remotes.modalities.put(name, modality)
     answer_nothing(resp)

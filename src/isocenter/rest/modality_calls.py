@@ -5,7 +5,6 @@ References
 Orthanc REST: operations of modalities (behaviour manual §23.2)
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from isocenter.rest.remote_bodies import (
     get_title_field,
     parse_json,
     parse_options,
+    parse_resources,
     parse_retries,
     read_optional_object,
 )
@@ -38,8 +38,6 @@ from isocenter.tasks.modality_store import StoreOrder, build_store_job
 
 __all__ = ["ROUTES", "echo", "echo_address", "store", "store_straight"]
 
-_IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
-_MOST_RESOURCES = 100_000
 _LARGEST_MESSAGE_ID = 0xFFFF
 
 
@@ -70,7 +68,7 @@ async def store(services: Services, req: Request, resp: Response, name: str) -> 
     """Orthanc REST: POST /modalities/{id}/store."""
     remotes = services.archive.remotes
     modality = await remotes.modalities.get_known(name)
-    body = _parse_resources(await read_body(req))
+    body = parse_resources(await read_body(req))
     call = parse_job_call(req, body)
     options = parse_options(body)
     target = remotes.calling.build_target(modality, options)
@@ -96,45 +94,6 @@ def _choose_commitment_uid(body: Mapping[str, Any], plan: OutgoingPlan) -> str:
             f"storage commitment can be asked for at most {MOST_REFERENCES} instances at once"
         )
     return build_uid()
-
-
-def _parse_resources(data: bytes) -> dict[str, Any]:
-    """Read what to send: an identifier, several, or an object with the field ``Resources``."""
-    text = data.strip()
-    if _IDENTIFIER.fullmatch(text.decode("latin-1")):
-        return {"Resources": [text.decode()]}
-    if not text:
-        message = "Must provide a JSON value"
-        raise BadFileFormatError(message)
-    value = parse_json(text)
-    body = value if isinstance(value, dict) else {"Resources": value}
-    if "Resources" not in body:
-        message = 'Missing field in JSON: "Resources"'
-        raise BadFileFormatError(message)
-    resources = body["Resources"]
-    if isinstance(resources, str) and not isinstance(value, dict):
-        resources = [resources]
-    return {**body, "Resources": check_resources(resources)}
-
-
-def check_resources(resources: Any) -> list[str]:
-    """Return a list of public identifiers.
-
-    Raises
-    ------
-    BadFileFormatError
-        If it is something else.
-    """
-    if not isinstance(resources, list):
-        message = 'JSON field "Resources" must contain an array'
-        raise BadFileFormatError(message)
-    if len(resources) > _MOST_RESOURCES:
-        raise BadFileFormatError(f"at most {_MOST_RESOURCES} resources may be named at once")
-    for resource in resources:
-        if not isinstance(resource, str) or _IDENTIFIER.fullmatch(resource) is None:
-            message = "Resources must be specified as a JSON array of identifiers"
-            raise BadFileFormatError(message)
-    return resources
 
 
 def _parse_originator(body: Mapping[str, Any]) -> MoveOriginator | None:

@@ -5,6 +5,7 @@ References
 Orthanc REST: operations of modalities (behaviour manual §23.2, §24)
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ from isocenter.http.arguments import read_body
 from isocenter.rest.services import Services
 
 __all__ = [
+    "check_resources",
+    "check_symbolic_name",
     "check_title",
     "get_flag_field",
     "get_integer_field",
@@ -34,6 +37,7 @@ __all__ = [
     "parse_json",
     "parse_level",
     "parse_options",
+    "parse_resources",
     "parse_retries",
     "parse_tags",
     "read_object",
@@ -43,6 +47,9 @@ __all__ = [
 _LONGEST_TIMEOUT_S = 86_400
 _PORTS = range(1, 65_536)
 _MOST_RETRIES = 1_000_000
+_IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+_MOST_RESOURCES = 100_000
+_SYMBOLIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 def parse_json(body: bytes) -> Any:
@@ -150,6 +157,21 @@ def get_title_field(body: Mapping[str, Any], name: str) -> str | None:
     return None if title is None else check_title(title)
 
 
+def check_symbolic_name(name: str) -> None:
+    """Refuse what cannot be the name of a modality or a peer.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it holds other characters, or too many.
+    """
+    if _SYMBOLIC_NAME.fullmatch(name) is None:
+        raise BadFileFormatError(
+            "Only alphanumeric, dash characters and underscores are allowed in the names of "
+            f"modalities/peers, but found: {name[:100]}"
+        )
+
+
 def check_title(title: str) -> str:
     """Return an AE title.
 
@@ -225,6 +247,55 @@ def parse_tags(value: Any, dictionary: TagDictionary, *, name: str = "Query") ->
         return {dictionary.parse_tag(key): text for key, text in value.items()}
     except UnknownTagError as error:
         raise BadFileFormatError(message) from error
+
+
+def parse_resources(data: bytes) -> dict[str, Any]:
+    """Read what to send: an identifier, several, or an object with the field ``Resources``.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it is something else.
+
+    References
+    ----------
+    Orthanc REST: POST /modalities/{id}/store, POST /peers/{id}/store (behaviour manual §23.2, §27)
+    """
+    text = data.strip()
+    if _IDENTIFIER.fullmatch(text.decode("latin-1")):
+        return {"Resources": [text.decode()]}
+    if not text:
+        message = "Must provide a JSON value"
+        raise BadFileFormatError(message)
+    value = parse_json(text)
+    body = value if isinstance(value, dict) else {"Resources": value}
+    if "Resources" not in body:
+        message = 'Missing field in JSON: "Resources"'
+        raise BadFileFormatError(message)
+    resources = body["Resources"]
+    if isinstance(resources, str) and not isinstance(value, dict):
+        resources = [resources]
+    return {**body, "Resources": check_resources(resources)}
+
+
+def check_resources(resources: Any) -> list[str]:
+    """Return a list of public identifiers.
+
+    Raises
+    ------
+    BadFileFormatError
+        If it is something else.
+    """
+    if not isinstance(resources, list):
+        message = 'JSON field "Resources" must contain an array'
+        raise BadFileFormatError(message)
+    if len(resources) > _MOST_RESOURCES:
+        raise BadFileFormatError(f"at most {_MOST_RESOURCES} resources may be named at once")
+    for resource in resources:
+        if not isinstance(resource, str) or _IDENTIFIER.fullmatch(resource) is None:
+            message = "Resources must be specified as a JSON array of identifiers"
+            raise BadFileFormatError(message)
+    return resources
 
 
 def parse_retries(services: Services, body: Mapping[str, Any], *, is_synchronous: bool) -> int:

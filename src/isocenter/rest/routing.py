@@ -1,4 +1,4 @@
-"""Routing: rules that send what is stored to remote modalities, and a dry run of them.
+"""Routing: rules that send what is stored to remote modalities and peers, and a dry run of them.
 
 References
 ----------
@@ -13,11 +13,12 @@ from isocenter.archive.routing import RuleMatcher
 from isocenter.config.routing_rules import (
     RULE_NAME,
     RoutingRule,
+    format_destination,
     format_routing_rule,
     parse_routing_rule,
 )
 from isocenter.dicom.levels import Level
-from isocenter.errors import BadFileFormatError, ConfigurationError, NotSupportedError
+from isocenter.errors import BadFileFormatError, ConfigurationError
 from isocenter.http.answers import answer_json, answer_nothing
 from isocenter.http.arguments import get_flag, read_body
 from isocenter.http.exchange import Request, Response
@@ -65,9 +66,6 @@ async def put_rule(services: Services, req: BodyRequest, resp: Response, rule: s
 
 def _parse_rule(value: Any) -> RoutingRule:
     if isinstance(value, dict):
-        destination = value.get("Destination")
-        if isinstance(destination, dict) and "Peer" in destination:
-            raise NotSupportedError("routing to peers is not supported by this version")
         value = {name: entry for name, entry in value.items() if name != "Source"}
     try:
         return parse_routing_rule(value)
@@ -110,8 +108,8 @@ def _explain(
         "Enabled": rule.is_enabled,
         "Trigger": rule.trigger,
         "Matches": bool(chosen),
-        "Destination": {"Modality": rule.destination},
-        "IsDestinationKnown": rule.destination in services.archive.remotes.modalities,
+        "Destination": format_destination(rule),
+        "IsDestinationKnown": services.archive.remotes.routing.is_destination_known(rule),
         "Resources": select_resources(level, found, chosen) if chosen else [],
         "Series": services.archive.remotes.routing.explain(matcher, found),
     }
@@ -137,7 +135,7 @@ ROUTES = (
         is_writing=False,
         body="application/json",
         body_schema=ROUTING_TEST,
-        statuses=(200, 400, 404, 413, 501),
+        statuses=(200, 400, 404, 413),
         details="Nothing is sent. With `Rule` that rule is tried instead of those that there are.",
     ),
     Route(
@@ -159,7 +157,7 @@ ROUTES = (
         body="application/json",
         body_schema=ROUTING_RULE,
         answer="text/plain",
-        statuses=(200, 400, 409, 413, 501),
+        statuses=(200, 400, 409, 413),
     ),
     Route(
         "DELETE",

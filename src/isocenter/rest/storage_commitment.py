@@ -16,8 +16,7 @@ from isocenter.http.answers import JSON, answer_done, answer_json, format_json
 from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.bodies import COMMITMENT
-from isocenter.rest.modality_calls import check_resources
-from isocenter.rest.remote_bodies import parse_options, read_object
+from isocenter.rest.remote_bodies import check_resources, parse_options, read_object
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "ask_commitment", "get_commitment", "remove_committed"]

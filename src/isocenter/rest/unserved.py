@@ -28,7 +28,6 @@ UNSERVED: Mapping[str, str] = {
     **dict.fromkeys((f"{_INSTANCE}/{form}" for form in _FORMS), _IMAGES),
     "/series/{public_id}/numpy": _IMAGES,
     **_with_all_below(f"{_INSTANCE}/frames", reason=_IMAGES),
-    **_with_all_below("/peers", reason="this version does not talk to peers"),
     **_with_all_below("/dicom-web", "/wado", reason="this version does not speak DICOMweb"),
     **_with_all_below("/transfers", reason="there are no accelerated transfers in this version"),
     **_with_all_below("/webdav", reason="there is no WebDAV in this version"),

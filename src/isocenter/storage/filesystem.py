@@ -430,8 +430,12 @@ class FileSystemStorage:
             self._durable_folders.difference_update((folder, folder[:2]))
             for _ in range(_FOLDER_ATTEMPTS - 1):
                 with suppress(FileNotFoundError):
-                    _make_folder(f"{self._root}/{folder[:2]}")
-                    _make_folder(f"{self._root}/{folder}")
+                    try:
+                        _make_folder(f"{self._root}/{folder}")
+                    except FileNotFoundError:
+                        # Rare: the first level is complete after some hundred blobs.
+                        _make_folder(f"{self._root}/{folder[:2]}")
+                        _make_folder(f"{self._root}/{folder}")
                     return action()
             return action()
 

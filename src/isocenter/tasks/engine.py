@@ -18,6 +18,7 @@ from isocenter.tasks.archiving import build_archive_kinds
 from isocenter.tasks.editing import StagedEdits
 from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.modification import ModificationKind
+from isocenter.tasks.peer_store import PeerStoreKind
 from isocenter.tasks.regrouping import build_regrouping_kinds
 from isocenter.tasks.retries import build_retry_policy
 from isocenter.tasks.retrieving import GetKind, MoveKind
@@ -26,7 +27,9 @@ from isocenter.tasks.storage_commitment import StorageCommitmentKind
 __all__ = ["build_engine"]
 
 # They send what is stored and write nothing to the storage area, not even an archive for download.
-_READ_ONLY_KINDS = frozenset({ModalityStoreKind.name, MoveKind.name, StorageCommitmentKind.name})
+_READ_ONLY_KINDS = frozenset(
+    {ModalityStoreKind.name, PeerStoreKind.name, MoveKind.name, StorageCommitmentKind.name}
+)
 
 
 def build_engine(
@@ -92,11 +95,11 @@ def _count_threads(configuration: Configuration, workers: int) -> int:
 def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
     remotes = archive.remotes
     policy = build_retry_policy(configuration)
+    recoding = build_recoding(configuration, archive.workers, archive.buffers, archive.transcoder)
     retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
     return [
-        ModalityStoreKind(
-            remotes, build_recoding(configuration, archive.workers, archive.buffers), policy
-        ),
+        ModalityStoreKind(remotes, recoding, policy),
+        PeerStoreKind(remotes, policy),
         MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
         GetKind(retrieval, remotes.modalities, remotes.calling, policy),
         StorageCommitmentKind(archive.workers, remotes.modalities, remotes.calling, policy),

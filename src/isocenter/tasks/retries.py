@@ -8,6 +8,7 @@ from isocenter.errors import (
     DatabaseUnavailableError,
     DeadlineExceededError,
     NoPresentationContextError,
+    PeerRefusalError,
     RemoteError,
     SerializationFailureError,
     ServerError,
@@ -65,7 +66,7 @@ def is_transient(error: ServerError) -> bool:
         return True
     if not isinstance(error, RemoteError) or isinstance(error, NoPresentationContextError):
         return False
-    if isinstance(error, AssociationRejectedError):
+    if isinstance(error, AssociationRejectedError | PeerRefusalError):
         return not error.is_permanent
     status = lookup_status(error)
     return status is None or status in _OUT_OF_RESOURCES

@@ -5,19 +5,20 @@ References
 Decision 0020
 """
 
+import hashlib
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from isocenter.archive.archive import Archive
-from isocenter.archive.modalities import CallOptions
 from isocenter.archive.outgoing import OutgoingPlan
 from isocenter.archive.periodic import Periodic
 from isocenter.archive.routing import RuleMatcher
 from isocenter.clock import now
 from isocenter.config.remote_modalities import RemoteModality
-from isocenter.config.routing_rules import RoutingRule
+from isocenter.config.routing_rules import RoutingRule, format_destination
 from isocenter.dicom.levels import Level
 from isocenter.errors import RequestError, UnknownItemError, UnknownResourceError
 from isocenter.index.change_log import find_changes
@@ -25,16 +26,20 @@ from isocenter.index.job_rows import insert_job
 from isocenter.index.port import Transaction
 from isocenter.index.records import Change, ChangeType
 from isocenter.index.routing import (
+    Fingerprint,
     Routed,
     forget_position,
     lock_position,
     lookup_position,
     read_last_change,
+    set_fingerprints,
     set_position,
 )
 from isocenter.jobs.engine import Engine
 from isocenter.jobs.records import NewJob
 from isocenter.tasks.modality_store import StoreOrder, build_store_job
+from isocenter.tasks.peer_store import PeerOrder, build_peer_job
+from isocenter.tasks.sending import SendingOrder
 
 __all__ = ["Router", "select_resources"]
 
@@ -50,8 +55,19 @@ _TRIGGERS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Routing:
+    """A job, and what it will have sent."""
+
+    job: NewJob
+    sent: Sequence[Fingerprint]
+
+
 class Router:
     """Looks at each new event once and submits a job for each rule that it fulfils.
+
+    What a rule has sent with the same content to the same destination is not sent again until it is
+    deleted here, so what comes back in a circle of servers that overwrite comes to rest.
 
     Jobs and the position in the log are written in one transaction, so a crash neither loses a job
     nor makes one twice. Of servers that share a database the first one deals with an event.
@@ -98,6 +114,7 @@ class Router:
         if position is None:
             # What came before the first rule is not sent.
             await self._workers.write(_begin)
+            _log.info("rules of routing hold for what comes from now on")
             return False
         return await self._deal_with(position, matchers)
 
@@ -111,17 +128,17 @@ class Router:
         if not changes:
             return False
         try:
-            jobs = await self._build_jobs(changes, matchers)
+            routings = await self._build_jobs(changes, matchers)
         except UnknownResourceError:
             # Something was deleted meanwhile; the next look at these events is without it.
             return False
         is_first = await self._workers.write(
-            lambda tx: _submit(tx, jobs, position, changes[-1].seq)
+            lambda tx: _submit(tx, routings, position, changes[-1].seq)
         )
-        if is_first and jobs:
+        if is_first and routings:
             self._engine.wake()
-            await self._note_exports(jobs)
-            _log.info("instances are routed", extra={"jobs": len(jobs)})
+            await self._note_exports([routing.job for routing in routings])
+            _log.info("instances are routed", extra={"jobs": len(routings)})
         return len(changes) == _BATCH
 
     async def _note_exports(self, jobs: Sequence[NewJob]) -> None:
@@ -132,8 +149,8 @@ class Router:
 
     async def _build_jobs(
         self, changes: Sequence[Change], matchers: Mapping[str, RuleMatcher]
-    ) -> list[NewJob]:
-        jobs: list[NewJob] = []
+    ) -> list[_Routing]:
+        jobs: list[_Routing] = []
         for trigger, (change_type, level) in _TRIGGERS.items():
             events = [change for change in changes if change.change_type is change_type]
             rules = {name: m for name, m in matchers.items() if m.rule.trigger == trigger}
@@ -161,13 +178,19 @@ class Router:
 
     async def _build_job(
         self, name: str, matcher: RuleMatcher, level: Level, found: Sequence[Routed]
-    ) -> list[NewJob]:
+    ) -> list[_Routing]:
         chosen = self._routing.choose(matcher, found)
         if not chosen:
             return []
         plan = await self._remotes.outgoing.plan(select_resources(level, found, chosen))
+        news = await self._routing.select_news(_sum_up(name, matcher.rule, level, chosen, plan))
+        if level is Level.INSTANCE and len(news) < len(chosen):
+            plan = await self._remotes.outgoing.plan([one.public_id for one in news])
+        if not news:
+            _log.info("nothing is new for a routing rule", extra={"rule": name})
+            return []
         try:
-            return [await self._complete(name, matcher.rule, plan)]
+            return [_Routing(await self._complete(name, matcher.rule, plan), news)]
         except RequestError as error:
             _log.warning(
                 "a routing rule cannot be followed",
@@ -176,23 +199,59 @@ class Router:
             return []
 
     async def _complete(self, name: str, rule: RoutingRule, plan: OutgoingPlan) -> NewJob:
-        try:
-            modality = await self._remotes.modalities.get_known(rule.destination)
-        except UnknownItemError:
-            # The job will fail, visibly, and can be resubmitted when the modality is known again.
-            modality = RemoteModality("", "", 0)
-        # Only the titles are needed here, for which no certificates are.
-        target = self._remotes.calling.build_target(replace(modality, use_dicom_tls=False))
-        order = StoreOrder(
-            rule.destination,
-            CallOptions(),
+        order = SendingOrder(
             description=f"Routing: {name}",
             is_permissive=rule.is_permissive,
             retries=self._retries if rule.retries is None else rule.retries,
             not_before=now() + rule.delay_s if rule.delay_s else 0,
             quiet_hours=rule.quiet_hours,
         )
-        return replace(build_store_job(plan, order, target), priority=rule.priority)
+        build = self._build_peer_job if rule.is_to_peer else self._build_store_job
+        return replace(await build(rule.destination, plan, order), priority=rule.priority)
+
+    async def _build_store_job(
+        self, destination: str, plan: OutgoingPlan, order: SendingOrder
+    ) -> NewJob:
+        try:
+            modality = await self._remotes.modalities.get_known(destination)
+        except UnknownItemError:
+            # The job will fail, visibly, and can be resubmitted when the modality is known again.
+            modality = RemoteModality("", "", 0)
+        # Only the titles are needed here, for which no certificates are.
+        target = self._remotes.calling.build_target(replace(modality, use_dicom_tls=False))
+        return build_store_job(plan, StoreOrder(destination, **_list_values(order)), target)
+
+    async def _build_peer_job(
+        self, destination: str, plan: OutgoingPlan, order: SendingOrder
+    ) -> NewJob:
+        # As above, if it is not known.
+        peer = self._remotes.peers.get(destination)
+        return build_peer_job(plan, PeerOrder(destination, **_list_values(order)), peer)
+
+
+def _list_values(order: SendingOrder) -> dict[str, Any]:
+    return {field.name: getattr(order, field.name) for field in fields(order)}
+
+
+def _sum_up(
+    name: str, rule: RoutingRule, level: Level, chosen: Sequence[Routed], plan: OutgoingPlan
+) -> list[Fingerprint]:
+    """Tell what a rule is about to send: each instance for itself, or all of a study or series."""
+    destination = "\n".join((*format_destination(rule), rule.destination))
+    contents = dict(zip(plan.instances, plan.digests, strict=True))
+    if level is Level.INSTANCE:
+        return [
+            Fingerprint(one.public_id, name, _hash(destination, [contents[one.public_id]]))
+            for one in chosen
+            if one.public_id in contents
+        ]
+    public_id = chosen[0].study if level is Level.STUDY else chosen[0].series
+    pairs = sorted(f"{instance} {digest}" for instance, digest in contents.items())
+    return [Fingerprint(public_id, name, _hash(destination, pairs))]
+
+
+def _hash(destination: str, contents: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join((destination, *contents)).encode()).hexdigest()
 
 
 def select_resources(level: Level, found: Sequence[Routed], chosen: Sequence[Routed]) -> list[str]:
@@ -207,11 +266,12 @@ def _begin(tx: Transaction) -> None:
         set_position(tx, read_last_change(tx))
 
 
-def _submit(tx: Transaction, jobs: Sequence[NewJob], position: int, reached: int) -> bool:
-    """Write jobs and position; false if another server was first."""
+def _submit(tx: Transaction, routings: Sequence[_Routing], position: int, reached: int) -> bool:
+    """Write jobs, what they send, and the position; false if another server was first."""
     if lock_position(tx) != position:
         return False
-    for new in jobs:
-        insert_job(tx, str(uuid.uuid4()), new)
+    for routing in routings:
+        insert_job(tx, str(uuid.uuid4()), routing.job)
+    set_fingerprints(tx, (one for routing in routings for one in routing.sent))
     set_position(tx, reached)
     return True

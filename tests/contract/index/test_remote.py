@@ -1,6 +1,7 @@
 """Remote modalities and queries in the database."""
 
-from isocenter.index.modalities import delete_modality, list_modalities, set_modality
+import pytest
+
 from isocenter.index.port import Database
 from isocenter.index.remote_queries import (
     QueryLimits,
@@ -11,6 +12,7 @@ from isocenter.index.remote_queries import (
     list_queries,
     lookup_query,
 )
+from isocenter.index.remote_systems import RemoteSystems, delete_remote, list_remotes, set_remote
 
 LIMITS = QueryLimits(count=3, age_us=1000)
 
@@ -20,14 +22,17 @@ def add(database: Database, name: str, answers: list[str], *, now_us: int) -> No
     database.write(lambda tx: add_query(tx, query, answers, LIMITS, now_us=now_us))
 
 
-def test_modalities_are_created_replaced_and_forgotten(database: Database) -> None:
-    database.write(lambda tx: set_modality(tx, "b", "1"))
-    database.write(lambda tx: set_modality(tx, "a", "2"))
-    database.write(lambda tx: set_modality(tx, "b", "3"))
-    assert database.read(list_modalities) == {"a": "2", "b": "3"}
-    database.write(lambda tx: delete_modality(tx, "a"))
-    database.write(lambda tx: delete_modality(tx, "nope"))
-    assert database.read(list_modalities) == {"b": "3"}
+@pytest.mark.parametrize("systems", RemoteSystems)
+def test_remote_systems_are_created_replaced_and_forgotten(
+    database: Database, systems: RemoteSystems
+) -> None:
+    database.write(lambda tx: set_remote(tx, systems, "b", "1"))
+    database.write(lambda tx: set_remote(tx, systems, "a", "2"))
+    database.write(lambda tx: set_remote(tx, systems, "b", "3"))
+    assert database.read(lambda tx: list_remotes(tx, systems)) == {"a": "2", "b": "3"}
+    database.write(lambda tx: delete_remote(tx, systems, "a"))
+    database.write(lambda tx: delete_remote(tx, systems, "nope"))
+    assert database.read(lambda tx: list_remotes(tx, systems)) == {"b": "3"}
 
 
 def test_query_gives_its_answers_page_by_page(database: Database) -> None:

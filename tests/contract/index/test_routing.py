@@ -3,14 +3,18 @@
 from tests.support.instances import IndexCase, build_new_instance, store
 
 from isocenter.dicom.levels import Level
+from isocenter.index.deletion import delete_resource
 from isocenter.index.routing import (
+    Fingerprint,
     delete_rule,
+    find_fingerprints,
     find_routed,
     forget_position,
     list_rules,
     lock_position,
     lookup_position,
     read_last_change,
+    set_fingerprints,
     set_position,
     set_rule,
 )
@@ -53,3 +57,25 @@ def test_series_are_found_by_study_series_and_instance(index: IndexCase) -> None
         assert (routed.public_id, routed.series) == (own, ids[Level.SERIES])
         assert routed.study == ids[Level.STUDY]
     assert index.database.read(lambda tx: find_routed(tx, Level.STUDY, ["nope"])) == []
+
+
+def test_fingerprints_last_until_their_resource_is_deleted(index: IndexCase) -> None:
+    database = index.database
+    store(database, build_new_instance("p/t/r/i"))
+    store(database, build_new_instance("p/t/r/j"))
+    sent = [Fingerprint(name, "rule", "1") for name in ("t", "i", "j", "elsewhere")]
+    database.write(lambda tx: set_fingerprints(tx, [*sent, Fingerprint("t", "other", "2")]))
+
+    def find(rule: str) -> dict[str, str]:
+        names = ["t", "i", "j", "elsewhere", "nope"]
+        return database.read(lambda tx: find_fingerprints(tx, rule, names))
+
+    assert find("rule") == dict.fromkeys(["t", "i", "j", "elsewhere"], "1")
+    database.write(lambda tx: set_fingerprints(tx, [Fingerprint("t", "rule", "3")]))
+    assert find("rule")["t"] == "3"
+    database.write(lambda tx: delete_resource(tx, Level.INSTANCE, "i", deleted_at=1))
+    assert set(find("rule")) == {"t", "j", "elsewhere"}
+    database.write(lambda tx: delete_resource(tx, Level.PATIENT, "p", deleted_at=1))
+    assert (find("rule"), find("other")) == ({"elsewhere": "1"}, {})
+    database.write(lambda tx: delete_rule(tx, "rule"))
+    assert find("rule") == {}

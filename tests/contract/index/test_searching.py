@@ -390,8 +390,41 @@ def test_search_in_the_order_of_numbers_reads_any_text(
     assert {text for text, name in least.items() if name == "t1"} == {" 1 "}
 
 
-@pytest.mark.parametrize("name", ["Modality", "Rows", "ModalitiesInStudy", "InstanceNumber"])
-def test_search_in_the_order_of_what_is_below_is_refused(filled: IndexCase, name: str) -> None:
+@pytest.mark.parametrize(
+    ("level", "key", "first"),
+    [
+        # Of several values below, that which comes first in the order.
+        (Level.PATIENT, order_by("SeriesNumber", OrderType.FLOAT), ["p2", "p1", "p3"]),
+        (Level.PATIENT, order_by("SeriesNumber"), ["p2", "p1", "p3"]),
+        (Level.STUDY, order_by("SeriesNumber", OrderType.INTEGER), ["t3", "t2", "t1", "t4"]),
+        (
+            Level.STUDY,
+            order_by("SeriesNumber", OrderType.FLOAT, is_descending=True),
+            ["t1", "t2", "t3", "t4"],
+        ),
+        (Level.STUDY, order_by("Modality"), ["t1", "t2", "t3", "t4"]),
+        (Level.STUDY, order_by("Modality", is_descending=True), ["t3", "t1", "t2", "t4"]),
+        (Level.STUDY, order_by("ModalitiesInStudy", is_descending=True), ["t3", "t1", "t2", "t4"]),
+        # Those of the study, not of the series alone.
+        (Level.SERIES, order_by("ModalitiesInStudy", is_descending=True), ["r4", "r1", "r2", "r3"]),
+        (Level.SERIES, order_by("SOPClassUID", is_descending=True), ["r2", "r1", "r3", "r4", "r5"]),
+        (Level.STUDY, order_by("InstanceNumber", OrderType.INTEGER), ["t1", "t2", "t3", "t4"]),
+    ],
+)
+def test_search_in_the_order_of_what_is_below_takes_the_first_value(
+    filled: IndexCase, level: Level, key: OrderKey, first: list[str]
+) -> None:
+    identifiers = {Level.PATIENT: "PatientID", Level.SERIES: "SeriesInstanceUID"}
+    last = order_by(identifiers.get(level, "StudyInstanceUID"))
+
+    found = find(filled, Query(level, order=(key, last)))
+
+    assert found[: len(first)] == first
+    assert len(found) == count(filled, Query(level))
+
+
+def test_search_in_the_order_of_what_is_not_indexed_is_refused(filled: IndexCase) -> None:
+    name = "Rows"
     with pytest.raises(BadRequestError):
         find(filled, Query(Level.STUDY, order=(order_by(name),)))
 

@@ -40,7 +40,7 @@ def test_parse_routing_rule_full_reads_every_entry() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [LEAST, FULL])
+@pytest.mark.parametrize("value", [LEAST, FULL, {"Destination": {"Peer": "far"}}])
 def test_format_routing_rule_is_read_back(value: Any) -> None:
     rule = parse_routing_rule(value)
 
@@ -56,7 +56,8 @@ def test_format_routing_rule_is_read_back(value: Any) -> None:
         {"Destination": "pacs"},
         {"Destination": {}},
         {"Destination": {"Modality": ""}},
-        {"Destination": {"Peer": "x"}},
+        {"Destination": {"Peer": 5}},
+        {"Destination": {"Host": "x"}},
         {"Destination": {"Modality": "a", "Peer": "b"}},
         LEAST | {"Nonsense": 1},
         LEAST | {"Trigger": "Sometimes"},

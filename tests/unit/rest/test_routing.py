@@ -18,6 +18,7 @@ RULE = {"Destination": {"Modality": "pacs"}}
 def options() -> dict[str, object]:
     return {
         "DicomModalities": {"pacs": ["PACS", "127.0.0.1", 1]},
+        "OrthancPeers": {"far": ["http://127.0.0.1:1/"]},
         "Isocenter.Routing": {"fixed": RULE | {"Modality": ["CT"]}},
     }
 
@@ -52,7 +53,8 @@ async def test_rules_are_created_read_and_forgotten(api: Api) -> None:
         ("x", RULE | {"Tags": {"Rows": "5"}}, 400),
         ("x", RULE | {"Tags": {"StudyDate": "2024*"}}, 400),
         ("x", {"Destination": {"Modality": "nope"}}, 400),
-        ("x", {"Destination": {"Peer": "nope"}}, 501),
+        ("x", {"Destination": {"Peer": "nope"}}, 400),
+        ("x", {"Destination": {"Peer": "pacs"}}, 400),
         ("fixed", RULE, 409),
     ],
 )
@@ -96,6 +98,18 @@ async def test_dry_run_tries_a_rule_that_is_not_there(api: Api) -> None:
     body = json.dumps({"Series": file.series, "Rule": RULE}).encode()
     (answer,) = (await api.request("POST", "/routing/test", body=body)).json
     assert (answer["Rule"], answer["Resources"]) == ("", [file.series])
+
+
+async def test_rule_may_send_to_a_peer(api: Api) -> None:
+    rule = {"Destination": {"Peer": "far"}}
+    assert (await put(api, "http", rule)).status_code == 200
+    assert (await api.get_json("/routing/http"))["Destination"] == {"Peer": "far"}
+    file = await api.store()
+    body = json.dumps({"Study": file.study, "Rule": rule}).encode()
+    (answer,) = (await api.request("POST", "/routing/test", body=body)).json
+    assert (answer["Destination"], answer["IsDestinationKnown"]) == ({"Peer": "far"}, True)
+    assert answer["Resources"] == [file.study]
+    await api.request("DELETE", "/routing/http")
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,11 @@ from isocenter.rest.table import ROUTES, select_routes
 
 UNKNOWN = "-".join(["11111111"] * 5)
 EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
-# Routes of single jobs are tested in test_jobs.py.
-READ_ROUTES = [r for r in ROUTES if r.method == "GET" and "{job_id}" not in r.path]
+# Routes of single jobs are tested in test_jobs.py, that which calls a peer in test_peers.py.
+ELSEWHERE = ("{job_id}", "/peers/{name}/system")
+READ_ROUTES = [
+    r for r in ROUTES if r.method == "GET" and not any(part in r.path for part in ELSEWHERE)
+]
 EVERY_READ_ROUTE = pytest.mark.parametrize("route", READ_ROUTES, ids=lambda r: r.path)
 # Orthanc answers 400 where the patient is unknown (behaviour manual §9.2); export is switched off
 # unless the configuration says otherwise.
@@ -56,6 +59,7 @@ NAMES = {"/metadata/{name}": "/metadata/1024", "/attachments/{name}": "/attachme
 NAMES["/labels/{label}"] = "/labels/label"
 # Remote modalities have names, too.
 MODALITY = ("/modalities/{name}", "/modalities/known")
+PEER = ("/peers/{name}", "/peers/known")
 WORKLIST = ("/worklists/{worklist_id}", "/worklists/known")
 
 DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
@@ -74,7 +78,7 @@ def build_target(route: Route, file: SyntheticFile | None) -> str:
 
 
 def fill_names(path: str) -> str:
-    for template, name in (NAMES | PARAMETERS | dict([MODALITY, WORKLIST])).items():
+    for template, name in (NAMES | PARAMETERS | dict([MODALITY, PEER, WORKLIST])).items():
         path = path.replace(template, name)
     return path
 
@@ -84,6 +88,8 @@ async def prepare(api: Api, route: Route) -> str:
     file = await api.store(build_synthetic(tail=DOCUMENT if route.path.endswith("/pdf") else b""))
     if route.path.startswith(MODALITY[0]):
         await api.request("PUT", MODALITY[1], body=b'["TITLE", "localhost", 104]')
+    if route.path.startswith(PEER[0]):
+        await api.request("PUT", PEER[1], body=b'["http://localhost/"]')
     if route.path.startswith("/queries/"):
         await keep_query(api)
     if route.path.startswith("/routing/"):

@@ -36,7 +36,7 @@ from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import FailedItem, Job, Step
 from isocenter.jobs.states import JobState
 from isocenter.scu.store import MoveOriginator
-from isocenter.tasks import modality_store
+from isocenter.tasks import sending
 from isocenter.tasks.modality_store import (
     ModalityStoreKind,
     StoreOrder,
@@ -59,7 +59,11 @@ class Case:
 
     def build_kind(self, *, may_recode: bool = True) -> ModalityStoreKind:
         archive = self.api.archive
-        files = RecodedFiles(archive.workers, archive.buffers) if may_recode else None
+        files = (
+            RecodedFiles(archive.workers, archive.buffers, archive.transcoder)
+            if may_recode
+            else None
+        )
         recoding = Recoding(files, IMPLICIT_LITTLE)
         policy = RetryPolicy(3, 5, 15)
         return ModalityStoreKind(archive.remotes, recoding, policy)
@@ -106,8 +110,8 @@ class Case:
 @pytest_asyncio.fixture
 async def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
     # A step for each instance.
-    monkeypatch.setattr(modality_store, "_STEP_S", 0.0)
-    monkeypatch.setattr(modality_store, "_PAGE", 4)
+    monkeypatch.setattr(sending, "_STEP_S", 0.0)
+    monkeypatch.setattr(sending, "_PAGE", 4)
     async with open_api(tmp_path, {}) as api:
         await api.jobs.stop(1.0)
         files = [
@@ -443,7 +447,7 @@ async def test_store_waits_for_its_time_and_goes_on(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = iter([60, 0, 0, 0, 30, 30])
-    monkeypatch.setattr(modality_store, "get_wait_s", lambda *_: next(waits, 0))
+    monkeypatch.setattr(sending, "get_wait_s", lambda *_: next(waits, 0))
     receiver = Receiver()
     async with run_receiver(receiver) as port:
         await case.listen(port)

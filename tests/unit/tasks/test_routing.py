@@ -12,6 +12,7 @@ from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive.received import Origin, OriginKind
 from isocenter.clock import now
+from isocenter.config.peers import Peer
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.config.routing_rules import RoutingRule
 from isocenter.errors import DatabaseUnavailableError
@@ -265,3 +266,80 @@ async def test_rules_that_come_again_do_not_send_what_came_meanwhile(case: Case)
     await case.follow()
     await case.put()
     assert await case.list_resources() == []
+
+
+async def test_study_goes_to_a_peer(case: Case) -> None:
+    await case.api.archive.remotes.peers.put("far", Peer("http://127.0.0.1:1/", "user", "secret"))
+    await case.api.archive.remotes.routing.put("http", RoutingRule("far", is_to_peer=True))
+    await case.follow()
+    file = await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    (job,) = await case.api.jobs.find(JobFilter())
+    assert (job.kind, job.destination) == ("OrthancPeerStore", "far")
+    assert job.content["ParentResources"] == [file.study]
+    assert job.content["Description"] == "Routing: http"
+    assert "secret" not in str(job)
+
+
+@pytest.mark.parametrize("keeps_replaced", [False, True])
+@pytest.mark.parametrize("trigger", ["NewInstance", "StableSeries", "StableStudy"])
+async def test_what_comes_back_unchanged_is_not_sent_again(
+    tmp_path: Path, trigger: str, keeps_replaced: bool
+) -> None:
+    options: dict[str, object] = {
+        "StableAge": 100_000,
+        "OverwriteInstances": "Always",
+        "Isocenter.OverwriteInPlace": keeps_replaced,
+    }
+    async with open_api(tmp_path, options) as api:
+        await api.jobs.stop(1.0)
+        await api.archive.remotes.modalities.put("pacs", RemoteModality("PACS", "127.0.0.1", 1))
+        case = Case(api, Router(api.archive, api.jobs, retries=7))
+        await case.put(trigger=trigger)
+
+        async def arrive(file: SyntheticFile) -> int:
+            assert (await api.request("POST", "/instances", body=file.content)).status_code == 200
+            await case.stabilize()
+            await case.follow()
+            return len(await case.list_resources())
+
+        first, changed, other = (
+            build_synthetic(
+                {0x00200013: ("IS", number)},
+                patient_id="P",
+                study="1.2",
+                series="1.3",
+                instance=instance,
+            )
+            for number, instance in (("1", "1.4"), ("2", "1.4"), ("1", "1.5"))
+        )
+        assert await arrive(first) == 1
+        assert await arrive(first) == 1
+        assert await arrive(changed) == 2
+        assert await arrive(changed) == 2
+        assert await arrive(first) == 3
+        # What is new beside it is sent.
+        assert await arrive(other) == 4
+        # Whoever deletes it wants it to be sent anew.
+        await api.request("DELETE", first.paths["instances"])
+        assert await arrive(first) == (5 if trigger == "NewInstance" else 4)
+        await api.request("DELETE", first.paths["studies"])
+        assert await arrive(first) == (6 if trigger == "NewInstance" else 5)
+
+
+async def test_another_destination_gets_what_the_first_has(case: Case) -> None:
+    await case.put()
+    await case.store(1)
+    await case.stabilize()
+    await case.follow()
+    other = RemoteModality("OTHER", "127.0.0.1", 1)
+    await case.api.archive.remotes.modalities.put("other", other)
+    await case.api.archive.remotes.routing.put("rule", RoutingRule("other"))
+    await case.api.archive.workers.write(
+        lambda tx: tx.run("touch", {"internal_id": 2, "last_update": 1})
+    )
+    await case.stabilize()
+    await case.follow()
+    jobs = await case.api.jobs.find(JobFilter())
+    assert [job.destination for job in jobs] == ["pacs", "other"]

@@ -40,3 +40,25 @@ JOIN resources s ON s.internal_id = i.parent_id
 JOIN resources t ON t.internal_id = s.parent_id
 JOIN resources p ON p.internal_id = t.parent_id
 WHERE i.level = 3 AND i.public_id IN :public_ids[text];
+
+-- name: list_fingerprints
+SELECT public_id, fingerprint FROM routed WHERE rule = :rule AND public_id IN :public_ids[text];
+
+-- name: set_fingerprint
+INSERT INTO routed (public_id, rule, fingerprint) VALUES (:public_id, :rule, :fingerprint)
+ON CONFLICT (public_id, rule) DO UPDATE SET fingerprint = excluded.fingerprint;
+
+-- name: delete_fingerprints_of_rule
+DELETE FROM routed WHERE rule = :rule;
+
+-- name: has_fingerprints
+SELECT 1 FROM routed LIMIT 1;
+
+-- name: delete_fingerprints_below
+DELETE FROM routed WHERE public_id IN (
+    WITH RECURSIVE below (internal_id, public_id) AS (
+        SELECT internal_id, public_id FROM resources WHERE internal_id IN :roots[bigint]
+        UNION ALL
+        SELECT r.internal_id, r.public_id FROM below b JOIN resources r ON r.parent_id = b.internal_id
+    )
+    SELECT public_id FROM below);

@@ -1,0 +1,5 @@
+"""Servers that we call by HTTP: peers with this REST API.
+
+Read `client` (one connection to one server, with its limits), then `trust` (whom to believe).
+httpx stays in this package.
+"""

@@ -1,0 +1,129 @@
+"""The job kind ``OrthancPeerStore``: files are sent to a peer by HTTP, one request for each.
+
+References
+----------
+Orthanc REST: POST /peers/{id}/store (behaviour manual §27), job types (§17)
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from isocenter.archive.outgoing import OutgoingInstance, OutgoingPlan
+from isocenter.archive.peer_calls import PeerCalls
+from isocenter.archive.remotes import Remotes
+from isocenter.config.peers import Peer, identify_peer
+from isocenter.errors import (
+    BackendError,
+    BadFileFormatError,
+    PeerRefusalError,
+)
+from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
+from isocenter.peers.client import PeerClient
+from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, build_sending_retry
+
+__all__ = ["PeerOrder", "PeerStoreKind", "build_peer_job"]
+
+_KIND = "OrthancPeerStore"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOrder(SendingOrder):
+    """How to send to a peer.
+
+    Attributes
+    ----------
+    peer
+        Symbolic name of the receiver.
+    is_compressed
+        Send each file with gzip.
+    """
+
+    peer: str
+    is_compressed: bool = False
+
+
+def build_peer_job(plan: OutgoingPlan, order: PeerOrder, peer: Peer | None) -> NewJob:
+    """Build a job that sends instances.
+
+    Parameters
+    ----------
+    peer
+        As it is known now; the job asks again when it runs.
+    """
+    new = build_sending_job(_KIND, plan, order, order.peer)
+    return replace(
+        new,
+        arguments={**new.arguments, "Peer": order.peer, "Compress": order.is_compressed},
+        content={
+            **new.content,
+            "Compress": order.is_compressed,
+            "Peer": [] if peer is None else identify_peer(peer),
+            "Size": "0",
+            "SizeMB": 0,
+        },
+    )
+
+
+class PeerStoreKind:
+    """Sends file after file (see `Sender`)."""
+
+    name = _KIND
+
+    def __init__(self, remotes: Remotes, policy: RetryPolicy) -> None:
+        self._remotes = remotes
+        self._sender = Sender(remotes.outgoing, policy)
+
+    async def run(self, job: Job) -> AsyncIterator[Step]:
+        """Send what was not sent yet (see `JobKind.run`)."""
+        async with aclosing(self._sender.run(job, lambda: self._open_courier(job))) as steps:
+            async for step in steps:
+                yield step
+
+    @asynccontextmanager
+    async def _open_courier(self, job: Job) -> AsyncIterator["_PeerCourier"]:
+        calls = self._remotes.peer_calls
+        peer = await self._remotes.peers.get_known(job.arguments["Peer"])
+        async with calls.calling.open_client(peer) as client:
+            yield _PeerCourier(calls, client, is_compressed=bool(job.arguments["Compress"]))
+
+    def abandon(self, job: Job) -> Apply | None:  # noqa: ARG002 - the port's signature
+        """Leave nothing: there is nothing in the database (see `JobKind.abandon`)."""
+        return None
+
+    def build_retry(self, job: Job, failed: list[FailedItem]) -> NewJob:
+        """Build a job that sends what failed (see `JobKind.build_retry`)."""
+        new = build_sending_retry(job, failed)
+        return replace(new, content={**new.content, "Size": "0", "SizeMB": 0})
+
+
+class _PeerCourier:
+    """Sends by POST /instances (see `Courier`)."""
+
+    def __init__(self, calls: PeerCalls, client: PeerClient, *, is_compressed: bool) -> None:
+        self._calls = calls
+        self._client = client
+        self._is_compressed = is_compressed
+        self.is_reached = False
+
+    def expect(self, instances: Iterable[OutgoingInstance]) -> None:
+        """Nothing is negotiated."""
+
+    async def send(
+        self,
+        instance: OutgoingInstance,
+        following: OutgoingInstance | None,  # noqa: ARG002 - the protocol's signature
+    ) -> int:
+        """Send a file and wait for the answer."""
+        try:
+            return await self._calls.store(
+                self._client, instance, is_compressed=self._is_compressed
+            )
+        except PeerRefusalError as error:
+            self.is_reached = not error.is_general
+            raise
+        except (BackendError, BadFileFormatError):
+            # The file cannot be read; the others perhaps can.
+            self.is_reached = True
+            raise

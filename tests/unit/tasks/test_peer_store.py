@@ -1,0 +1,201 @@
+"""Sending to a peer by a job: what it has confirmed is sent once, whatever happens in between."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+from tests.support.http_peer import Asked, HTTPPeer, Reply, confirm, run_http_peer
+from tests.support.server import SyntheticFile, build_synthetic
+from tests.unit.rest.api import Api, open_api
+
+from isocenter.archive import content as stored_content
+from isocenter.config.peers import Peer
+from isocenter.errors import RemoteError, ServerError, UnknownResourceError
+from isocenter.index.jobs import DatabaseJobs
+from isocenter.jobs.claims import Limits
+from isocenter.jobs.port import Recovery
+from isocenter.jobs.records import FailedItem, Job, Step
+from isocenter.jobs.states import JobState
+from isocenter.tasks import sending
+from isocenter.tasks.peer_store import PeerOrder, PeerStoreKind, build_peer_job
+from isocenter.tasks.retries import RetryPolicy
+
+COUNT = 6
+
+
+class Case:
+    """Jobs that the test runs step by step, in the place of the engine."""
+
+    def __init__(self, api: Api, files: list[SyntheticFile]) -> None:
+        self.api = api
+        self.files = files
+        self.contents = [file.content for file in files]
+        self.jobs = DatabaseJobs(api.archive.workers._database, history=10)
+        self.kind = PeerStoreKind(api.archive.remotes, RetryPolicy(3, 5, 15))
+
+    async def submit(self, url: str, **order: Any) -> Job:
+        remotes = self.api.archive.remotes
+        peer = Peer(url)
+        await remotes.peers.put("remote", peer)
+        plan = await remotes.outgoing.plan([self.files[0].study])
+        self.jobs.insert("j", build_peer_job(plan, PeerOrder("remote", **order), peer))
+        return self.claim()
+
+    def claim(self) -> Job:
+        (job,) = self.jobs.claim("me", 1, Limits()).jobs
+        return job
+
+    async def run(self, job: Job, steps: int | None = None) -> Job:
+        """Run and save some steps, or all."""
+        async with aclosing(cast(Any, self.kind.run(job))) as iterator:
+            while steps is None or steps > 0:
+                step = await anext(iterator, Step(is_last=True))
+                saved = self.jobs.save(job, step, runtime=1)
+                assert saved is not None
+                job = saved
+                if job.state is not JobState.RUNNING:
+                    return job
+                steps = None if steps is None else steps - 1
+        return job
+
+    async def take(self, job: Job) -> Job:
+        """Resume a job that waits for its next attempt."""
+        database = self.api.archive.workers._database
+        database.write(lambda tx: tx.run("set_job_state", {"state": 0, "job_ids": [job.job_id]}))
+        return self.claim()
+
+    async def fail(self, job: Job) -> ServerError:
+        with pytest.raises(ServerError) as caught:
+            await self.run(job)
+        return caught.value
+
+
+@pytest_asyncio.fixture
+async def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
+    # A step for each instance.
+    monkeypatch.setattr(sending, "_STEP_S", 0.0)
+    monkeypatch.setattr(sending, "_PAGE", 4)
+    async with open_api(tmp_path, {}) as api:
+        await api.jobs.stop(1.0)
+        files = [
+            await api.store(
+                build_synthetic(
+                    {0x00200013: ("IS", str(number))},
+                    study="1.2",
+                    series="1.3",
+                    instance=f"1.4.{number}",
+                    patient_id="P",
+                )
+            )
+            for number in range(1, COUNT + 1)
+        ]
+        yield Case(api, files)
+
+
+def refuse_after(count: int, reply: Reply) -> Callable[[Asked], Reply]:
+    """Confirm some requests, then answer otherwise."""
+    left = iter(range(count))
+    return lambda asked: confirm(asked) if next(left, None) is not None else reply
+
+
+async def test_store_sends_all_in_order_over_one_connection(case: Case) -> None:
+    peer = HTTPPeer()
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url))
+    assert job.state is JobState.SUCCESS
+    assert [asked.body for asked in peer.asked] == case.contents
+    assert peer.connections == 1
+    assert job.content["Size"] == str(sum(map(len, case.contents)))
+
+
+@pytest.mark.parametrize("done", range(COUNT))
+async def test_store_goes_on_after_a_crash(case: Case, done: int) -> None:
+    peer = HTTPPeer()
+    async with run_http_peer(peer) as url:
+        await case.run(await case.submit(url), steps=done)
+        case.jobs.recover("other", Recovery.RESUME)
+        job = await case.run(case.claim())
+    assert job.state is JobState.SUCCESS
+    assert [asked.body for asked in peer.asked] == case.contents
+    assert job.content["Size"] == str(sum(map(len, case.contents)))
+
+
+@pytest.mark.parametrize("reply", [Reply(503), Reply(507), Reply(0), Reply(429)])
+async def test_store_tries_again_and_sends_nothing_twice(case: Case, reply: Reply) -> None:
+    peer = HTTPPeer(refuse_after(2, reply))
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url, retries=1))
+        assert job.state is JobState.RETRY
+        assert job.content["RetriesCount"] == 1
+        assert job.checkpoint is not None
+        assert job.checkpoint["Done"] == 2
+        confirmed = [asked.body for asked in peer.asked[:2]]
+        peer.asked.clear()
+        peer.answer = confirm
+        job = await case.run(await case.take(job))
+    assert job.state is JobState.SUCCESS
+    assert confirmed + [asked.body for asked in peer.asked] == case.contents
+    assert "RetriesCount" not in job.content
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 302])
+async def test_refusal_is_not_tried_again(case: Case, status: int) -> None:
+    peer = HTTPPeer(lambda _: Reply(status))
+    async with run_http_peer(peer) as url:
+        error = await case.fail(await case.submit(url, retries=9))
+    assert isinstance(error, RemoteError)
+    assert str(status) in error.details
+    assert len(peer.asked) == 1
+
+
+@pytest.mark.parametrize(("status", "tried"), [(400, COUNT), (401, 1), (0, 1)])
+async def test_permissive_store_tries_the_others_where_that_is_of_use(
+    case: Case, status: int, tried: int
+) -> None:
+    peer = HTTPPeer(lambda _: Reply(status))
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url, is_permissive=True))
+    assert job.state is JobState.SUCCESS
+    assert job.content["FailedInstancesCount"] == COUNT
+    assert job.content["Size"] == "0"
+    assert len(peer.asked) == tried
+
+
+@pytest.mark.parametrize("body", [b"<html>log in</html>", b"[]", b"{}", b""])
+async def test_answer_of_another_kind_of_server_confirms_nothing(case: Case, body: bytes) -> None:
+    peer = HTTPPeer(lambda _: Reply(200, body))
+    async with run_http_peer(peer) as url:
+        assert isinstance(await case.fail(await case.submit(url)), RemoteError)
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+async def test_large_files_are_sent_in_pieces(
+    case: Case, monkeypatch: pytest.MonkeyPatch, is_compressed: bool
+) -> None:
+    monkeypatch.setattr(stored_content, "_SMALL", 10)
+    peer = HTTPPeer()
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url, is_compressed=is_compressed))
+    assert [asked.content for asked in peer.asked] == case.contents
+    assert job.content["Size"] == str(sum(len(asked.body) for asked in peer.asked))
+
+
+async def test_deleted_instance_is_no_fault_of_the_others(case: Case) -> None:
+    peer = HTTPPeer()
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url, is_permissive=True)
+        await case.api.request("DELETE", case.files[2].paths["instances"])
+        job = await case.run(job)
+    assert [asked.body for asked in peer.asked] == case.contents[:2] + case.contents[3:]
+    assert job.content["FailedInstancesCount"] == 1
+    new = case.kind.build_retry(job, [FailedItem(case.files[2].paths["instances"], 13, "")])
+    assert (new.kind, new.destination, new.content["Size"]) == ("OrthancPeerStore", "remote", "0")
+
+
+async def test_peer_that_is_gone_fails_the_job(case: Case) -> None:
+    job = await case.submit("http://127.0.0.1:1/", retries=9)
+    await case.api.archive.remotes.peers.delete("remote")
+    assert isinstance(await case.fail(job), UnknownResourceError)
