@@ -35,6 +35,7 @@ from tests.support.scripted_peer import (
 )
 
 from fuzz.configured import build_dictionaries, build_peers, run_dictionary, run_peer
+from fuzz.transcoding import build_packed, run_streams, run_transcoding
 from isocenter.archive.created_files import FileBuilder, Inherited
 from isocenter.archive.creation_requests import parse_creation
 from isocenter.archive.edit_requests import (
@@ -580,6 +581,8 @@ TARGETS = {
     "compression": Target(_run_compression, _build_blobs),
     "image": Target(_run_image, _build_images),
     "creation": Target(_run_creation, _build_requests),
+    "streams": Target(run_streams, build_packed),
+    "transcoding": Target(run_transcoding, build_packed),
     "portable": Target(_run_portable, _build_files),
     "edit": Target(_run_edit, _build_files),
     "plain_read": Target(_run_plain_read, _build_plain_reads),

@@ -5,7 +5,7 @@
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
     │                        BadRange · MisplacedParent · NotAcceptable · NotSupported · UnknownTag
-    │                        UnorderedSlices · UnsupportedMediaType · UnwritableFile
+    │                        UnorderedSlices · UnsupportedMediaType · UnwritableFile · Transcoding
     │                        (creation:) NotText · OverriddenTag · MisplacedPixels · NoContent
     │                        NoDataURI · UnknownParent · InstanceAsParent · ParentEncoding
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
@@ -84,6 +84,7 @@ __all__ = [
     "StillRunningError",
     "StorageUnavailableError",
     "TooManyRequestsError",
+    "TranscodingError",
     "UnauthorizedError",
     "UnknownItemError",
     "UnknownParentError",
@@ -201,6 +202,12 @@ class NotSupportedError(RequestError):
     """A part of Orthanc's interface that this version does not have."""
 
     code, http_status, message = 2, 501, "Not implemented yet"
+
+
+class TranscodingError(RequestError):
+    """The pixels of a file cannot be brought into the transfer syntax that was asked for."""
+
+    code, http_status, message = 2, 500, "The pixel data cannot be transcoded"
 
 
 class NotTextError(RequestError):

@@ -1,5 +1,6 @@
 """All use cases together, as doors see them."""
 
+import asyncio
 import ssl
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ from isocenter.archive.slices import SliceReader
 from isocenter.archive.stability import Stability
 from isocenter.archive.tags import TagsReader
 from isocenter.archive.tags_below import TagsBelow
+from isocenter.archive.transcoding import TranscodedFiles, Transcoder
 from isocenter.archive.uploads import Uploads
 from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
@@ -128,6 +130,8 @@ class Archive:
     worklists: Worklists
     edits: Edits
     incoming: Incoming
+    transcoder: Transcoder
+    transcoded_files: TranscodedFiles
     is_read_only: bool
 
     def get_generation(self) -> int:
@@ -171,6 +175,7 @@ class Archive:
         await self.job_outputs.stop()
         await self.stability.stop()
         await self.deleter.stop()
+        await asyncio.to_thread(self.transcoder.stop)
         self.workers.close()
         self.writes.close()
         self.ingest.close()
@@ -235,12 +240,14 @@ def build_archive(
         storage=storage,
         warnings=core.warnings,
         database=database,
-        exporter=Exporter(workers, storage, reading.buffers, core.settings),
+        exporter=Exporter(workers, storage, reading.buffers, core.settings, core.transcoder),
         edits=build_edits(configuration, core, uploads, reading),
         remotes=remotes,
         worklists=_build_worklists(configuration, core, reading.dictionary),
         incoming=_build_incoming(core, uploads, remotes, is_read_only=is_read_only),
         job_outputs=_build_job_outputs(configuration, core),
+        transcoder=core.transcoder,
+        transcoded_files=TranscodedFiles(workers, reading.buffers, core.transcoder),
         is_read_only=is_read_only,
     )
 

@@ -1,17 +1,20 @@
 """What most use cases work with, put together as the configuration asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isocenter.archive.configured_tags import build_configured_main_tags
+from isocenter.archive.conversion import build_converter
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.ingest import Ingest
 from isocenter.archive.options import (
     get_ingest_options,
     get_rules,
+    get_spool_folder,
 )
 from isocenter.archive.registry import Registry, build_registry
 from isocenter.archive.settings import Settings
 from isocenter.archive.staging import StagingOptions
+from isocenter.archive.transcoding import Transcoder, build_transcoder
 from isocenter.archive.warning_log import WarningLog
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
@@ -42,6 +45,7 @@ class Core:
     ingest: Ingest
     warnings: WarningLog
     staging: StagingOptions
+    transcoder: Transcoder
 
 
 def build_core(configuration: Configuration, database: Database, storage: Storage) -> Core:
@@ -54,7 +58,12 @@ def build_core(configuration: Configuration, database: Database, storage: Storag
     rules = get_rules(configuration)
     workers = Workers(database, configuration.integer("Isocenter.IngestThreads"))
     main_tags = build_configured_main_tags(configuration)
-    options = get_ingest_options(configuration, main_tags, rules, settings, measures)
+    folder = get_spool_folder(configuration, storage)
+    transcoder = build_transcoder(configuration, folder)
+    options = replace(
+        get_ingest_options(configuration, main_tags, rules, settings, measures),
+        converter=build_converter(configuration, transcoder, settings),
+    )
     deleter = Deleter(workers, database, storage, rules)
     return Core(
         workers=workers,
@@ -73,5 +82,8 @@ def build_core(configuration: Configuration, database: Database, storage: Storag
             settings,
             has_md5=options.has_md5,
             is_compressed=options.is_compressed,
+            transcoder=transcoder,
+            folder=folder,
         ),
+        transcoder=transcoder,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isocenter.archive.creation_requests import FORBIDDEN_GROUPS
+from isocenter.archive.transcoding import Target, parse_target
 from isocenter.clock import format_timestamp, now
 from isocenter.dicom.confidentiality import DEFAULT_EDITION, EDITIONS, load_profile
 from isocenter.dicom.editing import Edit
@@ -66,7 +67,7 @@ _SHIFTED_DAYS = 365
 _MOST_SHIFTED_DAYS = 36_500
 _UID = re.compile(r"[0-9.]{1,64}")
 _FORBIDDEN_GROUPS = FORBIDDEN_GROUPS | {0x0002}
-_LATER = ("Transcode", "LossyQuality", "MaskPixelData")
+_LATER = ("MaskPixelData",)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class EditRequest:
         Options of the profile: text and graphics are cleaned instead of removed.
     keeps_originals
         A modification notes in each file what it has changed there.
+    target
+        What the results are brought into, where that is possible.
     """
 
     level: Level
@@ -106,6 +109,7 @@ class EditRequest:
     has_clean_descriptors: bool = False
     has_clean_graphics: bool = False
     keeps_originals: bool = False
+    target: Target | None = None
 
     @property
     def regenerated(self) -> tuple[TagPath, ...]:
@@ -186,6 +190,7 @@ def parse_modification(
         keep_labels=_get_boolean(body, "KeepLabels", default=False),
         updates_references=_get_boolean(body, "UpdateReferences", default=True),
         keeps_originals=_get_boolean(body, "OriginalAttributes", default=False),
+        target=parse_target(body),
     )
 
 
@@ -226,6 +231,7 @@ def parse_anonymization(
         most_shifted_days=_get_shifted_days(body),
         has_clean_descriptors=_get_boolean(body, "CleanDescriptors", default=False),
         has_clean_graphics=_get_boolean(body, "CleanGraphics", default=False),
+        target=parse_target(body),
     )
 
 

@@ -52,7 +52,7 @@ def build_edits(
     options = _get_modification_options(configuration, core, dictionary)
     modifications = Modifications(core.workers, options)
     return Edits(
-        editor=InstanceEditor(core.workers, buffers, core.settings),
+        editor=InstanceEditor(core.workers, buffers, core.settings, core.transcoder),
         creator=_build_creator(configuration, core, uploads, dictionary),
         modifications=modifications,
         regroupings=Regroupings(core.workers, core.storage, core.settings, options),

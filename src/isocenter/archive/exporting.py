@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import msgspec
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.packaging import PackagedFile, list_archive_files, list_media_files
 from isocenter.archive.settings import Settings
+from isocenter.archive.transcoding import Target, Transcoder
 from isocenter.archive.workers import Workers
 from isocenter.archive.zip_format import ZipEntry, ZipFormat, compress_entry
 from isocenter.clock import now_us
@@ -37,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 # A larger file is compressed while it is read, a smaller one whole and ahead of its turn.
 _LARGEST_WHOLE_BYTES = 8 * 1024 * 1024
+# So has a file that has grown by transcoding.
+_LARGEST_TRANSCODED_BYTES = 32 * 1024 * 1024
 _AHEAD = 4
 # The end of an archive of so many files is written in one hop to a thread.
 _FEW_FILES = 500
@@ -64,6 +68,8 @@ class ExportRequest:
         The files have the names of a medium, and are followed by a DICOMDIR.
     is_extended
         The DICOMDIR has optional attributes, too.
+    target
+        What the files are brought into, where that is possible.
     """
 
     resources: tuple[str, ...]
@@ -71,6 +77,7 @@ class ExportRequest:
     has_manifest: bool = False
     is_media: bool = False
     is_extended: bool = False
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +97,19 @@ class ExportPlan:
     def describe(self) -> dict[str, Any]:
         """Describe the archive for the content of a job (behaviour manual §17)."""
         size = self.uncompressed_size
-        return {
+        target = self.request.target
+        content: dict[str, Any] = {
             "Description": "REST API",
             "InstancesCount": len(self.files),
             "UncompressedSize": str(size),
             "UncompressedSizeMB": size // _MIB,
             "Utf8": self.request.is_utf8,
         }
+        if target is not None:
+            content["Transcode"] = target.transfer_syntax_uid
+            if target.quality is not None:
+                content["LossyQuality"] = target.quality
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +155,18 @@ class Exporter:
     """
 
     def __init__(
-        self, workers: Workers, storage: Storage, buffers: FileBuffers, settings: Settings
+        self,
+        workers: Workers,
+        storage: Storage,
+        buffers: FileBuffers,
+        settings: Settings,
+        transcoder: Transcoder,
     ) -> None:
         self._workers = workers
         self._storage = storage
         self._buffers = buffers
         self._settings = settings
+        self._transcoder = transcoder
 
     async def plan(self, request: ExportRequest) -> ExportPlan:
         """Find out what an archive will hold.
@@ -189,23 +208,24 @@ class Exporter:
         self, plan: ExportPlan, files: Sequence[PackagedFile], written: Written
     ) -> AsyncIterator[bytes]:
         """Write some entries, a few files ahead being read and compressed in threads."""
-        ahead: deque[tuple[PackagedFile, asyncio.Future[_Prepared] | None]] = deque()
+        ahead: deque[tuple[PackagedFile, asyncio.Future[_Prepared | None] | None]] = deque()
         pending = iter(files)
-        is_extended = plan.request.is_extended
+        request = plan.request
         try:
             while True:
                 for file in pending:
-                    ahead.append((file, self._begin(file, is_extended=is_extended)))
+                    ahead.append((file, self._begin(file, request)))
                     if len(ahead) >= _AHEAD:
                         break
                 if not ahead:
                     return
-                file, prepared = ahead.popleft()
+                file, future = ahead.popleft()
                 try:
+                    prepared = None if future is None else await future
                     if prepared is None:
-                        pieces = await self._open_large(file, written, is_extended=is_extended)
+                        pieces = await self._open_large(file, written, request)
                     else:
-                        pieces = _add(file, await prepared, written)
+                        pieces = _add(file, prepared, written)
                 except (MissingFileError, CorruptedBlobError) as error:
                     _miss(file, error, written)
                     continue
@@ -213,16 +233,19 @@ class Exporter:
                 while (piece := await self._next(pieces, prepared)) is not None:
                     yield piece
         finally:
-            for _, prepared in ahead:
-                if prepared is not None:
-                    prepared.cancel()
+            for _, future in ahead:
+                if future is not None:
+                    future.cancel()
 
     def build(self, plan: ExportPlan, written: Written) -> bytes:
         """Build a small archive as a whole. Blocks; for worker threads."""
         pieces: list[bytes] = []
         for file in plan.files:
             try:
-                prepared = self._compress(file, is_extended=plan.request.is_extended)
+                prepared = self._compress(file, plan.request)
+                if prepared is None:
+                    pieces.extend(self._start_large(file, written, plan.request))
+                    continue
             except (MissingFileError, CorruptedBlobError) as error:
                 _miss(file, error, written)
                 continue
@@ -230,39 +253,76 @@ class Exporter:
         return b"".join([*pieces, *_iter_end(plan, written)])
 
     def _begin(
-        self, file: PackagedFile, *, is_extended: bool
-    ) -> "asyncio.Future[_Prepared] | None":
+        self, file: PackagedFile, request: ExportRequest
+    ) -> "asyncio.Future[_Prepared | None] | None":
         if file.attachment.uncompressed_size > _LARGEST_WHOLE_BYTES:
             return None
-        return asyncio.ensure_future(
-            self._workers.run(self._compress, file, is_extended=is_extended)
-        )
+        return asyncio.ensure_future(self._workers.run(self._compress, file, request))
 
     async def _open_large(
-        self, file: PackagedFile, written: Written, *, is_extended: bool
+        self, file: PackagedFile, written: Written, request: ExportRequest
     ) -> Iterator[bytes]:
-        """Begin to write a large entry, having read at least its beginning."""
-        records = await self._workers.run(self._read_records, file, is_extended=is_extended)
-        content = self._iter_content(file)
-        first = await self._workers.run(next, content, b"")
+        return await self._workers.run(self._start_large, file, written, request)
+
+    def _start_large(
+        self, file: PackagedFile, written: Written, request: ExportRequest
+    ) -> Iterator[bytes]:
+        """Begin to write a large entry, having read at least its beginning. Blocks."""
+        if request.target is None:
+            records = self._read_records(file, is_extended=request.is_extended)
+            content = self._iter_content(file)
+        else:
+            content = self._iter_transcoded(file, request, written)
+            records = None
+        first = next(content, b"")
         _note(file, records, written)
         chunks = chain((first,), content)
         return written.writer.stream(file.name, chunks, modified_at=file.last_update)
 
-    async def _next(self, pieces: Iterator[bytes], prepared: object | None) -> bytes | None:
+    def _iter_transcoded(
+        self, file: PackagedFile, request: ExportRequest, written: Written
+    ) -> Iterator[bytes]:
+        """Read a large file in another transfer syntax, and enter it into the DICOMDIR."""
+        with self._open_transcoded(file, request) as buffer:
+            records = self._build_records(file, buffer, is_extended=request.is_extended)
+            _note(file, records, written)
+            for start in range(0, len(buffer), _PIECE):
+                yield bytes(buffer[start : start + _PIECE])
+
+    @contextmanager
+    def _open_transcoded(self, file: PackagedFile, request: ExportRequest) -> Iterator[Buffer]:
+        target = request.target
+        assert target is not None, "only for archives that transcode"  # noqa: S101
+        keep = self._transcoder.open_or_keep
+        with (
+            self._buffers.open_whole(file.attachment) as buffer,
+            keep(buffer, target, instance=file.public_id) as result,
+        ):
+            yield result
+
+    async def _next(self, pieces: Iterator[bytes], prepared: _Prepared | None) -> bytes | None:
         """Take the next piece, in a thread if the file is still being read."""
         if prepared is not None:
             return next(pieces, None)
         return await self._workers.run(next, pieces, None)
 
-    def _compress(self, file: PackagedFile, *, is_extended: bool) -> _Prepared:
+    def _compress(self, file: PackagedFile, request: ExportRequest) -> _Prepared | None:
+        """Read and compress a file; ``None`` if it proves too large for that."""
+        if request.target is not None:
+            with self._open_transcoded(file, request) as buffer:
+                if len(buffer) > _LARGEST_TRANSCODED_BYTES:
+                    return None
+                return self._pack(file, buffer, request)
         attachment = file.attachment
         content = self._storage.read(attachment.attachment_uuid)
         if attachment.compression:
             content = decompress(content, attachment.uncompressed_size)
         if len(content) != attachment.uncompressed_size:
             raise CorruptedBlobError
-        records = self._build_records(file, content, is_extended=is_extended)
+        return self._pack(file, content, request)
+
+    def _pack(self, file: PackagedFile, content: Buffer, request: ExportRequest) -> _Prepared:
+        records = self._build_records(file, content, is_extended=request.is_extended)
         entry, data = compress_entry(file.name, content, modified_at=file.last_update)
         return _Prepared(entry, data, records)
 
@@ -375,8 +435,9 @@ def _build_manifest(
             {
                 "Name": file.name,
                 "Instance": file.public_id,
-                "Size": file.attachment.uncompressed_size,
-                "MD5": file.attachment.uncompressed_md5,
+                "Size": written[file.name].size,
+                # Of the stored file, which is another one if it was transcoded.
+                **({} if plan.request.target else {"MD5": file.attachment.uncompressed_md5}),
                 "CRC32": f"{written[file.name].crc:08x}",
             }
             for file in plan.files

@@ -11,6 +11,7 @@ from functools import partial
 from time import perf_counter
 
 from isocenter.archive.blobs import Blobs
+from isocenter.archive.conversion import Converter
 from isocenter.archive.description import FileDescription
 from isocenter.archive.memo import Memo
 from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
@@ -86,6 +87,8 @@ class IngestOptions:
         Store the files; else only what the index knows of them (option ``StoreDicom``).
     is_read_only
         Refuse everything.
+    converter
+        Brings files into another transfer syntax first (option ``IngestTranscoding``).
     """
 
     main_tags: MainTags
@@ -97,6 +100,7 @@ class IngestOptions:
     rules: Rules = NO_RULES
     keeps_files: bool = True
     is_read_only: bool = False
+    converter: Converter | None = None
 
 
 Settle = Callable[[], None]
@@ -236,6 +240,8 @@ class Ingest:
 
     async def _take(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
         """Choose the way through the pipeline."""
+        if self._options.converter is not None:
+            return await self._workers.run(self.store_blocking, content, origin, check)
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
@@ -297,6 +303,9 @@ class Ingest:
         self, content: Content, origin: Origin, check: Check | None = None
     ) -> StoreOutcome:
         """Store one instance, on the calling thread."""
+        converter = self._options.converter
+        if converter is not None and not self._options.is_read_only:
+            content, check = converter.convert(content, check), None
         if isinstance(content, SpooledContent):
             with content:
                 content.flush_pending()

@@ -1,7 +1,7 @@
 """Editing the file of one instance."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from isocenter.archive.edit_requests import (
@@ -10,11 +10,13 @@ from isocenter.archive.edit_requests import (
     build_edit,
 )
 from isocenter.archive.file_buffers import FileBuffers
-from isocenter.archive.pieces import iter_portions, release
+from isocenter.archive.pieces import iter_portions, open_joined, release
 from isocenter.archive.settings import Settings
+from isocenter.archive.transcoding import Target, Transcoder
 from isocenter.archive.workers import Workers
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.pseudonyms import Pseudonyms
+from isocenter.dicom.rewriting import Piece
 from isocenter.dicom.tag_paths import TagPath
 from isocenter.index.properties import advance_counter
 from isocenter.index.reading import lookup_dicom_attachment
@@ -35,10 +37,13 @@ class InstanceEditor:
         Tell the character set of files that name none.
     """
 
-    def __init__(self, workers: Workers, buffers: FileBuffers, settings: Settings) -> None:
+    def __init__(
+        self, workers: Workers, buffers: FileBuffers, settings: Settings, transcoder: Transcoder
+    ) -> None:
         self._workers = workers
         self._buffers = buffers
         self._settings = settings
+        self._transcoder = transcoder
 
     async def number_anonymization(self, request: EditRequest) -> Mapping[TagPath, Any]:
         """Give the values that are written by default; each anonymization uses up a number."""
@@ -73,7 +78,7 @@ class InstanceEditor:
         defaults = await self.number_anonymization(request)
         pseudonyms = Pseudonyms(key or secrets.token_bytes(_KEY_BYTES))
         edit = build_edit(request, pseudonyms, defaults=defaults)
-        pieces = self._iter_edited(found.attachment, edit)
+        pieces = self._iter_edited(found.attachment, edit, request.target)
         # What does not fit shows with the first piece, when the answer can still be an error.
         first = await self._workers.run(next, pieces, b"")
         return self._stream(first, pieces)
@@ -83,10 +88,23 @@ class InstanceEditor:
         while (piece := await self._workers.run(next, pieces, None)) is not None:
             yield piece
 
-    def _iter_edited(self, attachment: Attachment, edit: Edit) -> Iterator[bytes]:
+    def _iter_edited(
+        self, attachment: Attachment, edit: Edit, target: Target | None
+    ) -> Iterator[bytes]:
         with self._buffers.open_whole(attachment) as buffer:
             pieces = edit_file(buffer, edit, default_encoding=self._settings.default_encoding)
             try:
-                yield from iter_portions(pieces)
+                if target is None:
+                    yield from iter_portions(pieces)
+                else:
+                    yield from self._iter_transcoded(pieces, target)
             finally:
                 release(pieces)
+
+    def _iter_transcoded(self, pieces: Sequence[Piece], target: Target) -> Iterator[bytes]:
+        """Transcode what was edited; the edit has chosen its UIDs already."""
+        with (
+            open_joined(pieces, self._transcoder.folder) as edited,
+            self._transcoder.open(edited, target, keeps_uid=True) as result,
+        ):
+            yield from iter_portions(result.pieces)

@@ -1,12 +1,20 @@
 """What edits give back: pieces of new bytes and of the file that was edited."""
 
+import mmap
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from isocenter.dicom.rewriting import Piece
+from isocenter.storage.failures import storage_errors
+from isocenter.storage.port import Buffer
 
-__all__ = ["iter_portions", "join_short", "join_start", "release"]
+__all__ = ["iter_portions", "join_short", "join_start", "open_joined", "release"]
 
 _PORTION = 1 << 20
+# More than that is joined in a temporary file.
+_LARGEST_IN_MEMORY = 32 * 1024 * 1024
 # Longer pieces are not worth copying.
 _SHORT = 16 * 1024
 
@@ -29,6 +37,36 @@ def iter_portions(pieces: Sequence[Piece]) -> Iterator[bytes]:
             yield b"".join(waiting)
     finally:
         release(waiting)
+
+
+@contextmanager
+def open_joined(pieces: Sequence[Piece], folder: Path | None) -> Iterator[Buffer]:
+    """Give pieces as contiguous bytes: in memory, or mapped if they are many. Blocks.
+
+    Parameters
+    ----------
+    folder
+        For the temporary file.
+
+    Raises
+    ------
+    FullStorageError, StorageUnavailableError
+        If it cannot be written.
+    """
+    if sum(map(len, pieces)) <= _LARGEST_IN_MEMORY:
+        yield b"".join(pieces)
+        return
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        with storage_errors():
+            for portion in iter_portions(pieces):
+                _write_all(file.fileno(), portion)
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer:
+            yield buffer
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    with open(descriptor, "wb", buffering=1 << 16, closefd=False) as file:
+        file.write(data)
 
 
 def join_short(pieces: Sequence[Piece]) -> list[Piece]:

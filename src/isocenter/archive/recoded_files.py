@@ -1,27 +1,34 @@
-"""Stored instances in another plain transfer syntax than the one they came in.
+"""Stored instances on their way to others in another transfer syntax than the stored one.
 
 References
 ----------
 PS3.5 §A.1 to §A.3; Orthanc: transcoding while sending (behaviour manual §25.5, §28.3)
 """
 
-from collections.abc import AsyncIterator, Generator
-from contextlib import closing
+from collections.abc import AsyncIterator, Collection, Generator
+from itertools import chain
 
-from isocenter.archive.file_buffers import PIECE_BYTES, FileBuffers
+from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.outgoing import OutgoingInstance
+from isocenter.archive.pieces import iter_portions
+from isocenter.archive.transcoding import Target, Transcoder, can_transcode
 from isocenter.archive.workers import Workers
-from isocenter.dicom.data_sets import get_layout
-from isocenter.dicom.file_meta import read_file_meta
-from isocenter.dicom.recoding import recode_data_set
 from isocenter.dicom.transfer_syntaxes import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from isocenter.dimse.sending import DataSource
+from isocenter.pixels.codecs import is_lossy_target
 from isocenter.scu.store import InstanceToStore
 
-__all__ = ["PLAIN_TRANSFER_SYNTAXES", "RecodedFiles", "can_recode", "list_alternatives"]
+__all__ = [
+    "PLAIN_TRANSFER_SYNTAXES",
+    "RecodedFiles",
+    "can_recode",
+    "choose_accepted",
+    "list_alternatives",
+]
 
 PLAIN_TRANSFER_SYNTAXES = (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -34,22 +41,35 @@ _SMALL = 4 * 1024 * 1024
 
 
 def can_recode(source: str, target: str) -> bool:
-    """Tell whether a file in one transfer syntax can be sent in another."""
-    return source in PLAIN_TRANSFER_SYNTAXES and target in PLAIN_TRANSFER_SYNTAXES
+    """Tell whether a file in one transfer syntax can possibly be sent in another."""
+    return can_transcode(source, target) and not is_lossy_target(target)
 
 
 def list_alternatives(source: str, preferred: str) -> list[str]:
-    """List the transfer syntaxes in which a file could be sent instead, the preferred one first."""
+    """List the transfer syntaxes in which a file could be sent instead, the preferred one first.
+
+    They are plain, as every modality takes one of them (PS3.5 §10.1).
+    """
     possible = [uid for uid in PLAIN_TRANSFER_SYNTAXES if uid != source and can_recode(source, uid)]
     return sorted(possible, key=lambda uid: uid != preferred)
+
+
+def choose_accepted(source: str, accepted: Collection[str]) -> str | None:
+    """Choose in which of some transfer syntaxes a file can be sent: a plain one if possible."""
+    others = sorted(uid for uid in accepted if uid not in PLAIN_TRANSFER_SYNTAXES)
+    for target in (*PLAIN_TRANSFER_SYNTAXES, *others):
+        if target in accepted and can_recode(source, target):
+            return target
+    return None
 
 
 class RecodedFiles:
     """Opens instances in another transfer syntax."""
 
-    def __init__(self, workers: Workers, buffers: FileBuffers) -> None:
+    def __init__(self, workers: Workers, buffers: FileBuffers, transcoder: Transcoder) -> None:
         self._workers = workers
         self._buffers = buffers
+        self._transcoder = transcoder
 
     async def open(self, instance: OutgoingInstance, transfer_syntax_uid: str) -> InstanceToStore:
         """Open an instance for one C-STORE; a large one is recoded while it is sent.
@@ -63,43 +83,34 @@ class RecodedFiles:
         ------
         MissingFileError
             If the file has vanished from the storage.
-        CorruptedBlobError, BadFileFormatError
-            If it is damaged; of a large file perhaps only while it is read.
+        CorruptedBlobError, BadFileFormatError, TranscodingError
+            If it is damaged, or its pixels cannot be decoded.
         """
+        pieces = self._iter_pieces(instance, Target(transfer_syntax_uid))
+        # What is impossible shows with the first piece, when nothing is sent yet.
+        first = await self._workers.run(next, pieces, b"")
         is_small = instance.attachment.uncompressed_size <= _SMALL
-        pieces = self._iter_pieces(instance, transfer_syntax_uid)
+        data_set: DataSource = (
+            await self._workers.run(b"".join, chain((first,), pieces))
+            if is_small
+            else self._stream(first, pieces)
+        )
         return InstanceToStore(
-            instance.sop_class_uid,
-            instance.sop_instance_uid,
-            transfer_syntax_uid,
-            await self._workers.run(b"".join, pieces) if is_small else self._stream(pieces),
+            instance.sop_class_uid, instance.sop_instance_uid, transfer_syntax_uid, data_set
         )
 
-    async def _stream(self, pieces: Generator[bytes]) -> AsyncIterator[bytes]:
+    async def _stream(self, first: bytes, pieces: Generator[bytes]) -> AsyncIterator[bytes]:
         try:
+            yield first
             while (piece := await self._workers.run(next, pieces, None)) is not None:
                 yield piece
         finally:
             await self._workers.run(pieces.close)
 
-    def _iter_pieces(self, instance: OutgoingInstance, target: str) -> Generator[bytes]:
-        """Recode a file; in a worker thread."""
+    def _iter_pieces(self, instance: OutgoingInstance, target: Target) -> Generator[bytes]:
+        """Transcode a file; in a worker thread."""
         with (
             self._buffers.open_whole(instance.attachment) as buffer,
-            memoryview(buffer) as view,
-            closing(_iter_recoded(view, instance.transfer_syntax_uid, target)) as pieces,
+            self._transcoder.open(buffer, target) as result,
         ):
-            yield from pieces
-
-
-def _iter_recoded(view: memoryview, source: str, target: str) -> Generator[bytes]:
-    """Recode a data set in pieces of about the same length."""
-    start = read_file_meta(view).data_set_offset
-    collected = bytearray()
-    for piece in recode_data_set(view, start, get_layout(source), get_layout(target)):
-        for offset in range(0, len(piece), PIECE_BYTES):
-            collected += piece[offset : offset + PIECE_BYTES]
-            if len(collected) >= PIECE_BYTES:
-                yield bytes(collected)
-                collected.clear()
-    yield bytes(collected)
+            yield from iter_portions(result.data_set)

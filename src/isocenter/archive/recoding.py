@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.recoded_files import RecodedFiles, list_alternatives
+from isocenter.archive.transcoding import Transcoder
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.errors import NoPresentationContextError
@@ -70,11 +71,14 @@ class Recoding:
 
 
 def build_recoding(
-    configuration: Configuration, workers: Workers, buffers: FileBuffers
+    configuration: Configuration,
+    workers: Workers,
+    buffers: FileBuffers,
+    transcoder: Transcoder,
 ) -> Recoding:
     """Read from the configuration what may be done."""
     may_recode = configuration.boolean("TranscodeDicomProtocol")
     return Recoding(
-        RecodedFiles(workers, buffers) if may_recode else None,
+        RecodedFiles(workers, buffers, transcoder) if may_recode else None,
         configuration.text("DicomScuPreferredTransferSyntax"),
     )

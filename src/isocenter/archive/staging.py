@@ -8,13 +8,21 @@ Decision 0014
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
 from isocenter.archive.file_buffers import FileBuffers
-from isocenter.archive.pieces import iter_portions, join_short, join_start, release
+from isocenter.archive.pieces import (
+    iter_portions,
+    join_short,
+    join_start,
+    open_joined,
+    release,
+)
 from isocenter.archive.received import Origin
 from isocenter.archive.settings import Settings
+from isocenter.archive.transcoding import Target, Transcoder
 from isocenter.dicom.editing import Edit, edit_file
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.levels import Level
@@ -59,12 +67,22 @@ _LARGEST_PACKED_WHOLE = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class StagingOptions:
-    """How new files are kept and described; the same as of `IngestOptions`."""
+    """How new files are kept and described; mostly the same as of `IngestOptions`.
+
+    Attributes
+    ----------
+    transcoder
+        Brings them into other transfer syntaxes.
+    folder
+        For temporary files.
+    """
 
     main_tags: MainTags
     settings: Settings
     has_md5: bool = True
     is_compressed: bool = False
+    transcoder: Transcoder | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +124,15 @@ class EditTask:
         Of the source in the plan of the job.
     name
         Of the new blob. A step that is repeated gives the same, so that a crash leaves nothing.
+    target
+        What the result is brought into, if that is possible.
     """
 
     position: int
     name: str
     source: Source
     edit: Edit
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +288,27 @@ class _Work:
         with self.buffers.open_whole(old) as buffer:
             pieces = join_short(edit_file(buffer, task.edit, default_encoding=encoding))
             try:
+                if task.target is not None and self.options.transcoder is not None:
+                    return self._transcode(pieces, task, task.target, old)
                 attachment = self._write(task.name, pieces)
                 return self._describe(pieces, task.source, attachment, old)
             finally:
                 release(pieces)
+
+    def _transcode(
+        self, pieces: Sequence[Piece], task: EditTask, target: Target, old: Attachment
+    ) -> Staged:
+        """Keep an edited file in another transfer syntax; its UIDs are those of the edit."""
+        assert self.options.transcoder is not None, "there is one to transcode"  # noqa: S101
+        keep = self.options.transcoder.open_or_keep
+        instance = task.source.public_id
+        with (
+            open_joined(pieces, self.options.folder) as edited,
+            keep(edited, target, keeps_uid=True, instance=instance) as result,
+            memoryview(result) as view,
+        ):
+            attachment = self._write(task.name, [view])
+            return self._describe([view], task.source, attachment, old)
 
     def _write(self, name: str, pieces: Sequence[Piece]) -> Attachment:
         size = sum(map(len, pieces))

@@ -13,12 +13,12 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from isocenter.archive.exporting import ExportPlan, ExportRequest
+from isocenter.archive.transcoding import parse_target
 from isocenter.dicom.levels import Level
 from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
     BadRequestError,
-    NotSupportedError,
     UnknownItemError,
 )
 from isocenter.http.answers import answer_nothing
@@ -27,6 +27,7 @@ from isocenter.http.files import answer_file, format_disposition
 from isocenter.http.json_bodies import parse_json
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.http.streaming import Stream
+from isocenter.rest.arguments import TRANSCODE_ARGUMENTS, read_target
 from isocenter.rest.bodies import ARCHIVE, ARCHIVE_OF_MANY, MEDIA, MEDIA_OF_MANY
 from isocenter.rest.job_calls import get_boolean, parse_job_call, submit_job
 from isocenter.rest.services import Services
@@ -56,7 +57,8 @@ class _Form:
     def arguments(self) -> tuple[Argument, ...]:
         """What a GET may say."""
         has_choice = self.is_media and not self.is_extended
-        return (_FILE_NAME, _MANIFEST, _EXTENDED) if has_choice else (_FILE_NAME, _MANIFEST)
+        general = (_FILE_NAME, _MANIFEST, *TRANSCODE_ARGUMENTS)
+        return (*general, _EXTENDED) if has_choice else general
 
     @property
     def title(self) -> str:
@@ -80,7 +82,6 @@ async def download_archive(
 ) -> None:
     """Orthanc REST: GET /{level}/{id}/archive, GET /{level}/{id}/media."""
     await _check_resource(services, level, public_id)
-    _refuse_transcoding(req.params)
     request = _read_arguments(services, req, (public_id,), form)
     plan = await services.archive.exporter.plan(request)
     _answer_stream(services, req, resp, plan, _get_name(req, f"{public_id}.zip"))
@@ -125,7 +126,6 @@ async def get_archive_of_many(
     text = req.get_param("resources")
     if text is None:
         raise BadRequestError("the argument 'resources' is missing")
-    _refuse_transcoding(req.params)
     resources = _check_identifiers([part for part in text.split(",") if part])
     request = _read_arguments(services, req, resources, form)
     plan = await services.archive.exporter.plan(request)
@@ -156,12 +156,6 @@ async def _read_body(req: Request) -> Any:
     return value
 
 
-def _refuse_transcoding(values: Mapping[str, Any]) -> None:
-    for name in ("transcode", "lossy-quality", "Transcode", "LossyQuality"):
-        if name in values:
-            raise NotSupportedError(f"'{name}' is not supported by this version")
-
-
 def _read_arguments(
     services: Services, req: Request, resources: tuple[str, ...], form: _Form
 ) -> ExportRequest:
@@ -171,13 +165,13 @@ def _read_arguments(
         has_manifest=get_flag(req, "manifest"),
         is_media=form.is_media,
         is_extended=form.is_extended or (form.is_media and get_flag(req, "extended")),
+        target=read_target(req),
     )
 
 
 def _read_request(
     services: Services, body: Mapping[str, Any], resources: tuple[str, ...], form: _Form
 ) -> ExportRequest:
-    _refuse_transcoding(body)
     is_utf8 = services.configuration.boolean("ZipUseUtf8")
     return ExportRequest(
         resources,
@@ -185,6 +179,7 @@ def _read_request(
         has_manifest=get_boolean(body, "Manifest", default=False),
         is_media=form.is_media,
         is_extended=form.is_media and get_boolean(body, "Extended", default=form.is_extended),
+        target=parse_target(body),
     )
 
 
@@ -251,7 +246,7 @@ def _build_level_routes(level: Level, name: str, form: _Form) -> list[Route]:
             many,
             arguments=form.arguments,
             answer=_ZIP,
-            statuses=(200, 400, 404, 501),
+            statuses=(200, 400, 404),
         ),
         Route(
             "POST",
@@ -263,7 +258,7 @@ def _build_level_routes(level: Level, name: str, form: _Form) -> list[Route]:
             body_schema=MEDIA if form.is_media else ARCHIVE,
             answer=_ZIP,
             other_answers=("application/json",),
-            statuses=(200, 400, 404, 413, 501),
+            statuses=(200, 400, 404, 413),
         ),
     ]
 
@@ -278,7 +273,7 @@ def _build_routes_of_many(name: str, form: _Form) -> list[Route]:
             "tools",
             arguments=(_RESOURCES, *form.arguments),
             answer=_ZIP,
-            statuses=(200, 400, 404, 501),
+            statuses=(200, 400, 404),
         ),
         Route(
             "POST",
@@ -290,7 +285,7 @@ def _build_routes_of_many(name: str, form: _Form) -> list[Route]:
             body_schema=MEDIA_OF_MANY if form.is_media else ARCHIVE_OF_MANY,
             answer=_ZIP,
             other_answers=("application/json",),
-            statuses=(200, 400, 404, 413, 501),
+            statuses=(200, 400, 404, 413),
         ),
     ]
 

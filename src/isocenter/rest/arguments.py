@@ -1,7 +1,8 @@
 """Query arguments that several subjects share."""
 
+from isocenter.archive.transcoding import Target, check_quality, check_target
 from isocenter.dicom.json_forms import Shape
-from isocenter.http.arguments import get_flag
+from isocenter.http.arguments import get_flag, get_natural
 from isocenter.http.exchange import Request
 from isocenter.http.routes import Argument
 
@@ -12,8 +13,10 @@ __all__ = [
     "REQUESTED_TAGS",
     "RESPONSE_CONTENT",
     "SHAPES",
+    "TRANSCODE_ARGUMENTS",
     "WHOLE",
     "get_shape",
+    "read_target",
 ]
 
 SHAPES = (
@@ -40,6 +43,30 @@ IGNORE_LENGTH = Argument(
     "ignore-length", "text", "Tags, separated by commas, whose values are never cut."
 )
 WHOLE = Argument("whole", "flag", "Go on after the pixel data.")
+
+TRANSCODE_ARGUMENTS = (
+    Argument("transcode", "text", "UID of a transfer syntax to bring files into."),
+    Argument(
+        "lossy-quality", "integer", "From 1 to 100, if that loses something; see the configuration."
+    ),
+)
+
+
+def read_target(req: Request) -> Target | None:
+    """Read the arguments ``transcode`` and ``lossy-quality``; ``None`` without the first.
+
+    Raises
+    ------
+    BadParameterError, ParameterTypeError
+        If it is no known transfer syntax, or the quality is none.
+    """
+    quality = get_natural(req, "lossy-quality")
+    if quality is not None:
+        check_quality(quality)
+    uid = req.params.get("transcode")
+    if uid is None:
+        return None
+    return Target(check_target(uid if isinstance(uid, str) else uid[-1]), quality)
 
 
 def get_shape(req: Request, default: Shape = Shape.HUMAN) -> Shape:

@@ -51,7 +51,17 @@ RESOURCES: Schema = {
     "properties": {"Resources": {"type": "array", "items": {"type": ["string", "object"]}}},
 }
 
-_ARCHIVE: Schema = {**_JOB_CALL, "Filename": _TEXT, "Manifest": _FLAG, "Utf8": _FLAG}
+_TRANSCODING: Schema = {
+    "Transcode": {"type": "string", "examples": ["1.2.840.10008.1.2.4.70"]},
+    "LossyQuality": {"type": "integer", "minimum": 1, "maximum": 100},
+}
+_ARCHIVE: Schema = {
+    **_JOB_CALL,
+    **_TRANSCODING,
+    "Filename": _TEXT,
+    "Manifest": _FLAG,
+    "Utf8": _FLAG,
+}
 _MEDIA: Schema = {**_ARCHIVE, "Extended": _FLAG}
 
 
@@ -85,6 +95,7 @@ _EDIT: Schema = {
     "RemovePrivateTags": _FLAG,
     "PrivateCreator": _TEXT,
     "DicomVersion": _TEXT,
+    **_TRANSCODING,
     # Isocenter's own.
     "CleanDescriptors": _FLAG,
     "CleanGraphics": _FLAG,

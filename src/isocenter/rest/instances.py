@@ -6,15 +6,15 @@ from isocenter.archive.models import ModelForm
 from isocenter.errors import (
     BadParameterError,
     ForbiddenError,
-    NotSupportedError,
     UnknownResourceError,
 )
 from isocenter.http.answers import answer_json
 from isocenter.http.arguments import read_body
 from isocenter.http.exchange import Request, Response
-from isocenter.http.files import answer_file
+from isocenter.http.files import answer_file, format_disposition
 from isocenter.http.pieces import answer_pieces
 from isocenter.http.routes import Argument, Permission, Route
+from isocenter.rest.arguments import TRANSCODE_ARGUMENTS, read_target
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "export_file", "get_file"]
@@ -25,14 +25,19 @@ _LONGEST_PATH = 4096
 
 async def get_file(services: Services, req: Request, resp: Response, public_id: str) -> None:
     """Orthanc REST: GET /instances/{id}/file."""
-    for name in ("transcode", "lossy-quality"):
-        if name in req.params:
-            raise NotSupportedError(f"the argument '{name}' is not supported by this version")
     form = _choose_form(req.accept)
     if form is not None:
         pieces = services.archive.models.iter_model(public_id, form)
         if not await answer_pieces(req, resp, pieces, media_type=form.value):
             raise UnknownResourceError
+        return
+    target = read_target(req)
+    if target is not None:
+        transcoded = await services.archive.transcoded_files.lookup(public_id, target)
+        if transcoded is None:
+            raise UnknownResourceError
+        resp.set_header("Content-Disposition", format_disposition(f"{public_id}.dcm"))
+        await answer_pieces(req, resp, transcoded, media_type="application/dicom")
         return
     file = await services.archive.content.lookup_file(public_id)
     if file is None:
@@ -74,11 +79,10 @@ ROUTES = (
         "instances",
         arguments=(
             Argument("filename", "text", "Name for saving the file."),
-            Argument("transcode", "text", "Not supported by this version."),
-            Argument("lossy-quality", "integer", "Not supported by this version."),
+            *TRANSCODE_ARGUMENTS,
         ),
         answer="application/dicom",
-        statuses=(200, 206, 304, 400, 404, 416, 501),
+        statuses=(200, 206, 304, 400, 404, 416, 500),
         details="With `Accept: application/dicom+json` or `application/dicom+xml` the data set is "
         "answered in that form (PS3.18 annex F, PS3.19), binary values included.",
         is_immediate=True,

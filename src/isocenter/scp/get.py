@@ -9,7 +9,7 @@ import logging
 from contextlib import aclosing
 
 from isocenter.archive.outgoing import OutgoingInstance
-from isocenter.archive.recoded_files import PLAIN_TRANSFER_SYNTAXES, RecodedFiles, can_recode
+from isocenter.archive.recoded_files import RecodedFiles, choose_accepted
 from isocenter.dimse.data_sink import Message
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.errors import NoPresentationContextError, ServerError
@@ -81,9 +81,9 @@ class GetSCP:
         if instance.transfer_syntax_uid in accepted:
             return await self._retrieval.outgoing.open(instance)
         if self._recoded_files is not None:
-            for target in PLAIN_TRANSFER_SYNTAXES:
-                if target in accepted and can_recode(instance.transfer_syntax_uid, target):
-                    return await self._recoded_files.open(instance, target)
+            target = choose_accepted(instance.transfer_syntax_uid, accepted)
+            if target is not None:
+                return await self._recoded_files.open(instance, target)
         raise NoPresentationContextError(
             f"the requestor takes no {instance.sop_class_uid} in transfer syntax "
             f"{instance.transfer_syntax_uid}"

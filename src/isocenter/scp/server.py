@@ -131,15 +131,18 @@ class _Builder:
         return {(ServiceKind.WORKLIST, CommandField.C_FIND_RQ): service}
 
     def _build_get(self, retrieval: RetrievePlanner) -> GetSCP:
+        archive = self.archive
         may_recode = self.configuration.boolean("TranscodeDicomProtocol")
-        recoded = RecodedFiles(self.archive.workers, self.archive.buffers) if may_recode else None
-        return GetSCP(retrieval, recoded)
+        recoded = RecodedFiles(archive.workers, archive.buffers, archive.transcoder)
+        return GetSCP(retrieval, recoded if may_recode else None)
 
     def _build_move(self, retrieval: RetrievePlanner, destinations: Destinations) -> MoveSCP:
         is_synchronous = self.configuration.boolean("SynchronousCMove")
         jobs = None if is_synchronous else self.jobs
         retries = self.configuration.integer("Isocenter.TransferRetries")
-        recoding = build_recoding(self.configuration, self.archive.workers, self.archive.buffers)
+        recoding = build_recoding(
+            self.configuration, self.archive.workers, self.archive.buffers, self.archive.transcoder
+        )
         return MoveSCP(retrieval, destinations, jobs, retries=retries, recoding=recoding)
 
 

@@ -22,6 +22,7 @@ from isocenter.archive.exporting import (
     Written,
 )
 from isocenter.archive.packaging import PackagedFile
+from isocenter.archive.transcoding import Target, parse_target
 from isocenter.archive.workers import Workers
 from isocenter.archive.zip_format import ZipEntry, ZipFormat
 from isocenter.clock import now_us
@@ -74,9 +75,16 @@ def build_archive_job(plan: ExportPlan, file_name: str) -> NewJob:
             "Manifest": request.has_manifest,
             "Extended": request.is_extended,
             "FileName": file_name,
+            **_list_target(request.target),
         },
         plan.describe(),
     )
+
+
+def _list_target(target: Target | None) -> dict[str, Any]:
+    if target is None:
+        return {}
+    return {"Transcode": target.transfer_syntax_uid, "LossyQuality": target.quality}
 
 
 def build_archive_kinds(
@@ -145,6 +153,7 @@ class ArchiveKind:
             has_manifest=arguments["Manifest"],
             is_media=self.name == _MEDIA_KIND,
             is_extended=arguments.get("Extended", False),
+            target=parse_target(arguments),
         )
 
     async def _go_on(self, job: Job, plan: ExportPlan, digest: str) -> "_Unfinished | None":

@@ -19,6 +19,7 @@ from typing import Any
 
 from isocenter.archive.received import Origin
 from isocenter.archive.staging import Authorship, EditedBatch, EditTask, Stager
+from isocenter.archive.transcoding import Target
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
 from isocenter.dicom.editing import Edit
@@ -94,6 +95,8 @@ class EditPlan:
         Builds the content of the job, which clients see.
     finish
         What else belongs into the transaction that publishes.
+    target
+        What the results are brought into, where that is possible.
     """
 
     pairs: Sequence[tuple[Source, Edit]]
@@ -102,6 +105,7 @@ class EditPlan:
     is_permissive: bool
     describe: Callable[[EditOutcome], dict[str, Any]]
     finish: Callable[[Transaction, EditOutcome], None] = lambda _tx, _outcome: None
+    target: Target | None = None
 
 
 def build_abandon(job: Job) -> Apply:
@@ -286,7 +290,7 @@ class _Run:
             if taken and (size > _BATCH_BYTES or len(taken) == _BATCH_FILES):
                 break
             name = _build_name(self._job, self._attempt, position)
-            taken.append(EditTask(position, name, source, edit))
+            taken.append(EditTask(position, name, source, edit, self._plan.target))
         return taken
 
     async def _edit(self, taken: Sequence[EditTask]) -> EditedBatch:

@@ -95,11 +95,10 @@ def _count_threads(configuration: Configuration, workers: int) -> int:
 def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
     remotes = archive.remotes
     policy = build_retry_policy(configuration)
+    recoding = build_recoding(configuration, archive.workers, archive.buffers, archive.transcoder)
     retrieval = Retrieval(remotes.queries, remotes.arrivals, archive.incoming, archive.acceptance)
     return [
-        ModalityStoreKind(
-            remotes, build_recoding(configuration, archive.workers, archive.buffers), policy
-        ),
+        ModalityStoreKind(remotes, recoding, policy),
         PeerStoreKind(remotes, policy),
         MoveKind(retrieval, remotes.modalities, remotes.calling, policy),
         GetKind(retrieval, remotes.modalities, remotes.calling, policy),

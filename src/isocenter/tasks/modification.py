@@ -180,6 +180,7 @@ class ModificationKind:
                 is_permissive=call.is_permissive,
                 describe=lambda outcome: _describe(call, len(sources), outcome),
                 finish=finish,
+                target=request.target,
             )
 
         # There may be many sources, and nothing may keep the event loop from its work.
@@ -215,6 +216,8 @@ def _describe(call: ModificationCall, count: int, outcome: EditOutcome) -> dict[
             {"ID": public_id, "Type": level.title} for level, public_id in call.resources
         ],
     }
+    if "Transcode" in call.body:
+        content["Transcode"] = call.body["Transcode"]
     if not outcome.is_complete:
         return content
     if call.level is None:

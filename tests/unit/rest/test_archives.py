@@ -212,7 +212,7 @@ async def test_archive_of_an_unknown_resource(api: Api, level: str, method: str)
         ('{"Resources": [], "Priority": 99999999999}', 400, 8),
         ('{"Resources": [], "Utf8": "yes"}', 400, 8),
         ('{"Resources": [], "Filename": 7}', 400, 3),
-        ('{"Resources": [], "Transcode": "1.2"}', 501, 2),
+        ('{"Resources": [], "Transcode": "1.2"}', 400, 3),
         (f'["{_UNKNOWN}"]', 404, 17),
         ("[" * 100_000, 400, 15),
         (b'{"Resources": ["\xff"]}', 400, 15),

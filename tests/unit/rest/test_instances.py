@@ -25,13 +25,6 @@ async def test_file_is_what_was_stored_byte_for_byte(api: Api) -> None:
     assert result.headers["etag"] == f'"0-{md5}"'
 
 
-@pytest.mark.parametrize("query", ["transcode=1.2.840.10008.1.2", "lossy-quality=50"])
-async def test_transcoded_file_is_refused_not_answered_as_it_is(api: Api, query: str) -> None:
-    file = await api.store()
-    result = await api.get(f"/instances/{file.instance}/file?{query}")
-    assert (result.status_code, result.json["OrthancStatus"]) == (501, 2)
-
-
 async def test_file_is_answered_in_the_json_model(api: Api) -> None:
     file = await api.store(build_synthetic({0x00100010: ("PN", "DOE^JANE"), PIXELS: ("OW", b"ab")}))
     for accept in ("application/dicom+json", "text/html, Application/Dicom+JSON;q=0.9"):

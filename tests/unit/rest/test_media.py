@@ -167,7 +167,7 @@ async def test_medium_of_an_unknown_resource(api: Api, level: str, method: str) 
         ("{}", 400, 15),
         ('{"Resources": "x"}', 400, 8),
         ('{"Resources": [], "Extended": 1}', 400, 8),
-        ('{"Resources": [], "Transcode": "1.2"}', 501, 2),
+        ('{"Resources": [], "Transcode": "1.2"}', 400, 3),
         (f'["{_UNKNOWN}"]', 404, 17),
     ],
 )

@@ -59,7 +59,11 @@ class Case:
 
     def build_kind(self, *, may_recode: bool = True) -> ModalityStoreKind:
         archive = self.api.archive
-        files = RecodedFiles(archive.workers, archive.buffers) if may_recode else None
+        files = (
+            RecodedFiles(archive.workers, archive.buffers, archive.transcoder)
+            if may_recode
+            else None
+        )
         recoding = Recoding(files, IMPLICIT_LITTLE)
         policy = RetryPolicy(3, 5, 15)
         return ModalityStoreKind(archive.remotes, recoding, policy)

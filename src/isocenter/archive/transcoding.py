@@ -1,0 +1,258 @@
+"""Stored and incoming files in other transfer syntaxes.
+
+References
+----------
+Orthanc: transcoding (behaviour manual §28); Decision 0022
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.pieces import iter_portions, open_joined
+from isocenter.archive.workers import Workers
+from isocenter.config.configuration import Configuration
+from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
+from isocenter.errors import (
+    BadFileFormatError,
+    BadParameterError,
+    DeadlineExceededError,
+    TranscodingError,
+)
+from isocenter.index.reading import lookup_dicom_attachment
+from isocenter.index.records import Attachment
+from isocenter.pixels.codecs import can_decode, can_encode
+from isocenter.pixels.frames import FrameResult, FrameTask
+from isocenter.pixels.pool import CodecPool, FrameCoder
+from isocenter.pixels.transcoding import Transcoded, TranscodeOrder, open_transcoded
+from isocenter.storage.port import Buffer
+
+__all__ = [
+    "Target",
+    "TranscodedFiles",
+    "Transcoder",
+    "build_transcoder",
+    "can_transcode",
+    "check_quality",
+    "check_target",
+    "parse_target",
+]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a client wants files to be brought into.
+
+    Attributes
+    ----------
+    transfer_syntax_uid
+        A known one.
+    quality
+        Of codings with losses; ``None`` for the one of the configuration.
+    """
+
+    transfer_syntax_uid: str
+    quality: int | None = None
+
+
+def parse_target(body: Mapping[str, Any]) -> Target | None:
+    """Read the fields ``Transcode`` and ``LossyQuality`` of a body; ``None`` without the first.
+
+    Raises
+    ------
+    BadFileFormatError
+        If the first is no text.
+    BadParameterError
+        If it is no known transfer syntax, or the quality is none.
+    """
+    quality = body.get("LossyQuality")
+    if quality is not None:
+        if isinstance(quality, bool) or not isinstance(quality, int):
+            raise BadParameterError("the field 'LossyQuality' must be an integer")
+        check_quality(quality)
+    if "Transcode" not in body:
+        return None
+    uid = body["Transcode"]
+    if not isinstance(uid, str):
+        raise BadFileFormatError("String value expected in field: Transcode")
+    return Target(check_target(uid), quality)
+
+
+def check_target(transfer_syntax_uid: str) -> str:
+    """Refuse a transfer syntax that nobody knows.
+
+    Raises
+    ------
+    BadParameterError
+        If it is none.
+    """
+    if lookup_transfer_syntax(transfer_syntax_uid) is None:
+        raise BadParameterError(f"Unknown transfer syntax: {transfer_syntax_uid}")
+    return transfer_syntax_uid
+
+
+def check_quality(quality: int) -> int:
+    """Refuse a quality that is none.
+
+    Raises
+    ------
+    BadParameterError
+        If it is not between 1 and 100.
+    """
+    if not 1 <= quality <= 100:
+        raise BadParameterError("the quality is a number from 1 to 100")
+    return quality
+
+
+def can_transcode(source: str, target: str) -> bool:
+    """Tell whether files of a transfer syntax can possibly be brought into another one."""
+    return can_decode(source) and can_encode(target)
+
+
+class Transcoder:
+    """Brings files into other transfer syntaxes. Thread-safe.
+
+    Parameters
+    ----------
+    coder
+        Codes frames.
+    quality
+        Of codings with losses, unless the client wants another one.
+    folder
+        For temporary files.
+    """
+
+    def __init__(self, coder: FrameCoder, folder: Path, *, quality: int = 90) -> None:
+        self._coder = coder
+        self._quality = quality
+        self.folder = folder
+
+    def stop(self) -> None:
+        """End all processes; what is under way fails."""
+        if isinstance(self._coder, CodecPool):
+            self._coder.close()
+
+    def open(
+        self, buffer: Buffer, target: Target, *, keeps_uid: bool = False
+    ) -> AbstractContextManager[Transcoded]:
+        """Bring a file into another transfer syntax. Blocks.
+
+        Parameters
+        ----------
+        keeps_uid
+            See `TranscodeOrder`.
+
+        Raises
+        ------
+        TranscodingError
+            On entry: if that is not possible.
+        BadFileFormatError
+            On entry: if the file is damaged.
+        """
+        order = TranscodeOrder(
+            target.transfer_syntax_uid, target.quality or self._quality, keeps_uid, self.folder
+        )
+        return open_transcoded(buffer, order, self._coder)
+
+    @contextmanager
+    def open_or_keep(
+        self, buffer: Buffer, target: Target, *, keeps_uid: bool = False, instance: str = ""
+    ) -> Iterator[Buffer]:
+        """Bring a file into another transfer syntax, or give it as it is if that fails. Blocks.
+
+        Parameters
+        ----------
+        instance
+            For the log.
+
+        References
+        ----------
+        Orthanc: failing transcoding keeps the original (behaviour manual §18.6, §22.2, §28.4)
+        """
+        with ExitStack() as stack:
+            try:
+                result = stack.enter_context(self.open(buffer, target, keeps_uid=keeps_uid))
+            except (TranscodingError, BadFileFormatError, DeadlineExceededError) as error:
+                _log.warning(
+                    "an instance keeps its transfer syntax",
+                    extra={
+                        "instance": instance,
+                        "transfer_syntax": target.transfer_syntax_uid,
+                        "reason": error.details or error.message,
+                    },
+                )
+                yield buffer
+                return
+            yield stack.enter_context(open_joined(result.pieces, self.folder))
+
+
+class TranscodedFiles:
+    """Gives transcoded copies of stored files."""
+
+    def __init__(self, workers: Workers, buffers: FileBuffers, transcoder: Transcoder) -> None:
+        self._workers = workers
+        self._buffers = buffers
+        self._transcoder = transcoder
+
+    async def lookup(self, public_id: str, target: Target) -> AsyncGenerator[bytes] | None:
+        """Transcode the file of an instance; the first piece is there already.
+
+        Returns
+        -------
+        async generator of bytes, or None
+            The new file; ``None`` if there is no such instance.
+
+        Raises
+        ------
+        ServerError
+            If it cannot be transcoded or read.
+        """
+        found = await self._workers.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+        if found is None:
+            return None
+        pieces = self.iter_pieces(found.attachment, target)
+        # What is impossible shows with the first piece, when the answer can still be an error.
+        first = await self._workers.run(next, pieces, b"")
+        return self._stream(first, pieces)
+
+    async def _stream(self, first: bytes, pieces: Generator[bytes]) -> AsyncGenerator[bytes]:
+        try:
+            yield first
+            while (piece := await self._workers.run(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            await self._workers.run(pieces.close)
+
+    def iter_pieces(self, attachment: Attachment, target: Target) -> Generator[bytes]:
+        """Transcode a file; in a worker thread."""
+        with (
+            self._buffers.open_whole(attachment) as buffer,
+            self._transcoder.open(buffer, target) as result,
+        ):
+            yield from iter_portions(result.pieces)
+
+
+class _NoCoder:
+    """Stands for codecs that are not to be used (option ``BuiltinDecoderTranscoderOrder``)."""
+
+    def recode(self, task: FrameTask) -> FrameResult:  # noqa: ARG002 - see FrameCoder
+        """Refuse."""
+        raise TranscodingError("the built-in codecs are disabled")
+
+
+def build_transcoder(configuration: Configuration, folder: Path) -> Transcoder:
+    """Build it as the configuration asks; no process is started yet."""
+    size = configuration.integer("TranscoderThreadsCount")
+    most = configuration.integer("MaximumConcurrentDcmtkTranscoders")
+    is_disabled = configuration.text("BuiltinDecoderTranscoderOrder") == "Disabled"
+    return Transcoder(
+        _NoCoder() if is_disabled else CodecPool(min(size, most) if most else size),
+        quality=configuration.integer("DicomLossyTranscodingQuality"),
+        folder=folder,
+    )

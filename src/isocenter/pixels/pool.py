@@ -1,0 +1,284 @@
+"""Processes that code frames, so that a crash of a codec or a slow one harms nobody else.
+
+Processes start when they are needed and end when nothing was to be done for a while. They are
+started anew, never forked, since the server has threads.
+"""
+
+import contextlib
+import fcntl
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from typing import IO, Protocol
+
+import msgspec
+
+from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.pixels.frames import FrameResult, FrameTask
+from isocenter.pixels.worker import LENGTH, MOST_MESSAGE_BYTES
+
+__all__ = ["CodecPool", "FrameCoder"]
+
+_DEADLINE_S = 60.0
+_IDLE_S = 20.0
+# For a free process, while others are busy.
+_WAIT_S = 300.0
+_STOP_S = 2.0
+_PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031
+_CRASHED = "the codec has crashed, presumably because of damaged pixel data"
+_TOO_SLOW = "the codec has taken too long"
+
+
+class FrameCoder(Protocol):
+    """Codes frames anew."""
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        """Code a frame.
+
+        Raises
+        ------
+        TranscodingError
+            If that is not possible.
+        DeadlineExceededError
+            If there is nobody to do it.
+        """
+        ...
+
+
+class CodecPool:
+    """Hands frames to processes. Blocks; thread-safe.
+
+    Parameters
+    ----------
+    size
+        The most processes.
+    deadline_s
+        For one frame.
+    idle_s
+        How long a process waits for more before it ends.
+    """
+
+    def __init__(
+        self, size: int, *, deadline_s: float = _DEADLINE_S, idle_s: float = _IDLE_S
+    ) -> None:
+        self._size = max(1, size)
+        self._deadline_s = deadline_s
+        self._idle_s = idle_s
+        # Guards what follows.
+        self._free = threading.Condition()
+        self._idle: deque[tuple[float, _Process]] = deque()
+        self._busy: set[_Process] = set()
+        self._count = 0
+        self._is_closed = False
+        self._cleaning: threading.Timer | None = None
+
+    @property
+    def count(self) -> int:
+        """How many processes there are."""
+        return self._count
+
+    @property
+    def idle_count(self) -> int:
+        """How many of them have nothing to do."""
+        return len(self._idle)
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        """Code a frame (see `FrameCoder`)."""
+        process = self._take()
+        is_usable = False
+        try:
+            result = process.recode(task)
+            is_usable = True
+        finally:
+            self._give_back(process, is_usable=is_usable)
+        if result.error:
+            raise TranscodingError(result.error)
+        return result
+
+    def _take(self) -> "_Process":
+        """Take the process that was busy last, or a new one."""
+        with self._free:
+            if not self._free.wait_for(self._has_room, _WAIT_S):
+                raise DeadlineExceededError("all codecs were busy for too long")
+            if self._is_closed:
+                raise TranscodingError("the server stops")
+            while self._idle:
+                _, process = self._idle.pop()
+                if process.is_alive:
+                    self._busy.add(process)
+                    return process
+                process.end()
+                self._count -= 1
+            self._count += 1
+        try:
+            process = _Process(self._deadline_s)
+        except OSError as error:
+            self._forget()
+            raise TranscodingError("no process can be started for the codecs") from error
+        with self._free:
+            self._busy.add(process)
+        return process
+
+    def _has_room(self) -> bool:
+        return bool(self._idle) or self._count < self._size or self._is_closed
+
+    def _forget(self) -> None:
+        with self._free:
+            self._count -= 1
+            self._free.notify()
+
+    def _give_back(self, process: "_Process", *, is_usable: bool) -> None:
+        with self._free:
+            self._busy.discard(process)
+            is_kept = is_usable and not self._is_closed
+            if is_kept:
+                self._idle.append((time.monotonic(), process))
+                self._plan_cleaning()
+            else:
+                self._count -= 1
+            self._free.notify()
+        if not is_kept:
+            process.end()
+
+    def _plan_cleaning(self) -> None:
+        """Have processes ended that stay idle; with the lock held."""
+        if self._cleaning is None:
+            self._cleaning = threading.Timer(self._idle_s, self._end_idle)
+            self._cleaning.name, self._cleaning.daemon = "idle codecs", True
+            self._cleaning.start()
+
+    def _end_idle(self) -> None:
+        """End the processes that have had nothing to do for a while."""
+        before = time.monotonic() - self._idle_s
+        ended: list[_Process] = []
+        with self._free:
+            while self._idle and self._idle[0][0] <= before:
+                ended.append(self._idle.popleft()[1])
+            self._count -= len(ended)
+            self._cleaning = None
+            if self._idle and not self._is_closed:
+                self._plan_cleaning()
+        for process in ended:
+            process.end()
+
+    def close(self) -> None:
+        """End all processes; frames that are under way fail."""
+        with self._free:
+            self._is_closed = True
+            if self._cleaning is not None:
+                self._cleaning.cancel()
+            ended = [process for _, process in self._idle]
+            self._idle.clear()
+            self._count -= len(ended)
+            for process in self._busy:
+                # Its thread finds out, and ends it.
+                process.kill()
+            self._free.notify_all()
+        for process in ended:
+            process.end()
+
+
+class _Process:
+    """One worker process, used by one thread at a time."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        # A session of its own, so that signals of a terminal reach the server alone.
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-P", "-m", "isocenter.pixels.worker", str(deadline_s)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._input, self._output = _get_pipes(self._process)
+        self._result = msgspec.msgpack.Decoder(FrameResult)
+        self._selector = selectors.DefaultSelector()
+        for pipe in (self._input, self._output):
+            os.set_blocking(pipe.fileno(), False)
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def is_alive(self) -> bool:
+        """True unless the process has ended."""
+        return self._process.poll() is None
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        """Send a frame and wait for its result.
+
+        Raises
+        ------
+        TranscodingError
+            If the process ends or takes too long; it is of no use then.
+        """
+        # Starting a process takes a while on a busy machine.
+        until = time.monotonic() + 2 * self._deadline_s
+        message = msgspec.msgpack.encode(task)
+        try:
+            self._write(LENGTH.pack(len(message)), until)
+            self._write(message, until)
+            (length,) = LENGTH.unpack(self._read(LENGTH.size, until))
+            if length > MOST_MESSAGE_BYTES:
+                raise TranscodingError(_CRASHED)
+            return self._result.decode(self._read(length, until))
+        except (BrokenPipeError, msgspec.DecodeError) as error:
+            raise TranscodingError(_CRASHED) from error
+
+    def _write(self, data: bytes, until: float) -> None:
+        with memoryview(data) as view:
+            position = 0
+            while position < len(data):
+                self._wait(self._input, selectors.EVENT_WRITE, until)
+                try:
+                    position += os.write(self._input.fileno(), view[position:])
+                except BlockingIOError:
+                    continue
+
+    def _read(self, length: int, until: float) -> bytearray:
+        data = bytearray(length)
+        with memoryview(data) as view:
+            position = 0
+            while position < length:
+                self._wait(self._output, selectors.EVENT_READ, until)
+                try:
+                    count = os.readv(self._output.fileno(), [view[position:]])
+                except BlockingIOError:
+                    continue
+                if not count:
+                    raise TranscodingError(_CRASHED)
+                position += count
+        return data
+
+    def _wait(self, pipe: IO[bytes], event: int, until: float) -> None:
+        self._selector.register(pipe, event)
+        try:
+            if not self._selector.select(max(0.0, until - time.monotonic())):
+                raise TranscodingError(_TOO_SLOW)
+        finally:
+            self._selector.unregister(pipe)
+
+    def kill(self) -> None:
+        """End the process while a thread waits for it."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """End the process, which nobody uses any more."""
+        self._selector.close()
+        self._input.close()
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_S)
+        self._output.close()
+
+
+def _get_pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
+    assert process.stdin is not None, "a pipe was asked for"  # noqa: S101
+    assert process.stdout is not None, "a pipe was asked for"  # noqa: S101
+    return process.stdin, process.stdout

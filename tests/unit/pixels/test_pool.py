@@ -1,0 +1,142 @@
+"""Processes that code frames: they may crash, hang and idle, the server goes on."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+from tests.support.pixels import build_samples
+
+from isocenter.errors import TranscodingError
+from isocenter.pixels.formats import PixelFormat
+from isocenter.pixels.frames import FrameTask, recode_frame
+from isocenter.pixels.pool import CodecPool
+
+_FORMAT = PixelFormat(12, 20, 1, 16, 16, 15, False, 0, "MONOCHROME2")
+_EXPLICIT, _JPEG_LS, _RLE = (f"1.2.840.10008.1.2.{end}" for end in ("1", "4.80", "5"))
+_TASK = FrameTask(_EXPLICIT, _JPEG_LS, _FORMAT, 90, memoryview(build_samples(240)))
+_DAMAGED = FrameTask(_JPEG_LS, _EXPLICIT, _FORMAT, 90, memoryview(b"\xff\xd8 nothing"))
+
+
+@pytest.fixture
+def pool() -> Iterator[CodecPool]:
+    pool = CodecPool(2, deadline_s=20)
+    yield pool
+    pool.close()
+
+
+def _list_workers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if "isocenter.pixels.worker" in child.cmdline()]
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        threading.Event().wait(0.01)
+
+
+def test_frames_come_back_as_from_this_process(pool: CodecPool) -> None:
+    assert pool.count == 0
+    assert pool.recode(_TASK) == recode_frame(_TASK)
+    assert pool.recode(_TASK) == recode_frame(_TASK)
+    assert pool.count == 1
+
+
+def test_large_frames_pass_the_pipes(pool: CodecPool) -> None:
+    fmt = PixelFormat(1024, 1500, 1, 16, 16, 15, False, 0, "MONOCHROME2")
+    pixels = build_samples(1024 * 1500)
+    packed = pool.recode(FrameTask(_EXPLICIT, _RLE, fmt, 90, memoryview(pixels)))
+    assert pool.recode(FrameTask(_RLE, _EXPLICIT, fmt, 90, memoryview(packed.data))).data == pixels
+
+
+def test_damaged_frame_is_refused_and_its_process_stays(pool: CodecPool) -> None:
+    pool.recode(_TASK)
+    [worker] = _list_workers()
+    with pytest.raises(TranscodingError):
+        pool.recode(_DAMAGED)
+    assert [other.pid for other in _list_workers()] == [worker.pid]
+
+
+def test_processes_are_bounded(pool: CodecPool) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        results = list(threads.map(pool.recode, [_TASK] * 12))
+    assert results == [recode_frame(_TASK)] * 12
+    assert pool.count <= 2
+
+
+def test_process_that_died_idle_is_replaced(pool: CodecPool) -> None:
+    pool.recode(_TASK)
+    [worker] = _list_workers()
+    worker.kill()
+    worker.wait(20)
+    assert pool.recode(_TASK) == recode_frame(_TASK)
+    assert pool.count == 1
+
+
+def test_process_that_dies_at_work_fails_its_frame_only(pool: CodecPool) -> None:
+    pool.recode(_TASK)
+    [worker] = _list_workers()
+    worker.suspend()
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(pool.recode, _TASK)
+        _wait(lambda: not pool.idle_count)
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(TranscodingError):
+            future.result(20)
+    assert pool.recode(_TASK) == recode_frame(_TASK)
+    assert pool.count == 1
+
+
+def test_process_that_takes_too_long_is_given_up() -> None:
+    pool = CodecPool(1, deadline_s=0.2)
+    try:
+        _wait(lambda: _succeeds(pool))
+        [worker] = _list_workers()
+        worker.suspend()
+        with pytest.raises(TranscodingError):
+            pool.recode(_TASK)
+        _wait(lambda: not worker.is_running())
+    finally:
+        pool.close()
+
+
+def _succeeds(pool: CodecPool) -> bool:
+    """Code a frame; the start of a process may take longer than a short deadline."""
+    try:
+        pool.recode(_TASK)
+    except TranscodingError:
+        return False
+    return True
+
+
+def test_idle_processes_end() -> None:
+    pool = CodecPool(1, idle_s=0.05)
+    pool.recode(_TASK)
+    [worker] = _list_workers()
+    _wait(lambda: pool.count == 0)
+    _wait(lambda: not worker.is_running())
+    assert pool.recode(_TASK) == recode_frame(_TASK)
+    pool.close()
+
+
+def test_closed_pool_ends_what_is_under_way() -> None:
+    pool = CodecPool(1)
+    pool.recode(_TASK)
+    [worker] = _list_workers()
+    worker.suspend()
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(pool.recode, _TASK)
+        _wait(lambda: not pool.idle_count)
+        pool.close()
+        with pytest.raises(TranscodingError):
+            future.result(20)
+    with pytest.raises(TranscodingError):
+        pool.recode(_TASK)
+    assert pool.count == 0
+    _wait(lambda: not worker.is_running())
