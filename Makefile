@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PATHS := src tests benchmarks fuzz
 
+# The tests start the server some hundred times, and the benchmarks measure it as it is installed:
+# neither may compile the package at each start, whatever the environment says.
+unit crash bench scale: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help serve test fix check unit crash fuzz bench scale lock docs clean
 
 help: ## Show this help

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support.certificates import build_server_context, make_certificate
 from tests.support.http_peer import HTTPPeer, run_http_peer
 from tests.support.requirements import require_program
 
@@ -17,22 +18,15 @@ from isocenter.peers.trust import OwnCertificate, build_trust
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificate and key of 127.0.0.1, the key also locked with a password."""
     folder = tmp_path_factory.mktemp("certificates")
+    make_certificate(folder)
+    locking = ("rsa", "-aes256", "-passout", "pass:word", "-in", "key.pem", "-out", "locked.pem")
     openssl = require_program("openssl", "openssl")
-    for command in (
-        (
-            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=here"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", "key.pem", "-out", "certificate.pem"),
-        ),
-        ("rsa", "-aes256", "-passout", "pass:word", "-in", "key.pem", "-out", "locked.pem"),
-    ):
-        subprocess.run([openssl, *command], check=True, capture_output=True, cwd=folder)
+    subprocess.run([openssl, *locking], check=True, capture_output=True, cwd=folder)
     return folder
 
 
 def build_server(folder: Path, *, asks: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    context = build_server_context(folder)
     if asks:
         context.load_verify_locations(folder / "certificate.pem")
         context.verify_mode = ssl.CERT_REQUIRED

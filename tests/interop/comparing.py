@@ -58,6 +58,8 @@ class Accepted:
         Why it stays.
     ours, theirs
         The values, if only these are accepted.
+    needs_samples
+        It occurs only in files of the folder of samples.
     """
 
     case: str
@@ -65,6 +67,7 @@ class Accepted:
     reason: str
     ours: Any = ANY
     theirs: Any = ANY
+    needs_samples: bool = False
 
     def covers(self, difference: Difference) -> bool:
         """Tell whether a difference is this one."""

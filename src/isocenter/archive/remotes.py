@@ -22,6 +22,7 @@ from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.tags import TagDictionary
 from isocenter.index.port import Database
 from isocenter.index.remote_queries import QueryLimits
+from isocenter.scu.association_pool import AssociationPool
 from isocenter.storage.port import Storage
 
 __all__ = ["RemoteParts", "Remotes", "build_remotes"]
@@ -56,6 +57,8 @@ class Remotes:
         Servers with our REST API, and what is asked of them.
     outgoing
         What is sent to modalities and peers.
+    associations
+        Open ones of theirs, to be used again.
     calls
         Short calls of them.
     queries
@@ -73,6 +76,7 @@ class Remotes:
     peers: Peers
     peer_calls: PeerCalls
     outgoing: Outgoing
+    associations: AssociationPool
     calls: RemoteCalls
     queries: Queries
     arrivals: Arrivals
@@ -90,6 +94,7 @@ class Remotes:
         await self.routing.stop()
         await self.peers.stop()
         await self.modalities.stop()
+        await self.associations.close()
 
 
 def build_remotes(
@@ -118,6 +123,7 @@ def build_remotes(
     )
     outgoing = Outgoing(workers, parts.storage, parts.buffers)
     queries = _build_queries(configuration, parts, modalities, calling)
+    associations = AssociationPool(configuration.number("DicomAssociationCloseDelay"))
     kept = configuration.integer("StorageCommitmentReportsSize")
     return Remotes(
         calling=calling,
@@ -130,7 +136,8 @@ def build_remotes(
             TranscodedFiles(workers, parts.buffers, parts.transcoder),
         ),
         outgoing=outgoing,
-        calls=RemoteCalls(calling, outgoing, queries),
+        associations=associations,
+        calls=RemoteCalls(calling, outgoing, queries, associations),
         queries=queries,
         arrivals=Arrivals(),
         commitment_reports=CommitmentReports(workers, outgoing, parts.deleter, kept=kept),

@@ -79,9 +79,13 @@ _DICOM_SERVER = Group(
         Option(
             "DicomAssociationCloseDelay",
             COUNT,
-            default=5,
+            default=0,
             unit="s",
-            meaning="An outgoing association stays open for this long to be used again.",
+            effect=_FULL,
+            meaning="An association that has stored or tested stays open for this long, to be used "
+            "again for the same modality; 0 to close it at once.",
+            differs="Orthanc 1.10 closes it at once, whatever the option says. An idle association "
+            "keeps others from receivers that serve one caller at a time.",
         ),
         Option(
             "MaximumPduLength",

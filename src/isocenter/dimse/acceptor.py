@@ -24,6 +24,7 @@ from isocenter.dimse.negotiation import (
 )
 from isocenter.dimse.pdu import APPLICATION_CONTEXT_NAME, AssociateReject, AssociateRequest
 from isocenter.dimse.serving import RequestHandler
+from isocenter.dimse.tls_listener import TLSListener
 from isocenter.dimse.transport import AssociationTransport, PeerAddress, Timeouts
 from isocenter.dimse.user_information import DEFAULT_MAXIMUM_LENGTH
 from isocenter.errors import BadParameterError
@@ -88,6 +89,7 @@ class AssociationAcceptor:
         self._handler = handler
         self._options = options
         self._server: asyncio.Server | None = None
+        self._tls: TLSListener | None = None
         self._sessions: set[_AcceptorSession] = set()
         self._is_stopping = False
         self._is_empty = asyncio.Event()
@@ -96,6 +98,8 @@ class AssociationAcceptor:
     @property
     def port(self) -> int:
         """Port that is listened on; useful after `start` with port 0."""
+        if self._tls is not None:
+            return self._tls.port
         if self._server is None or not self._server.sockets:
             return 0
         return int(self._server.sockets[0].getsockname()[1])
@@ -125,16 +129,14 @@ class AssociationAcceptor:
         OSError
             If the address cannot be bound.
         """
-        loop = asyncio.get_running_loop()
-        handshake_s = None if ssl_context is None else self._options.timeouts.artim_s
-        self._server = await loop.create_server(
-            self._build_protocol,
-            host,
-            port,
-            ssl=ssl_context,
-            backlog=_BACKLOG,
-            reuse_address=True,
-            ssl_handshake_timeout=handshake_s,
+        if ssl_context is not None:
+            self._tls = TLSListener(
+                self._build_protocol, ssl_context, handshake_s=self._options.timeouts.artim_s
+            )
+            self._tls.start(host, port, backlog=_BACKLOG)
+            return
+        self._server = await asyncio.get_running_loop().create_server(
+            self._build_protocol, host, port, backlog=_BACKLOG, reuse_address=True
         )
 
     async def stop(self, *, deadline_s: float) -> None:
@@ -148,6 +150,8 @@ class AssociationAcceptor:
         self._is_stopping = True
         if self._server is not None:
             self._server.close()
+        if self._tls is not None:
+            self._tls.close()
         for session in list(self._sessions):
             session.stop()
         try:

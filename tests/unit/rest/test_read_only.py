@@ -26,7 +26,7 @@ HARMLESS = {
     ("POST", "/instances/{public_id}/anonymize"),
 }
 # What remote systems are asked to do changes nothing here.
-REMOTE = ("/modalities/", "/tools/dicom-echo", "/routing/test")
+REMOTE = ("/modalities/", "/peers/", "/tools/dicom-echo", "/routing/test")
 SETTINGS = (
     *REMOTE,
     *("/tools/accepted-transfer-syntaxes", "/tools/default-encoding", "/tools/invalidate-tags"),
