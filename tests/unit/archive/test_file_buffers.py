@@ -67,7 +67,7 @@ def test_error_while_a_file_is_mapped_stays_the_error(tmp_path: Path) -> None:
         raise ValueError(len(part))
 
     with (
-        pytest.raises(ValueError, match="^10$"),
+        pytest.raises(ValueError, match="10"),
         new_buffers(storage, tmp_path).open_whole(attachment) as whole,
     ):
         fail(memoryview(whole)[:10])
