@@ -29,7 +29,7 @@ from isocenter.dicom.file_meta import build_file_meta, read_file_meta
 from isocenter.dicom.recoding import recode_data_set
 from isocenter.dicom.rewriting import NewElement, NewItems, Piece, rewrite_data_set
 from isocenter.dicom.transfer_syntaxes import DEFLATED, EXPLICIT_VR_BIG_ENDIAN, is_encapsulated
-from isocenter.dicom.uids import build_uid
+from isocenter.dicom.uids import derive_uid
 from isocenter.errors import TranscodingError
 from isocenter.pixels.codecs import (
     NATIVE,
@@ -308,7 +308,9 @@ class _Transcoding:
     ) -> Mapping[int, NewElement | NewItems]:
         parts, order = self._parts, self._order
         source = (parts.get_text(SOP_CLASS_UID), self._uid)
-        new_uid = None if order.keeps_uid else build_uid()
+        # Whoever sends a file again gets no second copy of it.
+        derived = derive_uid(self._uid, order.target, str(order.quality))
+        new_uid = None if order.keeps_uid else derived
         loss = LossOfPixels(
             codec.method,
             fmt.rows * fmt.columns * fmt.samples * fmt.bits_allocated * parts.read_frames() // 8,

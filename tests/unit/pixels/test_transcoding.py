@@ -2,6 +2,7 @@
 
 import io
 import mmap
+import re
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -233,6 +234,19 @@ def test_near_lossless_stays_within_its_bound_and_the_stored_bits(is_signed: boo
     least = -2048 if is_signed else 0
     assert all(least <= value < least + 4096 for value in after)
     assert max(abs(a - b) for a, b in zip(before, after, strict=True)) <= 4
+
+
+def test_new_uid_follows_from_what_was_done() -> None:
+    def derive(suffix: str, quality: int, name: str) -> str:
+        pixels = build_samples(_COUNT, bits=8, size=1)
+        data = build_image(pixels, allocated=8, name=name)
+        uid = str(_read(_transcode(data, f"{_BASE}.{suffix}", quality=quality)).SOPInstanceUID)
+        assert re.fullmatch(r"2\.25\.[1-9][0-9]{1,38}", uid)
+        return uid
+
+    asked = [("4.50", 90, "1.2"), ("4.50", 91, "1.2"), ("4.51", 90, "1.2"), ("4.50", 90, "1.3")]
+    assert len({derive(*one) for one in asked}) == len(asked)
+    assert derive(*asked[0]) == derive(*asked[0])
 
 
 def test_a_chosen_uid_is_kept() -> None:
