@@ -241,7 +241,8 @@ class Ingest:
     async def _take(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
         """Choose the way through the pipeline."""
         if self._options.converter is not None:
-            return await self._workers.run(self.store_blocking, content, origin, check)
+            run = self._options.converter.run
+            return await run(self.store_blocking, content, origin, check)
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
