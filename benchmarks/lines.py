@@ -90,6 +90,11 @@ def _archive_path(stage: Stage) -> str:
     return f"/studies/{stage.ct_study[0].public_study_id}/archive"
 
 
+def _transcoded_path(stage: Stage) -> str:
+    # JPEG lossless, first-order prediction.
+    return f"{_archive_path(stage)}?transcode=1.2.840.10008.1.2.4.70"
+
+
 def _media_path(stage: Stage) -> str:
     return f"/studies/{stage.ct_study[0].public_study_id}/media"
 
@@ -193,6 +198,13 @@ LINES: tuple[Line, ...] = (
         "ms",
         Download(_archive_path, 20_000_000),
         10.0,
+        is_duration=True,
+    ),
+    Line(
+        "GET /studies/{id}/archive, 200 CT to JPEG lossless",
+        "ms",
+        Download(_transcoded_path, 10_000_000),
+        2.0,
         is_duration=True,
     ),
     Line(

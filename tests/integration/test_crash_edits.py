@@ -7,11 +7,14 @@ import json
 import os
 import random
 import select
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.dicom_files import EXPLICIT_LITTLE, build_instance, encode_element
+from tests.support.postgresql import let_time_pass
 from tests.support.server import TestServer, run_command, run_server, wait_until
 
 KILLS = int(os.environ.get("ISOCENTER_TEST_CRASHES", "4"))
@@ -86,21 +89,43 @@ def kill(server: TestServer) -> None:
 
 @pytest.mark.timeout(120 + 10 * KILLS)
 def test_edits_of_a_killed_server_end_whole(tmp_path: Path) -> None:
+    assert_edits_survive(tmp_path / "server", OPTIONS, lambda: None)
+
+
+@pytest.mark.timeout(120 + 20 * KILLS)
+def test_edits_of_a_killed_server_on_postgresql_end_whole(
+    tmp_path: Path, postgresql_uri: str, postgresql_schema: str
+) -> None:
+    database = {
+        "EnableIndex": True,
+        "ConnectionUri": postgresql_uri,
+        "Schema": postgresql_schema,
+    }
+    after_kill = partial(let_time_pass, postgresql_uri, postgresql_schema)
+    assert_edits_survive(tmp_path / "server", {**OPTIONS, "PostgreSQL": database}, after_kill)
+
+
+def assert_edits_survive(
+    folder: Path, options: dict[str, Any], after_kill: Callable[[], None]
+) -> None:
+    """Edit a study again and again while the server is killed, and look at what is there then."""
     generator = random.Random(11)
-    folder = tmp_path / "server"
     files = build_files()
-    with run_server(folder, OPTIONS) as server:
+    with run_server(folder, options) as server:
         for data in files:
             assert server.upload(data).status == 200
         pixels = read_pixels(server)
     for number in range(KILLS):
         is_given_up = number % 4 == 3
-        with run_server(folder, OPTIONS) as server:
+        with run_server(folder, options) as server:
             job_id = submit(server, check_is_whole(server, number - 1), number)
+            # A job that nobody has begun may belong to any server of a database.
+            wait_until(lambda: get_state(server, job_id) != "Pending", "start of the job")  # noqa: B023
             # Not a wait for something to happen: the moment of the kill is what varies.
             select.select([], [], [], generator.uniform(0, LONGEST_S))
             kill(server)
-        with run_server(folder, OPTIONS, arguments=["--no-jobs"] * is_given_up) as server:
+        after_kill()
+        with run_server(folder, options, arguments=["--no-jobs"] * is_given_up) as server:
             check_is_whole(server, number)
             if is_given_up and get_state(server, job_id) != "Success":
                 assert server.request("POST", f"/jobs/{job_id}/cancel").status == 200
@@ -117,5 +142,5 @@ def test_edits_of_a_killed_server_end_whole(tmp_path: Path) -> None:
                 submitted = submit(server, check_is_whole(server, number - 1), number)
                 wait_until(lambda: get_state(server, submitted) == "Success", "end of the job")  # noqa: B023
             assert server.stop() == 0
-    found = run_command(folder, "check", "--content", options=OPTIONS)
+    found = run_command(folder, "check", "--content", options=options)
     assert found.returncode == 0, found.stdout + found.stderr

@@ -17,12 +17,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 from tests.support.dicom_files import EXPLICIT_LITTLE, build_instance, encode_element
 from tests.support.directories import read_directory, walk
-from tests.support.postgresql import new_schema
+from tests.support.postgresql import let_time_pass, new_schema
 from tests.support.server import TestServer, run_command, run_server, wait_until
 
 CRASHES = int(os.environ.get("ISOCENTER_TEST_CRASHES", "3"))
@@ -348,11 +346,3 @@ def test_other_server_takes_over_the_jobs_of_a_killed_one(
         work.end(second)
         assert second.stop() == 0
     assert {w.done for w in work.works} == {1}
-
-
-def let_time_pass(uri: str, schema: str) -> None:
-    """Let all servers have been silent for a minute; those that live show themselves again."""
-    with psycopg.connect(uri, autocommit=True) as connection:
-        table = sql.Identifier(schema, "job_owners")
-        statement = sql.SQL("UPDATE {} SET alive_at = alive_at - 60000000").format(table)
-        connection.execute(statement)

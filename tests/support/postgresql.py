@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from tests.support.requirements import miss
 
-__all__ = ["new_schema", "run_postgresql"]
+__all__ = ["let_time_pass", "new_schema", "run_postgresql"]
 
 _VARIABLE = "ISOCENTER_TEST_POSTGRESQL"
 # Data of tests may be lost in a power failure; what is tested is not the disk of this machine.
@@ -65,3 +65,11 @@ def new_schema(uri: str) -> Iterator[str]:
         with psycopg.connect(uri, autocommit=True) as connection:
             drop = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema))
             connection.execute(drop)
+
+
+def let_time_pass(uri: str, schema: str) -> None:
+    """Let all servers have been silent for a minute; those that live show themselves again."""
+    with psycopg.connect(uri, autocommit=True) as connection:
+        table = sql.Identifier(schema, "job_owners")
+        statement = sql.SQL("UPDATE {} SET alive_at = alive_at - 60000000").format(table)
+        connection.execute(statement)

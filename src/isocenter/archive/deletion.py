@@ -24,6 +24,8 @@ _REMOVALS_AT_ONCE = 500
 # Resources of a bulk deletion that go in one transaction.
 _DELETIONS_AT_ONCE = 500
 _INTERVAL_S = 60.0
+# Jobs that end one after the other share a round.
+_SOON_S = 0.1
 
 
 class Deleter:
@@ -46,6 +48,8 @@ class Deleter:
         self._rules = rules
         # Where files are removed; ``None`` while they are not.
         self._loop: asyncio.AbstractEventLoop | None = None
+        # A call that is to wake the removal.
+        self._later: asyncio.TimerHandle | None = None
         # Where the next round goes on.
         self._after = ""
         self._removal = Periodic("removal of files", _INTERVAL_S, self._remove_some)
@@ -58,11 +62,23 @@ class Deleter:
     async def stop(self) -> None:
         """Stop removing files; the rest waits for the next start."""
         self._loop = None
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         await self._removal.stop()
 
     def wake(self) -> None:
         """Tell that there are files to remove."""
         self._removal.wake()
+
+    def wake_soon(self) -> None:
+        """Tell that there may be files to remove, and that others tell the same all the time."""
+        if self._loop is not None and self._later is None:
+            self._later = self._loop.call_later(_SOON_S, self._wake_later)
+
+    def _wake_later(self) -> None:
+        self._later = None
+        self.wake()
 
     def wake_from_thread(self) -> None:
         """Tell the same from any thread."""

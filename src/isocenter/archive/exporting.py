@@ -14,7 +14,7 @@ import msgspec
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.packaging import PackagedFile, list_archive_files, list_media_files
 from isocenter.archive.settings import Settings
-from isocenter.archive.transcoding import Target, Transcoder
+from isocenter.archive.transcoding import Target, Transcoder, describe_target
 from isocenter.archive.workers import Workers
 from isocenter.archive.zip_format import ZipEntry, ZipFormat, compress_entry
 from isocenter.clock import now_us
@@ -29,7 +29,7 @@ from isocenter.errors import (
     ServerError,
 )
 from isocenter.index.packaging import read_package, resolve_resources
-from isocenter.index.port import Transaction
+from isocenter.index.port import NotBriefError, Transaction
 from isocenter.storage.compression import decompress, iter_decompressed
 from isocenter.storage.port import Buffer, Storage
 
@@ -44,6 +44,8 @@ _LARGEST_TRANSCODED_BYTES = 32 * 1024 * 1024
 _AHEAD = 4
 # The end of an archive of so many files is written in one hop to a thread.
 _FEW_FILES = 500
+# Plans of so many are made on the event loop.
+_FEW_PLANNED = 20
 _PIECE = 1 << 20
 _MIB = 1024 * 1024
 _MANIFEST = "manifest.json"
@@ -106,9 +108,7 @@ class ExportPlan:
             "Utf8": self.request.is_utf8,
         }
         if target is not None:
-            content["Transcode"] = target.transfer_syntax_uid
-            if target.quality is not None:
-                content["LossyQuality"] = target.quality
+            content |= describe_target(target)
         return content
 
 
@@ -176,10 +176,15 @@ class Exporter:
         UnknownResourceError
             If one of the resources does not exist.
         """
+        is_brief = self._workers.reads_inline
 
         def query(tx: Transaction) -> ExportPlan:
+            nonlocal is_brief
             resolved = resolve_resources(tx, request.resources)
             package = read_package(tx, [key for _, _, key in resolved])
+            if is_brief and len(package.instances) > _FEW_PLANNED:
+                is_brief = False
+                raise NotBriefError
             if request.is_media:
                 files = list_media_files(package)
             else:
@@ -187,7 +192,10 @@ class Exporter:
             size = sum(file.attachment.uncompressed_size for file in files)
             return ExportPlan(request, tuple(files), size)
 
-        return await self._workers.read_long(query)
+        if len(request.resources) > _FEW_PLANNED:
+            is_brief = False
+            return await self._workers.read_long(query)
+        return await self._workers.read_soon(query)
 
     async def exists(self, level: Level, public_id: str) -> bool:
         """Tell whether a resource of a level exists."""

@@ -15,6 +15,7 @@ from isocenter.archive.queries import Queries
 from isocenter.archive.remote_calls import RemoteCalls
 from isocenter.archive.routing import Destinations, Routing
 from isocenter.archive.settings import Settings
+from isocenter.archive.transcoding import TranscodedFiles, Transcoder
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags
@@ -39,6 +40,7 @@ class RemoteParts:
     dictionary: TagDictionary
     main_tags: MainTags
     settings: Settings
+    transcoder: Transcoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,12 @@ def build_remotes(
         calling=calling,
         modalities=modalities,
         peers=peers,
-        peer_calls=PeerCalls(workers, build_peer_calling(configuration, workers), outgoing),
+        peer_calls=PeerCalls(
+            workers,
+            build_peer_calling(configuration, workers),
+            outgoing,
+            TranscodedFiles(workers, parts.buffers, parts.transcoder),
+        ),
         outgoing=outgoing,
         associations=associations,
         calls=RemoteCalls(calling, outgoing, queries, associations),

@@ -76,6 +76,8 @@ SQLITE = Dialect(
         "skip_locked": "",
         # A writer is alone anyway.
         "queue_lock": "1",
+        # Microseconds since 1970, by the one clock that all servers of a database share.
+        "database_now": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     },
     parameter=":{}",
     array="(SELECT value FROM json_each(:{0}))",
@@ -101,6 +103,8 @@ POSTGRESQL = Dialect(
         "skip_locked": "FOR UPDATE SKIP LOCKED",
         # Until the transaction ends; the number is not used for anything else.
         "queue_lock": "pg_advisory_xact_lock(4906573)",
+        # Not that of the beginning of the transaction, which may have waited.
+        "database_now": "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     },
     parameter="%({})s",
     array="(SELECT unnest(%({0})s::{1}[]))",

@@ -17,10 +17,11 @@ from isocenter.errors import (
     UnknownItemError,
 )
 from isocenter.jobs.claims import Limits
+from isocenter.jobs.grouping import GroupedCalls, RunBlocking
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import ActionResult, JobCounts, JobStore, Recovery
-from isocenter.jobs.records import FailedItem, Job, JobFilter, JobMark, NewJob
-from isocenter.jobs.runner import RunBlocking, Runner
+from isocenter.jobs.records import Apply, FailedItem, Job, JobFilter, JobMark, NewJob
+from isocenter.jobs.runner import Runner
 from isocenter.jobs.states import Action, JobState
 from isocenter.jobs.waiting import Waiters
 
@@ -86,6 +87,11 @@ class Engine:
     ) -> None:
         self._store = store
         self._run_blocking = run_blocking
+        # Where other servers write as well, an operation may wait for one of them, and a sync can
+        # not be shared by several transactions.
+        self._change: RunBlocking = (
+            run_blocking if options.is_shared else GroupedCalls(store.run_together, run_blocking)
+        )
         self._kinds: Mapping[str, JobKind] = {kind.name: kind for kind in kinds}
         # Others are left to servers that can run them.
         self._claimed = frozenset(
@@ -107,7 +113,9 @@ class Engine:
         if self._options.is_shared:
             # Before it claims anything, lest others take its jobs for those of a dead server.
             await self._run_blocking(self._store.keep_alive, self._owner)
-        await self._run_blocking(self._store.recover, self._owner, self._options.recovery)
+        await self._run_blocking(
+            self._store.recover, self._owner, self._options.recovery, self._abandon
+        )
         self._dispatcher = asyncio.create_task(self._dispatch(), name="jobs dispatcher")
 
     async def stop(self, deadline_s: float) -> None:
@@ -151,7 +159,7 @@ class Engine:
             raise InternalError(f"no kind of job is named {new.kind}")
         if new.kind not in self._claimed:
             raise ReadOnlyError("jobs of this kind change the archive")
-        job = await self._run_blocking(self._store.insert, job_id, new)
+        job = await self._change(self._store.insert, job_id, new)
         self._on_saved(job)
         self._wake.set()
         return job
@@ -269,15 +277,19 @@ class Engine:
         job = await self._run_blocking(self._store.lookup, job_id)
         if job is None:
             return ActionResult(None, is_possible=False)
-        kind = self._kinds.get(job.kind)
-        abandon = None if kind is None else kind.abandon(job)
-        result = await self._run_blocking(self._store.act, job_id, action, abandon)
+        abandon = self._abandon(job)
+        result = await self._change(self._store.act, job_id, action, abandon)
         if result.is_possible and result.job is not None:
             if result.job.state is JobState.RUNNING and job_id in self._runners:
                 self._runners[job_id][0].request(action)
             self._tell(result.job)
             self._wake.set()
         return result
+
+    def _abandon(self, job: Job) -> Apply | None:
+        """Build what removes the traces of a job, if its kind is known here."""
+        kind = self._kinds.get(job.kind)
+        return None if kind is None else kind.abandon(job)
 
     async def retry_failed(self, job_id: str) -> Job:
         """Submit a job that deals with what a finished job could not deal with.
@@ -303,7 +315,7 @@ class Engine:
 
     async def delete(self, job_id: str) -> bool:
         """Forget a finished job; false if there is none."""
-        job = await self._run_blocking(self._store.delete, job_id)
+        job = await self._change(self._store.delete, job_id)
         if job is None:
             return False
         self._waiters.wake(job_id, None)
@@ -346,7 +358,7 @@ class Engine:
         if free <= 0:
             self._next_due_at = None
             return
-        claim = await self._run_blocking(
+        claim = await self._change(
             partial(
                 self._store.claim,
                 self._owner,
@@ -362,7 +374,7 @@ class Engine:
         self._next_due_at = claim.next_due_at
 
     def _start(self, job: Job) -> None:
-        runner = Runner(self._store, self._run_blocking, self._kinds[job.kind], job, self._tell)
+        runner = Runner(self._store, self._change, self._kinds[job.kind], job, self._tell)
         task = asyncio.create_task(self._run(runner, job), name=f"job {job.job_id}")
         self._runners[job.job_id] = (runner, task)
         self._tell(job)
@@ -384,7 +396,7 @@ class Engine:
 
     async def _give_back(self, job: Job) -> None:
         try:
-            await self._run_blocking(self._store.release, job)
+            await self._change(self._store.release, job)
         except ServerError:
             _log.exception("a job waits for the next start", extra={"job": job.job_id})
 

@@ -1,9 +1,9 @@
 """Where jobs are kept: what a database must offer to the engine."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.records import (
@@ -183,6 +183,16 @@ class JobStore(Protocol):
         """
         ...
 
+    def run_together(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Run operations of this store in their order, which then wait for the disk together.
+
+        Returns
+        -------
+        list
+            What each operation returned, or the exception that it raised.
+        """
+        ...
+
     def save(self, job: Job, step: Step, *, runtime: int) -> Job | None:
         """Save a step of a running job; ``None`` if the job is not this owner's any more.
 
@@ -209,13 +219,21 @@ class JobStore(Protocol):
         """Forget a finished job; ``None`` if there is none, finished or not."""
         ...
 
-    def recover(self, owner: str, recovery: Recovery) -> int:
+    def recover(
+        self,
+        owner: str,
+        recovery: Recovery,
+        abandon: Callable[[Job], Apply | None] = lambda _: None,
+    ) -> int:
         """Take care of the jobs of servers that have ended; tell how many there were.
 
         Parameters
         ----------
         owner
             The server that asks, whose own jobs go on.
+        abandon
+            Builds what removes the traces of an unfinished job (see `JobKind.abandon`), for those
+            that are forgotten.
         """
         ...
 

@@ -111,6 +111,8 @@ class Job:
         When a job in the state RETRY is due.
     owner
         The server that runs it; empty if none does.
+    is_new
+        It was claimed just now, and never before since its beginning: no step of it was cut off.
     """
 
     job_id: str
@@ -131,6 +133,7 @@ class Job:
     resume_at: int | None = None
     failure: Failure | None = None
     owner: str = ""
+    is_new: bool = field(default=False, compare=False)
 
     @property
     def is_finished(self) -> bool:

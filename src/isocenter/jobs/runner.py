@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from isocenter.errors import (
     DatabaseUnavailableError,
@@ -14,26 +14,19 @@ from isocenter.errors import (
     SerializationFailureError,
     ServerError,
 )
+from isocenter.jobs.grouping import RunBlocking
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import JobStore
 from isocenter.jobs.records import CANCELED, Failure, Job, Step
 from isocenter.jobs.states import Action, JobState
 
-__all__ = ["RunBlocking", "Runner"]
+__all__ = ["Runner"]
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _ENDING = frozenset({Action.CANCEL, Action.PAUSE})
-
-
-class RunBlocking(Protocol):
-    """Runs a blocking operation in a thread."""
-
-    def __call__(self, operation: Callable[..., T], /, *arguments: Any) -> Awaitable[T]:
-        """Return what the operation returns."""
-        ...
 
 
 class Runner:

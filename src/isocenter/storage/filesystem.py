@@ -29,10 +29,10 @@ from isocenter.errors import (
     StorageUnavailableError,
 )
 from isocenter.storage.failures import build_storage_error, storage_errors
-from isocenter.storage.journal import sync_file_system
 from isocenter.storage.mapped import MappedFile, MappedFiles
 from isocenter.storage.names import check_uuid, is_uuid
 from isocenter.storage.port import Buffer, check_range
+from isocenter.storage.syncing import FileSystemSync
 from isocenter.storage.temporary import (
     FOLDER_MODE,
     TemporaryFile,
@@ -156,6 +156,7 @@ class FileSystemStorage:
         self._mapped = MappedFiles(most_files=_MOST_MAPPED_FILES, most_bytes=_MOST_MAPPED_BYTES)
         with storage_errors():
             self._make_root()
+            self._file_system = FileSystemSync(self._root)
 
     @property
     def keeps_memos(self) -> bool:
@@ -238,7 +239,7 @@ class FileSystemStorage:
         """Wait for the disk, unless nothing is ever synced (see `Storage.sync`)."""
         if self._is_synced:
             with storage_errors():
-                sync_file_system(Path(self._root))
+                self._file_system.run()
 
     def open_writer(self, attachment_uuid: str) -> FileBlobWriter:
         """Open a blob for writing in pieces (see `Storage.open_writer`)."""
@@ -364,6 +365,7 @@ class FileSystemStorage:
     def close(self) -> None:
         """Close the files (see `Storage.close`)."""
         self._mapped.clear()
+        self._file_system.close()
 
     def open_temporary(self) -> TemporaryFile:
         """Open a new file in the temporary folder.

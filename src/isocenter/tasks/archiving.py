@@ -22,7 +22,7 @@ from isocenter.archive.exporting import (
     Written,
 )
 from isocenter.archive.packaging import PackagedFile
-from isocenter.archive.transcoding import Target, parse_target
+from isocenter.archive.transcoding import describe_target, parse_target
 from isocenter.archive.workers import Workers
 from isocenter.archive.zip_format import ZipEntry, ZipFormat
 from isocenter.clock import now_us
@@ -75,16 +75,10 @@ def build_archive_job(plan: ExportPlan, file_name: str) -> NewJob:
             "Manifest": request.has_manifest,
             "Extended": request.is_extended,
             "FileName": file_name,
-            **_list_target(request.target),
+            **({} if request.target is None else describe_target(request.target)),
         },
         plan.describe(),
     )
-
-
-def _list_target(target: Target | None) -> dict[str, Any]:
-    if target is None:
-        return {}
-    return {"Transcode": target.transfer_syntax_uid, "LossyQuality": target.quality}
 
 
 def build_archive_kinds(
@@ -132,13 +126,17 @@ class ArchiveKind:
         archive = await self._go_on(job, plan, digest)
         # The file of a part has its name in the checkpoint before it is written: what a crash cuts
         # off is known.
-        if archive is not None:
+        if job.is_new and _is_short(plan):
+            # Its only part has a name that is known without a step for it. Whoever takes the job
+            # over draws another one, as this server may still write then.
+            archive = _Unfinished(following=_build_first_name(job))
+        elif archive is not None:
             checkpoint = _build_checkpoint(digest, archive)
             yield Step(checkpoint, apply=lambda tx: _forget_following(tx, job))
         else:
             archive = _Unfinished()
             # If what is stored has changed, the parts that there are belong to another archive.
-            discard = None if job.checkpoint is None else _discard(job)
+            discard = None if job.is_new else _discard(job)
             yield Step(_build_checkpoint(digest, archive), 0, plan.describe(), discard)
         while True:
             step = await self._write_part(job, plan, archive, digest)
@@ -172,22 +170,25 @@ class ArchiveKind:
         entries, missing = written.writer.count, len(written.missing)
         records = len(written.directory)
         files = _take(plan.files, archive.done)
-        name, archive.following = archive.following, _draw_name()
         archive.number += 1
         archive.done += len(files)
         is_last = archive.done == len(plan.files)
+        name, archive.following = archive.following, "" if is_last else _draw_name()
         if is_last and number == 0 and _is_small(plan):
             part = await self._workers.run(self._store_small, name, plan, written)
         else:
             pieces = self._write(plan, files, written, is_last=is_last)
             part = await self._store(name, pieces)
-        document = _Document(
-            archive.done,
-            [astuple(entry) for entry in written.writer.list_from(entries)],
-            [(m.file.public_id, m.error.code, m.error.message) for m in written.missing[missing:]],
-            written.directory.list_from(records),
-        )
+        failed = [
+            (m.file.public_id, m.error.code, m.error.message) for m in written.missing[missing:]
+        ]
         if not is_last:
+            document = _Document(
+                archive.done,
+                [astuple(entry) for entry in written.writer.list_from(entries)],
+                failed,
+                written.directory.list_from(records),
+            )
             text = msgspec.json.encode(document).decode()
             part = Part(part.attachment_uuid, part.size_bytes, text)
         output = self._build_output(job, written) if is_last else None
@@ -196,7 +197,7 @@ class ArchiveKind:
             100 if is_last else 99 * archive.done // len(plan.files),
             _describe(plan, written),
             lambda tx: self._keep(tx, job, number, part, output),
-            [FailedItem(*failed) for failed in document.missing],
+            [FailedItem(*item) for item in failed],
             is_last=is_last,
         )
 
@@ -263,6 +264,12 @@ def _draw_name() -> str:
     return str(uuid.uuid4())
 
 
+def _build_first_name(job: Job) -> str:
+    """Name the blob of a small archive: another one for each new beginning."""
+    digest = hashlib.sha256(f"{job.job_id} {job.started_at} archive".encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
 @dataclass(slots=True)
 class _Unfinished:
     """What of an archive is done.
@@ -318,6 +325,11 @@ def _read_parts(plan: ExportPlan, parts: Sequence[Part]) -> _Unfinished:
         Directory(record for document in documents for record in document.records),
     )
     return _Unfinished(len(parts), documents[-1].done if documents else 0, written)
+
+
+def _is_short(plan: ExportPlan) -> bool:
+    """Tell whether an archive is built at once and has one part."""
+    return _is_small(plan) and len(_take(plan.files, 0)) == len(plan.files)
 
 
 def _is_small(plan: ExportPlan) -> bool:
@@ -381,6 +393,9 @@ def _discard(job: Job) -> Apply:
 
 def _forget_following(tx: Transaction, job: Job) -> None:
     """Remove the part that a crash cut off, if there is one."""
-    name = (job.checkpoint or {}).get("Next")
+    if job.checkpoint is not None:
+        name = job.checkpoint["Next"]
+    else:
+        name = "" if job.started_at is None else _build_first_name(job)
     if name:
         discard_unsaved(tx, name)

@@ -25,7 +25,7 @@ from isocenter.clock import now
 from isocenter.dicom.editing import Edit
 from isocenter.dicom.levels import Level
 from isocenter.errors import ServerError
-from isocenter.index.jobs import forget_failed_items, is_own
+from isocenter.index.job_rows import forget_failed_items, is_own
 from isocenter.index.port import Transaction
 from isocenter.index.staging import (
     Publication,

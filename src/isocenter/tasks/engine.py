@@ -79,7 +79,7 @@ def build_engine(
     def follow_up(job: Job) -> None:
         """Remove the files that a job has deleted, or that it leaves because it failed."""
         if job.is_finished:
-            archive.deleter.wake()
+            archive.deleter.wake_soon()
         on_saved(job)
 
     return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=follow_up)

@@ -19,7 +19,7 @@ from isocenter.archive.received import Origin
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadParameterError
-from isocenter.index.jobs import set_arguments
+from isocenter.index.job_rows import set_arguments
 from isocenter.index.port import Transaction
 from isocenter.index.staging import Source
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob

@@ -27,7 +27,7 @@ from isocenter.archive.regrouping import (
 from isocenter.dicom.levels import Level
 from isocenter.dicom.pseudonyms import Pseudonyms
 from isocenter.errors import SourceChangedError
-from isocenter.index.jobs import set_arguments
+from isocenter.index.job_rows import set_arguments
 from isocenter.index.port import Transaction
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.jobs.kind import JobKind

@@ -22,7 +22,7 @@ from isocenter.config.routing_rules import RoutingRule, format_destination
 from isocenter.dicom.levels import Level
 from isocenter.errors import RequestError, UnknownItemError, UnknownResourceError
 from isocenter.index.change_log import find_changes
-from isocenter.index.jobs import insert_job
+from isocenter.index.job_rows import insert_job
 from isocenter.index.port import Transaction
 from isocenter.index.records import Change, ChangeType
 from isocenter.index.routing import (

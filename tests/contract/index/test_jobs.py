@@ -1,6 +1,7 @@
 """Jobs as rows, on every database."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -8,13 +9,18 @@ from typing import Any, cast
 
 import pytest
 
+from isocenter import clock
 from isocenter.errors import DuplicateResourceError, FullStorageError
+from isocenter.index import job_rows
+from isocenter.index import jobs as jobs_module
+from isocenter.index.job_rows import set_arguments
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.port import Database, Transaction
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Claim, Recovery
 from isocenter.jobs.records import (
     CANCELED,
+    Apply,
     FailedItem,
     Failure,
     Job,
@@ -127,7 +133,7 @@ def test_save_keeps_the_step_and_applies_its_change(jobs: DatabaseJobs, database
     job = _claim_one(jobs)
 
     def apply(tx: Transaction) -> None:
-        tx.run("keep_owner_alive", {"owner": "applied", "now": 1})
+        tx.run("keep_owner_alive", {"owner": "applied"})
 
     step = Step({"at": 3}, 40, {"N": 1}, apply, [FailedItem("i", 15, "bad")])
     saved = jobs.save(job, step, runtime=500)
@@ -140,7 +146,7 @@ def test_save_keeps_the_step_and_applies_its_change(jobs: DatabaseJobs, database
     assert again is not None
     assert again.runtime == 750
     assert (again.checkpoint, again.progress) == ({"at": 3}, 40)
-    owners = database.write(lambda tx: tx.rows("list_orphaned_jobs", {"owner": "x", "since": 0}))
+    owners = database.write(lambda tx: tx.rows("list_orphaned_jobs", {"owner": "x", "silence": 0}))
     assert owners == [("j",)]
 
 
@@ -568,3 +574,150 @@ def test_long_history_grows_by_a_hundredth_at_most(database: Database) -> None:
     assert min(counts[200:]) >= 200
     assert "0000" not in jobs.list_ids(JobFilter())
     assert "0249" in jobs.list_ids(JobFilter())
+
+
+def test_only_a_first_claim_makes_a_job_new(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j")
+    job = _claim_one(jobs)
+    assert job.is_new
+    jobs.release(job)
+    assert not _claim_one(jobs).is_new
+    jobs.act("j", Action.CANCEL, None)
+    jobs.fail(jobs.lookup("j") or job, CANCELED, None)
+    jobs.act("j", Action.RESUBMIT, None)
+    assert _claim_one(jobs).is_new
+
+
+@pytest.mark.parametrize("length", [0, 3000])
+def test_arguments_of_any_length_stay_while_the_job_runs(jobs: DatabaseJobs, length: int) -> None:
+    arguments = {"a": "x" * length}
+    _insert(jobs, "j", arguments=arguments, content={"c": 1})
+    job = _claim_one(jobs)
+    assert job.arguments == arguments
+    saved = jobs.save(job, Step({"n": 1}, 50), runtime=2)
+    assert saved is not None
+    assert saved == jobs.lookup("j")
+    saved = jobs.save(saved, Step(content={"c": 2}), runtime=3)
+    assert saved == jobs.lookup("j")
+    assert saved is not None
+    assert (saved.arguments, saved.content, saved.checkpoint) == (arguments, {"c": 2}, {"n": 1})
+    assert (saved.progress, saved.runtime) == (50, 5)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 3000), (3000, 0), (3000, 4000)])
+def test_arguments_are_replaced_whatever_their_length(
+    jobs: DatabaseJobs, before: int, after: int
+) -> None:
+    _insert(jobs, "j", arguments={"a": "x" * before})
+    arguments = {"b": "y" * after}
+    step = Step(apply=lambda tx: set_arguments(tx, "j", arguments), is_last=True)
+    assert jobs.save(_claim_one(jobs), step, runtime=1) is not None
+    found = jobs.lookup("j")
+    assert found is not None
+    assert found.arguments == arguments
+    assert jobs.delete("j") is not None
+
+
+def test_long_arguments_are_not_read_by_a_step(
+    jobs: DatabaseJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _insert(jobs, "j", arguments={"a": "x" * 3000})
+    job = _claim_one(jobs)
+
+    def refuse(*_: Any) -> list[Job]:
+        raise AssertionError("all of the job was read")
+
+    monkeypatch.setattr(job_rows, "read_jobs", refuse)
+    assert jobs.save(job, Step({"n": 1}), runtime=1) is not None
+    assert jobs.save(job, Step({"n": 2}, is_last=True), runtime=1) is not None
+
+
+def test_giving_a_job_back_keeps_what_was_saved_meanwhile(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "j", content={"c": 1})
+    claimed = _claim_one(jobs)
+    saved = jobs.save(claimed, Step({"n": 1}, 50, {"c": 2}), runtime=7)
+    jobs.release(claimed)
+    found = jobs.lookup("j")
+    assert saved is not None
+    assert found == replace(saved, state=JobState.PENDING, owner="")
+
+
+def test_operations_of_a_group_fail_alone(jobs: DatabaseJobs) -> None:
+    def fail() -> None:
+        jobs.insert("a", _new())
+
+    first, second, third = jobs.run_together(
+        [lambda: jobs.insert("a", _new()), fail, lambda: jobs.insert("b", _new())]
+    )
+    assert (first.job_id, third.job_id) == ("a", "b")
+    assert isinstance(second, Exception)
+    assert sorted(jobs.list_ids(JobFilter())) == ["a", "b"]
+
+
+def test_group_waits_for_the_disk_once(
+    jobs: DatabaseJobs, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    write, sync = database.write, database.sync
+
+    def write_observed(change: Callable[[Transaction], Any], *, can_be_redone: bool = False) -> Any:
+        steps.append("unsynced" if can_be_redone else "synced")
+        return write(change, can_be_redone=can_be_redone)
+
+    def sync_observed() -> None:
+        steps.append("sync")
+        sync()
+
+    monkeypatch.setattr(database, "write", write_observed)
+    monkeypatch.setattr(database, "sync", sync_observed)
+    jobs.run_together([lambda: jobs.insert("a", _new()), lambda: jobs.insert("b", _new())])
+    jobs.run_together([lambda: _claim(jobs, 1)])
+    jobs.insert("c", _new())
+    assert steps == ["unsynced", "unsynced", "sync", "unsynced", "synced"]
+
+
+def test_group_whose_sync_fails_has_failed(
+    jobs: DatabaseJobs, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise FullStorageError
+
+    monkeypatch.setattr(database, "sync", fail)
+    results = jobs.run_together([lambda: jobs.insert("a", _new()), lambda: jobs.lookup("x")])
+    assert [type(result) for result in results] == [FullStorageError, FullStorageError]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_clocks_of_servers_do_not_matter_for_signs_of_life(
+    jobs: DatabaseJobs, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    _insert(jobs, "j")
+    _claim_one(jobs)
+    with monkeypatch.context() as patch:
+        for module in (jobs_module, job_rows, clock):
+            patch.setattr(module, "now_us", lambda: int(time.time() * 1e6) + hours * 3_600_000_000)
+        jobs.keep_alive("me")
+    assert jobs.recover("new", Recovery.RESUME) == 0
+
+    monkeypatch.setattr(jobs_module, "_DEAD_AFTER_US", 0)
+    assert jobs.recover("new", Recovery.RESUME) == 1
+
+
+def test_forgotten_jobs_are_abandoned_if_they_were_begun(jobs: DatabaseJobs) -> None:
+    _insert(jobs, "begun", "done")
+    begun, done = _claim(jobs, 2)
+    saved = jobs.save(begun, Step({"at": 2}), runtime=1)
+    jobs.save(done, Step(is_last=True), runtime=1)
+    abandoned: list[Job] = []
+
+    def abandon(job: Job) -> Apply:
+        abandoned.append(job)
+        return lambda tx: applied.append(tx.row("lock_job", {"job_id": job.job_id}) is not None)
+
+    applied: list[bool] = []
+    is_shared = jobs._is_shared
+    # Where others live, a finished job without an owner may be theirs.
+    assert jobs.recover("new", Recovery.FORGET, abandon) == (1 if is_shared else 2)
+    assert abandoned == [saved]
+    assert applied == [True]
+    assert jobs.list_ids(JobFilter()) == (["done"] if is_shared else [])

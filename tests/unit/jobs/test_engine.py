@@ -364,7 +364,8 @@ async def test_job_resumed_before_its_task_has_ended_waits_for_that(
     monkeypatch.setattr(DatabaseJobs, "claim", claim_observed)
     monkeypatch.setattr(DatabaseJobs, "release", resume_at_once)
     case.kind.gate.clear()
-    async with case.start() as engine:
+    # Operations of a server that has the database to itself run one after the other.
+    async with case.start(is_shared=True) as engine:
         job = await engine.submit(_new(3))
         await case.wait_until(lambda: case.kind.begun)
         await engine.act(job.job_id, Action.PAUSE)

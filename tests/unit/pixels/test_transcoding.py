@@ -286,6 +286,29 @@ def test_compressed_icon_refuses() -> None:
         _transcode(data, _EXPLICIT)
 
 
+def test_rle_segments_of_unequal_lengths_are_refused() -> None:
+    """A short one must not be filled up from the next one."""
+    segments = [b"\x81a" * 2, b"\x81b" * 2, b"\x81c" * 2]
+    longer = [b"\x81a\x81a\x81a", *segments[1:]]
+    shorter = [b"\x81a", *longer[:1], *segments[1:2]]
+    for some, is_sound in ((segments, True), (longer, True), (shorter, False)):
+        starts = [64, 64 + len(some[0]), 64 + len(some[0]) + len(some[1])]
+        frame = struct.pack("<16I", 3, *starts, *([0] * 12)) + b"".join(some)
+        data = build_image(
+            [b"", frame],
+            allocated=8,
+            samples=3,
+            photometric="RGB",
+            planar=0,
+            syntax=_RLE,
+        )
+        if is_sound:
+            assert _read(_transcode(data, _EXPLICIT)).PixelData == b"abc" * _COUNT
+        else:
+            with pytest.raises(TranscodingError):
+                _transcode(data, _EXPLICIT)
+
+
 _DAMAGED_RLE = struct.pack("<16I", 2, 64, 1 << 30, *([0] * 13)) + b"\0" * 8
 
 

@@ -172,6 +172,38 @@ async def test_part_that_a_crash_cuts_off_is_removed(
     assert cut_off not in case.list_parts()
 
 
+async def test_short_archive_takes_one_step(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archiving, "_PART_BYTES", 1 << 20)
+    job = await case.run(await case.submit(), steps=1)
+    assert job.state is JobState.SUCCESS
+    assert sorted((await case.read()).values()) == sorted(f.content for f in case.files)
+    assert case.list_removals() == []
+
+
+@pytest.mark.parametrize("fate", ["canceled", "forgotten", "resumed"])
+async def test_short_archive_that_a_crash_cuts_off_is_removed(
+    case: Case, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    monkeypatch.setattr(archiving, "_PART_BYTES", 1 << 20)
+    job = await case.submit()
+    before = set(case.storage.iter_uuids())
+    async with aclosing(cast(Any, case.kind.run(job))) as steps:
+        await anext(steps)
+    [cut_off] = set(case.storage.iter_uuids()) - before
+    if fate == "canceled":
+        abandon = case.kind.abandon(job)
+        assert abandon is not None
+        case.database.write(abandon)
+    elif fate == "forgotten":
+        assert case.jobs.recover("other", Recovery.FORGET, case.kind.abandon) == 1
+    else:
+        case.jobs.recover("other", Recovery.RESUME)
+        await case.run(case.claim())
+        assert sorted((await case.read()).values()) == sorted(f.content for f in case.files)
+    assert case.list_removals() == [cut_off]
+    assert cut_off not in case.list_parts()
+
+
 async def test_deleted_job_takes_its_output_with_it(case: Case) -> None:
     await case.run(await case.submit())
     parts = case.list_parts()

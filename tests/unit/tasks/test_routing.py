@@ -16,7 +16,7 @@ from isocenter.config.peers import Peer
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.config.routing_rules import RoutingRule
 from isocenter.errors import DatabaseUnavailableError
-from isocenter.index.jobs import insert_job
+from isocenter.index.job_rows import insert_job
 from isocenter.index.writing import settle
 from isocenter.jobs.records import JobFilter, NewJob
 from isocenter.tasks import routing

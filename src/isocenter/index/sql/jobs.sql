@@ -1,5 +1,6 @@
 -- name: select_jobs
-SELECT job_id, kind, state, priority, created_at, arguments, content, requested, checkpoint, destination,
+SELECT job_id, kind, state, priority, created_at,
+       COALESCE((SELECT a.arguments FROM job_arguments a WHERE a.job_id = jobs.job_id), arguments), content, requested, checkpoint, destination,
        user_data, progress, started_at, completed_at, runtime, resume_at, failure, owner
 FROM jobs WHERE job_id IN :job_ids[text];
 
@@ -81,11 +82,25 @@ UPDATE jobs SET state = :state, requested = :requested, owner = :owner, progress
     started_at = :started_at, completed_at = :completed_at, resume_at = :resume_at
 WHERE job_id = :job_id;
 
+-- What a step has not changed stays, without being read.
+-- name: save_step
+UPDATE jobs SET state = :state, requested = :requested, owner = :owner,
+    progress = COALESCE(:progress, progress), content = COALESCE(:content, content),
+    checkpoint = COALESCE(:checkpoint, checkpoint), failure = :failure, runtime = :runtime,
+    completed_at = :completed_at, resume_at = :resume_at
+WHERE job_id = :job_id;
+
 -- name: set_arguments
 UPDATE jobs SET arguments = :arguments WHERE job_id = :job_id;
 
+-- name: insert_arguments
+INSERT INTO job_arguments (job_id, arguments) VALUES (:job_id, :arguments);
+
+-- name: delete_arguments
+DELETE FROM job_arguments WHERE job_id = :job_id;
+
 -- name: lock_job
-SELECT state, owner FROM jobs WHERE job_id = :job_id $for_update;
+SELECT state, owner, requested, runtime FROM jobs WHERE job_id = :job_id $for_update;
 
 -- name: insert_failed_item
 INSERT INTO job_failed_items (job_id, name, code, details) VALUES (:job_id, :name, :code, :details)
@@ -104,28 +119,33 @@ DELETE FROM jobs WHERE job_id IN :job_ids[text];
 SELECT job_id FROM jobs WHERE state IN (2, 3) AND completed_at <= :before
 ORDER BY completed_at DESC, job_id DESC LIMIT :limit OFFSET :keep;
 
--- Where other servers live, a job without an owner may be theirs.
+-- Signs of life are told and judged by the clock of the database: those of servers may differ. Where
+-- other servers live, a job without an owner may be theirs.
 -- name: list_orphaned_jobs
 SELECT job_id FROM jobs WHERE state IN (1, 5) AND state = 1 AND owner <> :owner
-AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > $database_now - :silence);
 
 -- name: list_unfinished_jobs
 SELECT job_id FROM jobs WHERE state IN (0, 1, 5) AND owner <> :owner AND (:is_shared = 0 OR owner <> '')
-AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > $database_now - :silence);
 
 -- name: list_forgotten_jobs
 SELECT job_id FROM jobs WHERE owner <> :owner AND (:is_shared = 0 OR owner <> '')
-AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > :since);
+AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > $database_now - :silence);
+
+-- What may have left something that nobody else knows.
+-- name: list_begun_jobs
+SELECT job_id FROM jobs WHERE job_id IN :job_ids[text] AND state NOT IN (2, 3) AND started_at IS NOT NULL;
 
 -- name: set_job_state
 UPDATE jobs SET state = :state, owner = '', resume_at = NULL WHERE job_id IN :job_ids[text];
 
 -- name: keep_owner_alive
-INSERT INTO job_owners (owner, alive_at) VALUES (:owner, :now)
+INSERT INTO job_owners (owner, alive_at) VALUES (:owner, $database_now)
 ON CONFLICT (owner) DO UPDATE SET alive_at = excluded.alive_at;
 
 -- name: forget_dead_owners
-DELETE FROM job_owners WHERE alive_at <= :since;
+DELETE FROM job_owners WHERE alive_at <= $database_now - :silence;
 
 -- name: count_jobs
 SELECT state, COUNT(*) FROM jobs GROUP BY state;

@@ -1,0 +1,59 @@
+"""One descriptor for all syncs of a file system."""
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from isocenter.errors import ServerError
+from isocenter.storage.filesystem import FileSystemStorage
+from isocenter.storage.syncing import FileSystemSync
+
+
+def _count_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_syncs_share_a_descriptor_that_is_closed_once(tmp_path: Path) -> None:
+    before = _count_descriptors()
+    sync = FileSystemSync(str(tmp_path))
+    sync.run()
+    sync.run()
+    assert _count_descriptors() == before + 1
+    sync.close()
+    sync.close()
+    assert _count_descriptors() == before
+
+
+def test_forgotten_sync_leaves_no_descriptor(tmp_path: Path) -> None:
+    before = _count_descriptors()
+    for _ in range(3):
+        FileSystemSync(str(tmp_path)).run()
+    assert _count_descriptors() == before
+
+
+def test_failed_sync_tells_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = FileSystemStorage(tmp_path)
+
+    def fail(_: int) -> int:
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(storage._file_system, "_syncfs", fail)
+    with pytest.raises(ServerError):
+        storage.sync()
+    storage.close()
+
+
+def test_without_syncfs_everything_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+    sync = FileSystemSync(str(tmp_path))
+    monkeypatch.setattr(sync, "_syncfs", None)
+    monkeypatch.setattr(os, "sync", lambda: synced.append(True))
+    sync.run()
+    assert synced == [True]
+    sync.close()
