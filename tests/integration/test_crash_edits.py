@@ -132,7 +132,13 @@ def assert_edits_survive(
                 expected = "Failure"
             else:
                 expected = "Success"
-            wait_until(lambda: get_state(server, job_id) == expected, "end of the job")  # noqa: B023
+
+            def has_ended(job_id: str = job_id, expected: str = expected) -> bool:
+                # A last sign of life of the killed server may have been on its way to the database.
+                after_kill()
+                return get_state(server, job_id) == expected
+
+            wait_until(has_ended, "end of the job")
             check_is_whole(server, number - (expected == "Failure"))
             # Neither sources that went, nor what a killed step or a given up job has written.
             wait_until(lambda: count_files(server) == FILES, "removal of files")

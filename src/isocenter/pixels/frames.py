@@ -240,7 +240,7 @@ def _encode(samples: "Samples", fmt: PixelFormat, task: FrameTask) -> FrameResul
     if codec.family is Family.JPEG_LOSSLESS:
         return FrameResult(_encode_jpeg_lossless(samples, fmt), fmt.photometric)
     if codec.family is Family.JPEG_LS:
-        near = choose_near(task.quality) if codec.is_lossy else 0
+        near = _choose_near(task.quality) if codec.is_lossy else 0
         return FrameResult(_encode_jpeg_ls(samples, fmt, near), fmt.photometric)
     if codec.family is Family.JPEG_2000:
         return _encode_jpeg_2000(samples, fmt, task.quality if codec.is_lossy else None)
@@ -315,7 +315,7 @@ def _encode_jpeg_lossless(samples: "Samples", fmt: PixelFormat) -> bytes:
     )
 
 
-def choose_near(quality: int) -> int:
+def _choose_near(quality: int) -> int:
     """Choose by how much a sample may change: 2, as Orthanc does, for a quality of 90."""
     return max(1, round((100 - quality) / 5))
 
@@ -347,7 +347,7 @@ def _choose_precision(samples: "Samples", fmt: PixelFormat) -> int:
     return fmt.bits_stored if fits else fmt.bits_allocated
 
 
-def choose_noise_ratio(quality: int, bits: int) -> float:
+def _choose_noise_ratio(quality: int, bits: int) -> float:
     """Choose the ratio of signal and noise in dB for a quality, about that of JPEG."""
     return 25 + quality / 5 + 4 * (bits - 8)
 
@@ -358,7 +358,7 @@ def _encode_jpeg_2000(samples: "Samples", fmt: PixelFormat, quality: int | None)
     is_rgb = fmt.photometric == _RGB
     bits = _choose_precision(samples, fmt)
     cells = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
-    level = 0 if quality is None else round(choose_noise_ratio(quality, bits))
+    level = 0 if quality is None else round(_choose_noise_ratio(quality, bits))
     data = jpeg2k_encode(
         _squeeze(cells),
         level=level,
@@ -395,7 +395,7 @@ def _encode_htj2k(
     step = None
     if is_lossy:
         # Errors are spread evenly within a step, which the codec counts in allocated ranges.
-        ratio = 10 ** (-choose_noise_ratio(task.quality, fmt.bits_stored) / 20)
+        ratio = 10 ** (-_choose_noise_ratio(task.quality, fmt.bits_stored) / 20)
         step = sqrt(12) * ratio * 2 ** (fmt.bits_stored - fmt.bits_allocated)
     data = htj2k_encode(
         _squeeze(cells),

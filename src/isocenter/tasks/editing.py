@@ -12,7 +12,8 @@ Decision 0014
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ from isocenter.jobs.records import Apply, FailedItem, Job, Step
 __all__ = ["EditOutcome", "EditPlan", "StagedEdits", "build_abandon"]
 
 # A step ends at the first file behind so many bytes, or behind so many files: a tenth of a second.
-_BATCH_BYTES = 16 * 1024 * 1024
+_BATCH_BYTES = 32 * 1024 * 1024
 _BATCH_FILES = 64
 # So many bytes of a blob's name are its folder (`storage.filesystem`).
 _FOLDER_BYTES = 2
@@ -298,11 +299,13 @@ class _Run:
         plan = self._plan
         authorship = Authorship(plan.origin, plan.publication.source_code, now())
         described = frozenset(self._described)
-        shares = [taken[at :: self._threads] for at in range(min(self._threads, len(taken)))]
+        waiting = deque(taken)
         edited = await asyncio.gather(
             *(
-                self._workers.run(self._stager.edit, share, authorship, described=described)
-                for share in shares
+                self._workers.run(
+                    self._stager.edit, _iter_waiting(waiting), authorship, described=described
+                )
+                for _ in range(min(self._threads, len(taken)))
             ),
             return_exceptions=True,
         )
@@ -372,6 +375,13 @@ class _Run:
             failed,
             is_last=is_last,
         )
+
+
+def _iter_waiting(waiting: deque[EditTask]) -> Iterator[EditTask]:
+    """Give what no other thread has taken, in the order of the plan."""
+    with suppress(IndexError):
+        while True:
+            yield waiting.popleft()
 
 
 def _digest(pairs: Sequence[tuple[Source, Edit]]) -> str:

@@ -59,6 +59,8 @@ async def test_what_arrives_is_converted(parts: Parts, is_spooled: bool) -> None
 async def test_losses_change_the_identifier(parts: Parts) -> None:
     plain = await parts.store(_IMAGE)
     derived = await parts.store(_IMAGE, converter=_build(parts, _JPEG))
+    again = await parts.store(_IMAGE, converter=_build(parts, _JPEG))
+    assert (again.status, again.public_ids) == (StoreStatus.ALREADY_STORED, derived.public_ids)
     assert derived.public_ids.series == plain.public_ids.series
     assert derived.public_ids.instance != plain.public_ids.instance
 
