@@ -7,6 +7,7 @@ Orthanc: ingest transcoding (behaviour manual §28.4)
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import ParamSpec, TypeVar
 
 from isocenter.archive.received import Content
 from isocenter.archive.settings import Settings
@@ -19,6 +20,9 @@ from isocenter.storage.port import Buffer
 from isocenter.storage.spool import SpooledContent
 
 __all__ = ["Converter", "build_converter"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Converter:
@@ -44,6 +48,12 @@ class Converter:
         self._settings = settings
         self._of_uncompressed = of_uncompressed
         self._of_compressed = of_compressed
+
+    async def run(
+        self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        """Run a blocking operation that converts (see `Transcoder.run`)."""
+        return await self._transcoder.run(operation, *arguments, **keywords)
 
     def convert(
         self, content: Content, check: Callable[[FileSummary], None] | None = None

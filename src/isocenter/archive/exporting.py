@@ -265,12 +265,14 @@ class Exporter:
     ) -> "asyncio.Future[_Prepared | None] | None":
         if file.attachment.uncompressed_size > _LARGEST_WHOLE_BYTES:
             return None
-        return asyncio.ensure_future(self._workers.run(self._compress, file, request))
+        run = self._workers.run if request.target is None else self._transcoder.run
+        return asyncio.ensure_future(run(self._compress, file, request))
 
     async def _open_large(
         self, file: PackagedFile, written: Written, request: ExportRequest
     ) -> Iterator[bytes]:
-        return await self._workers.run(self._start_large, file, written, request)
+        run = self._workers.run if request.target is None else self._transcoder.run
+        return await run(self._start_large, file, written, request)
 
     def _start_large(
         self, file: PackagedFile, written: Written, request: ExportRequest

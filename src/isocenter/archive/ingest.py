@@ -241,7 +241,8 @@ class Ingest:
     async def _take(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
         """Choose the way through the pipeline."""
         if self._options.converter is not None:
-            return await self._workers.run(self.store_blocking, content, origin, check)
+            run = self._options.converter.run
+            return await run(self.store_blocking, content, origin, check)
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
@@ -303,9 +304,8 @@ class Ingest:
         self, content: Content, origin: Origin, check: Check | None = None
     ) -> StoreOutcome:
         """Store one instance, on the calling thread."""
-        converter = self._options.converter
-        if converter is not None and not self._options.is_read_only:
-            content, check = converter.convert(content, check), None
+        if self._options.converter is not None and not self._options.is_read_only:
+            content, check = self._convert(content, check), None
         if isinstance(content, SpooledContent):
             with content:
                 content.flush_pending()
@@ -494,8 +494,10 @@ class Ingest:
         """
         memo = self._new_memo(origin)
         rows: list[NewInstance] = []
+        opened: list[Content] = [*contents]
         try:
-            for content in contents:
+            for position, received in enumerate(contents):
+                opened[position] = content = self._convert(received)
                 prepared = self._prepare(content, memo, None)
                 keeps = self._options.keeps_files
                 attachment = self.blobs.write(content, _DICOM) if keeps else None
@@ -506,13 +508,21 @@ class Ingest:
                 self._discard_unused(new, error)
             raise
         finally:
-            for content in contents:
-                content.close()
+            for content in opened:
+                if isinstance(content, SpooledContent):
+                    content.close()
         for new, result in zip(rows, results, strict=True):
             if not result.is_stored:
                 self._discard_unused(new, result)
         pairs = zip(rows, results, strict=True)
         return [_build_outcome(result, PublicIds(*new.public_ids)) for new, result in pairs]
+
+    def _convert(self, content: Content, check: Check | None = None) -> Content:
+        """Bring a file into the transfer syntax of the archive; the door checks what came."""
+        converter = self._options.converter
+        if converter is None or self._options.is_read_only:
+            return content
+        return converter.convert(content, check)
 
     def _is_settled(self, public_id: str) -> bool:
         """Tell whether an instance is stored already and will stay as it is.

@@ -80,7 +80,8 @@ class InstanceEditor:
         edit = build_edit(request, pseudonyms, defaults=defaults)
         pieces = self._iter_edited(found.attachment, edit, request.target)
         # What does not fit shows with the first piece, when the answer can still be an error.
-        first = await self._workers.run(next, pieces, b"")
+        run = self._workers.run if request.target is None else self._transcoder.run
+        first = await run(next, pieces, b"")
         return self._stream(first, pieces)
 
     async def _stream(self, first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -121,8 +121,7 @@ class PeerCalls:
         if target is None:
             file = await self._outgoing.open_file(instance)
             return await self._store(client, file, is_compressed=is_compressed)
-        run, files = self._workers.run, self._transcoded_files
-        with await run(files.spool, instance.attachment, target) as content:
+        with await self._transcoded_files.spool(instance.attachment, target) as content:
             file = OutgoingFile(content.size_bytes, None, lambda: self._stream(content))
             return await self._store(client, file, is_compressed=is_compressed)
 

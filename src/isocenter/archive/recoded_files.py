@@ -88,7 +88,7 @@ class RecodedFiles:
         """
         pieces = self._iter_pieces(instance, Target(transfer_syntax_uid))
         # What is impossible shows with the first piece, when nothing is sent yet.
-        first = await self._workers.run(next, pieces, b"")
+        first = await self._transcoder.run(next, pieces, b"")
         is_small = instance.attachment.uncompressed_size <= _SMALL
         data_set: DataSource = (
             await self._workers.run(b"".join, chain((first,), pieces))

@@ -5,17 +5,19 @@ References
 Orthanc: transcoding (behaviour manual §28); Decision 0022
 """
 
+import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.pieces import iter_portions, open_joined
-from isocenter.archive.workers import Workers
+from isocenter.archive.workers import Workers, WouldWaitError
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
 from isocenter.errors import (
@@ -46,6 +48,9 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SPOOL_BYTES = 1 << 20
 
@@ -137,17 +142,39 @@ class Transcoder:
         Of codings with losses, unless the client wants another one.
     folder
         For temporary files.
+    threads
+        How many operations run at once. They have threads of their own: they may take long, and
+        nobody else is to wait for a thread because of them.
     """
 
-    def __init__(self, coder: FrameCoder, folder: Path, *, quality: int = 90) -> None:
+    def __init__(
+        self, coder: FrameCoder, folder: Path, *, quality: int = 90, threads: int = 1
+    ) -> None:
         self._coder = coder
         self._quality = quality
         self.folder = folder
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="transcoding")
+
+    async def run(
+        self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        """Run a blocking operation that transcodes (see `Workers.run`).
+
+        Raises
+        ------
+        WouldWaitError
+            If called outside of a task; the operation was not begun then.
+        """
+        loop = asyncio.get_running_loop()
+        if asyncio.current_task(loop) is None:
+            raise WouldWaitError
+        return await loop.run_in_executor(self._threads, lambda: operation(*arguments, **keywords))
 
     def stop(self) -> None:
         """End all processes; what is under way fails."""
         if isinstance(self._coder, CodecPool):
             self._coder.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def open(
         self, buffer: Buffer, target: Target, *, keeps_uid: bool = False
@@ -234,7 +261,7 @@ class TranscodedFiles:
             return None
         pieces = self.iter_pieces(found.attachment, target)
         # What is impossible shows with the first piece, when the answer can still be an error.
-        first = await self._workers.run(next, pieces, b"")
+        first = await self._transcoder.run(next, pieces, b"")
         return self._stream(first, pieces)
 
     async def _stream(self, first: bytes, pieces: Generator[bytes]) -> AsyncGenerator[bytes]:
@@ -245,16 +272,17 @@ class TranscodedFiles:
         finally:
             await self._workers.run(pieces.close)
 
-    def spool(self, attachment: Attachment, target: Target) -> SpooledContent:
+    async def spool(self, attachment: Attachment, target: Target) -> SpooledContent:
         """Transcode a file, or take it as it is if that is not possible; the caller closes it.
-
-        Blocks.
 
         Raises
         ------
         ServerError
             If it cannot be read, or there is no room for a temporary file.
         """
+        return await self._transcoder.run(self._spool, attachment, target)
+
+    def _spool(self, attachment: Attachment, target: Target) -> SpooledContent:
         with (
             self._buffers.open_whole(attachment) as buffer,
             self._transcoder.open_or_keep(buffer, target) as result,
@@ -301,4 +329,6 @@ def build_transcoder(configuration: Configuration, folder: Path) -> Transcoder:
         _NoCoder() if is_disabled else CodecPool(min(size, most) if most else size),
         quality=configuration.integer("DicomLossyTranscodingQuality"),
         folder=folder,
+        # One file is read or written while the frames of another one are coded.
+        threads=2 * size,
     )

@@ -117,6 +117,26 @@ async def test_door_checks_the_file_that_came(parts: Parts) -> None:
     assert parts.list_temporary() == []
 
 
+@pytest.mark.usefixtures("_limit")
+def test_what_is_stored_jointly_is_converted(parts: Parts) -> None:
+    ingest = parts.new_ingest(converter=_build(parts, _LS))
+    images = [
+        build_image(build_samples(240, bits=8, size=1), allocated=8, name=f"1.2.{number}")
+        for number in range(3)
+    ]
+    outcomes = ingest.store_jointly([parts.new_content(image) for image in images], REST)
+    assert [outcome.status for outcome in outcomes] == [StoreStatus.SUCCESS] * 3
+    syntaxes = {
+        str(pydicom.dcmread(io.BytesIO(blob)).file_meta.TransferSyntaxUID)
+        for blob in parts.list_blobs()
+    }
+    assert syntaxes == {_LS}
+    with pytest.raises(BadFileFormatError):
+        ingest.store_jointly([parts.new_content(images[0]), parts.new_content(b"no")], REST)
+    assert parts.list_temporary() == []
+    assert len(parts.list_blobs()) == 3
+
+
 @pytest.mark.parametrize("data", [b"", b"nothing", _IMAGE[:300]])
 async def test_what_is_no_file_is_refused(parts: Parts, data: bytes) -> None:
     ingest = parts.new_ingest(converter=_build(parts, _LS))

@@ -1,20 +1,27 @@
 """What may be transcoded into what, and by whom."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.pixels import build_image, build_samples
+from tests.unit.archive.parts import Parts
 
 from isocenter.archive.recoded_files import can_recode, choose_accepted, list_alternatives
 from isocenter.archive.transcoding import (
     Target,
+    TranscodedFiles,
+    Transcoder,
     build_transcoder,
     describe_target,
     parse_target,
 )
+from isocenter.archive.workers import WouldWaitError
 from isocenter.config.configuration import Configuration
 from isocenter.errors import BadFileFormatError, BadParameterError, TranscodingError
+from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
 
 _BASE = "1.2.840.10008.1.2"
 _EXPLICIT, _BIG, _DEFLATED = f"{_BASE}.1", f"{_BASE}.2", f"{_BASE}.1.99"
@@ -106,4 +113,51 @@ def test_disabled_codecs_leave_what_needs_none(tmp_path: Path) -> None:
         pass
     with transcoder.open_or_keep(data, Target(_LOSSLESS)) as kept:
         assert kept is data
+    transcoder.stop()
+
+
+class _WaitingCoder:
+    """Codes nothing before it may."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        assert self.gate.wait(20)
+        return recode_frame(task)
+
+
+async def test_transcoding_leaves_the_threads_of_others_alone(parts: Parts) -> None:
+    coder = _WaitingCoder()
+    transcoder = Transcoder(coder, parts.folder, threads=2)
+    outcome = await parts.store(build_image(build_samples(240)))
+    files = TranscodedFiles(parts.workers, parts.new_buffers(), transcoder)
+    public_id = outcome.public_ids.instance
+    asked = [
+        asyncio.create_task(files.lookup(public_id, Target(_LOSSLESS)))
+        for _ in range(3 * parts.workers.count)
+    ]
+    async with asyncio.timeout(20):
+        assert await parts.workers.run(len, "free") == 4
+        assert not any(task.done() for task in asked)
+        coder.gate.set()
+        for answer in await asyncio.gather(*asked):
+            assert answer is not None
+            assert b"".join([piece async for piece in answer])
+    transcoder.stop()
+
+
+async def test_transcoding_waits_for_a_task(parts: Parts) -> None:
+    transcoder = Transcoder(_WaitingCoder(), parts.folder)
+    seen: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            transcoder.run(len, "").send(None)
+        except BaseException as error:  # noqa: BLE001 - compared below
+            seen.append(error)
+
+    asyncio.get_running_loop().call_soon(call)
+    await asyncio.sleep(0)
+    assert [type(error) for error in seen] == [WouldWaitError]
     transcoder.stop()
