@@ -85,10 +85,16 @@ class Comparison:
             for limit, values in ((memory.IDLE, idle), (memory.AFTER, self._measure_memory())):
                 if pattern.search(limit.name):
                     self._keep(build_memory_row(limit, values))
-            if with_large and ISOCENTER in self._servers:
-                for limit, measure in memory.LARGE:
-                    if pattern.search(limit.name):
-                        self._measure_large(limit, measure)
+            if ISOCENTER in self._servers:
+                self._measure_peaks(pattern, with_large=with_large)
+
+    def _measure_peaks(self, pattern: re.Pattern[str], *, with_large: bool) -> None:
+        """Measure Isocenter's memory while much arrives at once."""
+        if pattern.search(memory.CROWD.name):
+            self._measure_crowd()
+        for limit, measure in memory.LARGE if with_large else ():
+            if pattern.search(limit.name):
+                self._measure_large(limit, measure)
 
     @contextmanager
     def _running(
@@ -142,6 +148,19 @@ class Comparison:
             for name in sorted(servers, reverse=number % 2 == 0):
                 samples[name].append(line.workload.measure(self._stage, servers[name], studies))
         return samples
+
+    def _measure_crowd(self) -> None:
+        """Measure Isocenter's memory while a hundred associations store at the same time."""
+        folder = self._stage.folder / "crowd"
+        launch = self._launches[ISOCENTER]
+        try:
+            with run_server(launch, folder, overrides=memory.CROWD_OPTIONS) as server:
+                peak_mb = memory.measure_crowd(self._stage, server)
+        except BenchmarkError as error:
+            self._keep(Row(name=memory.CROWD.name, unit="MB", values={}, failure=str(error)))
+        else:
+            self._keep(build_memory_row(memory.CROWD, {ISOCENTER: peak_mb}))
+        shutil.rmtree(folder)
 
     def _measure_large(
         self, limit: memory.MemoryLimit, measure: Callable[[Stage, Server], float]

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any
 
 from benchmarks.queries import FindSCU, GetSCU, Keys, Query
+from benchmarks.retrieving import MoveSCU, Retrieve
 from benchmarks.sending import Send
 from benchmarks.stage import Stage
 from benchmarks.workloads import (
@@ -87,6 +88,11 @@ def _instances_tags_paths(stage: Stage) -> list[str]:
 
 def _archive_path(stage: Stage) -> str:
     return f"/studies/{stage.ct_study[0].public_study_id}/archive"
+
+
+def _transcoded_path(stage: Stage) -> str:
+    # JPEG lossless, first-order prediction.
+    return f"{_archive_path(stage)}?transcode=1.2.840.10008.1.2.4.70"
 
 
 def _media_path(stage: Stage) -> str:
@@ -195,6 +201,13 @@ LINES: tuple[Line, ...] = (
         is_duration=True,
     ),
     Line(
+        "GET /studies/{id}/archive, 200 CT to JPEG lossless",
+        "ms",
+        Download(_transcoded_path, 10_000_000),
+        2.0,
+        is_duration=True,
+    ),
+    Line(
         "GET /studies/{id}/media, 200 CT",
         "ms",
         Download(_media_path, 20_000_000),
@@ -256,6 +269,14 @@ LINES: tuple[Line, ...] = (
     Line("C-STORE, CT, 1 association", "1/s", CStore("CT", 200), 2.0),
     Line("C-GET, CT, getscu", "1/s", GetSCU("CT", 200), 2.0),
     Line("C-GET, MR, getscu", "1/s", GetSCU("MR", 1000), 2.0),
+    Line("C-MOVE, 200 CT, movescu", "1/s", MoveSCU("CT", 200), 2.0),
+    Line("C-MOVE, 1000 MR, movescu", "1/s", MoveSCU("MR", 1000), 2.0),
+    Line("retrieve by C-MOVE, 200 CT", "1/s", Retrieve("CT", 200), 2.0),
+    Line("retrieve by C-MOVE, 1000 MR", "1/s", Retrieve("MR", 1000), 2.0),
+    Line("retrieve by C-GET, 200 CT", "1/s", Retrieve("CT", 200, is_get=True), None, is_alone=True),
+    Line(
+        "retrieve by C-GET, 1000 MR", "1/s", Retrieve("MR", 1000, is_get=True), None, is_alone=True
+    ),
     Line("POST /modalities/{id}/store, 200 CT", "1/s", Send("CT", 200), 1.5),
     Line("POST /modalities/{id}/store, 1000 MR", "1/s", Send("MR", 1000), 2.0),
     Line(

@@ -12,11 +12,13 @@ from benchmarks.processes import sampled_peak
 from benchmarks.servers import Server
 from benchmarks.stage import Stage
 from benchmarks.storescu import store_folders
-from benchmarks.studies import InstanceKey, encode_file
+from benchmarks.studies import InstanceKey, encode_file, study_keys, write_files
 from benchmarks.uploads import upload_file
 
 _FRAME_BYTES = 512 * 512 * 2
 _FRAMES = 4000
+_CROWD = 100
+_CROWD_INSTANCES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,38 @@ def _measure_large(stage: Stage, server: Server, send: Callable[[Path], object])
     shutil.rmtree(stage.outbox)
     return peak.rss_mb
 
+
+def measure_crowd(stage: Stage, server: Server) -> float:
+    """Peak resident memory in megabytes while a hundred ``storescu`` send at the same time.
+
+    Raises
+    ------
+    BenchmarkError
+        If an instance is lost.
+    """
+    shutil.rmtree(stage.outbox, ignore_errors=True)
+    count = stage.scale(_CROWD_INSTANCES)
+    folders = []
+    for _ in range(_CROWD):
+        study = stage.take_study()
+        folders.append(stage.outbox / str(study))
+        write_files(stage.templates["MR"], study_keys(study, 2, count // 2), folders[-1])
+    before = server.count_instances()
+    stage.settle()
+    with sampled_peak(server.pid) as peak:
+        store_folders(server.dicom_port, folders, is_no_delay=True)
+    received = server.count_instances() - before
+    shutil.rmtree(stage.outbox)
+    if received != _CROWD * count:
+        raise BenchmarkError(f"{server.name} got {received} of {_CROWD * count} instances")
+    return peak.rss_mb
+
+
+CROWD = MemoryLimit("Resident memory: receiving on 100 associations", 500)
+"""None of 2,000 MR instances may be lost."""
+
+CROWD_OPTIONS = {"DicomThreadsCount": 100}
+"""What its server is started with besides."""
 
 LARGE = (
     (MemoryLimit("Resident memory: receiving 2 GB by C-STORE", 400), measure_large_c_store),

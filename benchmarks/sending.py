@@ -16,7 +16,9 @@ from benchmarks.timing import Sample, timed
 from benchmarks.uploads import upload
 
 _MODALITY = "sink"
-_TITLE = "SINK"
+SINK_TITLE = "SINK"
+"""AE title of the receiver."""
+
 _DEADLINE_S = 10.0
 _POLL_S = 0.02
 
@@ -41,9 +43,8 @@ class Send:
         """Store a study, not measured, and send it."""
         keys = study_keys(studies[0], 2, stage.scale(self.count) // 2)
         upload(server.http_port, stage.templates[self.modality], keys)
-        with _run_storescp() as port:
-            form = json.dumps([_TITLE, HOST, port]).encode()
-            server.request("PUT", f"/modalities/{_MODALITY}", form)
+        with run_storescp() as port:
+            register_modality(server, _MODALITY, SINK_TITLE, port)
             body = json.dumps([keys[0].public_study_id]).encode()
             stage.settle()
             with timed() as watch:
@@ -53,13 +54,19 @@ class Send:
         return watch.build_rate(len(keys))
 
 
+def register_modality(server: Server, name: str, ae_title: str, port: int) -> None:
+    """Tell a server of a modality on this machine."""
+    form = json.dumps([ae_title, HOST, port]).encode()
+    server.request("PUT", f"/modalities/{name}", form)
+
+
 @contextmanager
-def _run_storescp() -> Iterator[int]:
+def run_storescp() -> Iterator[int]:
     """Run a receiver that takes everything and writes nothing; yields its port."""
     with socket.socket() as reserved:
         reserved.bind((HOST, 0))
         port = int(reserved.getsockname()[1])
-    command = [find_program("storescp"), "--ignore", "+xa", "-aet", _TITLE, str(port)]
+    command = [find_program("storescp"), "--ignore", "+xa", "-aet", SINK_TITLE, str(port)]
     with subprocess.Popen(
         command, env=NO_DELAY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as receiver:

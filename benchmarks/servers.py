@@ -129,6 +129,7 @@ def build_configuration(folder: Path, http_port: int, dicom_port: int) -> dict[s
         "DicomAlwaysAllowStore": True,
         "DicomAlwaysAllowFind": True,
         "DicomAlwaysAllowGet": True,
+        "DicomAlwaysAllowMove": True,
         "DicomThreadsCount": 8,
         "OverwriteInstances": False,
         "StableAge": 60,

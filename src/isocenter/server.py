@@ -35,7 +35,6 @@ from isocenter.http.repeated import RepeatedAnswers
 from isocenter.http.server import HTTPServer, HTTPServerOptions
 from isocenter.http.short_writes import ShortWrites
 from isocenter.index.port import Database
-from isocenter.index.postgresql import PostgreSQLDatabase, build_connection_info
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs.engine import Engine
 from isocenter.jobs.port import Recovery
@@ -116,17 +115,30 @@ def open_database(configuration: Configuration, *, is_exclusive: bool = False) -
     """
     is_durable = configuration.boolean("Isocenter.DurableIndex")
     if configuration.boolean("PostgreSQL.EnableIndex"):
-        return PostgreSQLDatabase(
-            _get_connection_info(configuration),
-            schema=configuration.text("PostgreSQL.Schema") or "public",
-            connections=configuration.integer("PostgreSQL.IndexConnectionsCount"),
-            is_durable=is_durable,
-            attempts=configuration.integer("PostgreSQL.MaximumConnectionRetries") + 1,
-            retry_interval_s=configuration.integer("PostgreSQL.ConnectionRetryInterval"),
-            is_exclusive=is_exclusive,
-        )
+        return _open_postgresql(configuration, is_durable=is_durable, is_exclusive=is_exclusive)
     folder = configuration.path("IndexDirectory")
     return SQLiteDatabase(folder / "index", is_durable=is_durable)
+
+
+def _open_postgresql(
+    configuration: Configuration, *, is_durable: bool, is_exclusive: bool
+) -> Database:
+    # Who uses SQLite needs neither the time nor the memory that the driver takes.
+    from isocenter.index.postgresql import (  # noqa: PLC0415
+        PostgreSQLDatabase,
+        build_connection_info,
+    )
+
+    uri = configuration.text("PostgreSQL.ConnectionUri")
+    return PostgreSQLDatabase(
+        uri or build_connection_info(_get_connection_values(configuration)),
+        schema=configuration.text("PostgreSQL.Schema") or "public",
+        connections=configuration.integer("PostgreSQL.IndexConnectionsCount"),
+        is_durable=is_durable,
+        attempts=configuration.integer("PostgreSQL.MaximumConnectionRetries") + 1,
+        retry_interval_s=configuration.integer("PostgreSQL.ConnectionRetryInterval"),
+        is_exclusive=is_exclusive,
+    )
 
 
 @contextmanager
@@ -181,10 +193,7 @@ def _open_read_only_storage(configuration: Configuration, _: Database) -> Storag
         return FileSystemStorage(folder, sync=False)
 
 
-def _get_connection_info(configuration: Configuration) -> str:
-    uri = configuration.text("PostgreSQL.ConnectionUri")
-    if uri:
-        return uri
+def _get_connection_values(configuration: Configuration) -> dict[str, str | int]:
     values: dict[str, str | int] = {
         "host": configuration.text("PostgreSQL.Host"),
         "port": configuration.integer("PostgreSQL.Port"),
@@ -195,7 +204,7 @@ def _get_connection_info(configuration: Configuration) -> str:
     given = {name: value for name, value in values.items() if value != ""}
     if configuration.boolean("PostgreSQL.EnableSsl"):
         given["sslmode"] = "require"
-    return build_connection_info(given)
+    return given
 
 
 class Server:

@@ -88,7 +88,7 @@ def play(chunks: list[bytes]) -> tuple[list[Indication], bytes, int, bool]:
     acceptance = AssociateAcceptance(contexts)
     machine.accept_association(build_accept(requested.request, acceptance, maximum_length=16384))
     indications = [item for chunk in chunks for item in machine.receive_data(chunk)]
-    return indications, machine.take_output(), machine.state, machine.is_close_requested
+    return indications, b"".join(machine.take_output()), machine.state, machine.is_close_requested
 
 
 @given(COMMANDS)

@@ -127,9 +127,13 @@ def run_isocenter(folder: Path, options: Mapping[str, Any] | None = None) -> Ite
 
 @contextmanager
 def run_pair(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[Pair]:
-    """Run both with the same options and empty storages."""
+    """Run both with the same options and empty storages.
+
+    Orthanc is killed at the end: it takes seconds to stop, and nobody looks at what it leaves.
+    """
+    program = require_program("Orthanc", "orthanc")
     with (
-        run_orthanc(folder / "orthanc", options) as orthanc,
+        _run("orthanc", [program], folder / "orthanc", options or {}, is_killed=True) as orthanc,
         run_isocenter(folder / "isocenter", options) as isocenter,
     ):
         yield Pair(isocenter, orthanc)
@@ -137,7 +141,12 @@ def run_pair(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator
 
 @contextmanager
 def _run(
-    name: str, command: list[str], folder: Path, options: Mapping[str, Any]
+    name: str,
+    command: list[str],
+    folder: Path,
+    options: Mapping[str, Any],
+    *,
+    is_killed: bool = False,
 ) -> Iterator[Server]:
     folder.mkdir(parents=True)
     server = Server(name, folder, find_free_port(), find_free_port())
@@ -153,9 +162,10 @@ def _run(
             )
             yield server
         finally:
-            process.terminate()
             try:
-                process.wait(_STOP_TIMEOUT_S)
+                if not is_killed:
+                    process.terminate()
+                    process.wait(_STOP_TIMEOUT_S)
             finally:
                 process.kill()
 

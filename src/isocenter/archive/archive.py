@@ -272,6 +272,7 @@ def _build_remotes(
         reading.dictionary,
         core.main_tags,
         core.settings,
+        core.transcoder,
     )
     return build_remotes(configuration, parts, calling_tls=calling_tls)
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from isocenter.archive.received import Content
 from isocenter.archive.settings import Settings
-from isocenter.archive.transcoding import Target, Transcoder, can_transcode
+from isocenter.archive.transcoding import Target, Transcoder, can_transcode, spool_buffer
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.reader import FileSummary, read_summary
 from isocenter.dicom.transfer_syntaxes import is_encapsulated, lookup_transfer_syntax
@@ -19,9 +19,6 @@ from isocenter.storage.port import Buffer
 from isocenter.storage.spool import SpooledContent
 
 __all__ = ["Converter", "build_converter"]
-
-_PIECE_BYTES = 1 << 20
-_MEMORY_BYTES = 1 << 20
 
 
 class Converter:
@@ -92,7 +89,14 @@ class Converter:
             return None
         with ExitStack() as stack:
             result = stack.enter_context(self._transcoder.open_or_keep(buffer, self._target))
-            return None if result is buffer else self._take(result)
+            if result is buffer:
+                return None
+            # The result is of use for a short time only.
+            return (
+                result
+                if isinstance(result, bytes)
+                else spool_buffer(result, self._transcoder.folder)
+            )
 
     def _is_wanted(self, summary: FileSummary) -> bool:
         source, target = summary.transfer_syntax_uid, self._target.transfer_syntax_uid
@@ -101,20 +105,6 @@ class Converter:
         if summary.pixel_data_offset is None and is_encapsulated(target):
             return False
         return self._of_compressed if is_encapsulated(source) else self._of_uncompressed
-
-    def _take(self, result: Buffer) -> Content:
-        """Keep a result, which is of use for a short time only."""
-        if isinstance(result, bytes):
-            return result
-        content = SpooledContent(self._transcoder.folder, _MEMORY_BYTES)
-        try:
-            for start in range(0, len(result), _PIECE_BYTES):
-                content.append(bytes(result[start : start + _PIECE_BYTES]))
-                content.flush_pending()
-        except BaseException:
-            content.close()
-            raise
-        return content
 
 
 def build_converter(

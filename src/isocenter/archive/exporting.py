@@ -14,7 +14,7 @@ import msgspec
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.packaging import PackagedFile, list_archive_files, list_media_files
 from isocenter.archive.settings import Settings
-from isocenter.archive.transcoding import Target, Transcoder
+from isocenter.archive.transcoding import Target, Transcoder, describe_target
 from isocenter.archive.workers import Workers
 from isocenter.archive.zip_format import ZipEntry, ZipFormat, compress_entry
 from isocenter.clock import now_us
@@ -108,9 +108,7 @@ class ExportPlan:
             "Utf8": self.request.is_utf8,
         }
         if target is not None:
-            content["Transcode"] = target.transfer_syntax_uid
-            if target.quality is not None:
-                content["LossyQuality"] = target.quality
+            content |= describe_target(target)
         return content
 
 

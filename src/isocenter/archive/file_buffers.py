@@ -10,7 +10,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from isocenter.archive.byte_cache import ByteCache, CacheStatistics
@@ -175,5 +175,13 @@ def _map_blob(reader: BlobReader, size_bytes: int) -> Iterator[Buffer]:
     if reader.descriptor is None or size_bytes <= _SHORT_FILE:
         yield reader.read_at(0, size_bytes)
         return
-    with storage_errors(), mmap.mmap(reader.descriptor, 0, prot=mmap.PROT_READ) as buffer:
-        yield buffer
+    with storage_errors():
+        buffer = mmap.mmap(reader.descriptor, 0, prot=mmap.PROT_READ)
+        try:
+            yield buffer
+        except BaseException:
+            # The traceback may hold parts of it; then it ends with them.
+            with suppress(BufferError):
+                buffer.close()
+            raise
+        buffer.close()

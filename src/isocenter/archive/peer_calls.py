@@ -14,6 +14,7 @@ from isal import isal_zlib
 from isocenter.archive.outgoing import Outgoing, OutgoingFile, OutgoingInstance
 from isocenter.archive.peers import PeerCalling
 from isocenter.archive.received import Content
+from isocenter.archive.transcoding import Target, TranscodedFiles
 from isocenter.archive.workers import Workers
 from isocenter.config.peers import Peer
 from isocenter.errors import RemoteError
@@ -32,10 +33,17 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class PeerCalls:
     """Calls peers."""
 
-    def __init__(self, workers: Workers, calling: PeerCalling, outgoing: Outgoing) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        calling: PeerCalling,
+        outgoing: Outgoing,
+        transcoded_files: TranscodedFiles,
+    ) -> None:
         self._workers = workers
         self._calling = calling
         self._outgoing = outgoing
+        self._transcoded_files = transcoded_files
 
     @property
     def calling(self) -> PeerCalling:
@@ -89,9 +97,19 @@ class PeerCalls:
             yield piece
 
     async def store(
-        self, client: PeerClient, instance: OutgoingInstance, *, is_compressed: bool
+        self,
+        client: PeerClient,
+        instance: OutgoingInstance,
+        *,
+        is_compressed: bool,
+        target: Target | None = None,
     ) -> int:
         """Send the file of an instance; return how many bytes it took.
+
+        Parameters
+        ----------
+        target
+            What the file is brought into, if that is possible.
 
         Raises
         ------
@@ -100,7 +118,15 @@ class PeerCalls:
         RemoteError, DeadlineExceededError
             If the peer has not confirmed it.
         """
-        file = await self._outgoing.open_file(instance)
+        if target is None:
+            file = await self._outgoing.open_file(instance)
+            return await self._store(client, file, is_compressed=is_compressed)
+        run, files = self._workers.run, self._transcoded_files
+        with await run(files.spool, instance.attachment, target) as content:
+            file = OutgoingFile(content.size_bytes, None, lambda: self._stream(content))
+            return await self._store(client, file, is_compressed=is_compressed)
+
+    async def _store(self, client: PeerClient, file: OutgoingFile, *, is_compressed: bool) -> int:
         packed = _Packed(self._workers, file) if is_compressed else None
         body = await packed.build_body() if packed is not None else _build_plain_body(file)
         answer = _parse(await client.post(_INSTANCES, body))

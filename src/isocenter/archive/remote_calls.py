@@ -13,6 +13,7 @@ from isocenter.config.remote_modalities import RemoteModality
 from isocenter.dicom.levels import Level
 from isocenter.dicom.remote_query import UNIQUE_KEYS, complete_query
 from isocenter.dicom.uids import build_uid
+from isocenter.scu.association_pool import AssociationPool
 from isocenter.scu.echo import check_services
 from isocenter.scu.failures import build_status_error
 from isocenter.scu.find import STUDY_ROOT_FIND
@@ -24,7 +25,10 @@ __all__ = ["RemoteCalls"]
 class RemoteCalls:
     """Tests modalities, and sends them files that are not stored."""
 
-    def __init__(self, calling: Calling, outgoing: Outgoing, queries: Queries) -> None:
+    def __init__(
+        self, calling: Calling, outgoing: Outgoing, queries: Queries, associations: AssociationPool
+    ) -> None:
+        self._associations = associations
         self._calling = calling
         self._outgoing = outgoing
         self._queries = queries
@@ -46,12 +50,12 @@ class RemoteCalls:
         """
         target = self._calling.build_target(modality, options)
         if not checks_find:
-            await check_services(target, "", {})
+            await check_services(target, "", {}, self._associations)
             return
         key = UNIQUE_KEYS[Level.STUDY][0]
         values = complete_query(Level.STUDY, {key: build_uid()}, modality.manufacturer)
         identifier = await self._queries.encode(values)
-        await check_services(target, STUDY_ROOT_FIND, identifier)
+        await check_services(target, STUDY_ROOT_FIND, identifier, self._associations)
 
     async def store(
         self, modality: RemoteModality, content: Content, options: CallOptions
@@ -78,7 +82,7 @@ class RemoteCalls:
         try:
             target = self._calling.build_target(modality, options)
             instance = await self._outgoing.open_content(content)
-            async with StorageSession(target) as session:
+            async with StorageSession(target, (), self._associations) as session:
                 result = await session.store(instance)
             if not result.is_stored:
                 raise build_status_error(

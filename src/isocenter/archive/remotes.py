@@ -15,12 +15,14 @@ from isocenter.archive.queries import Queries
 from isocenter.archive.remote_calls import RemoteCalls
 from isocenter.archive.routing import Destinations, Routing
 from isocenter.archive.settings import Settings
+from isocenter.archive.transcoding import TranscodedFiles, Transcoder
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.tags import TagDictionary
 from isocenter.index.port import Database
 from isocenter.index.remote_queries import QueryLimits
+from isocenter.scu.association_pool import AssociationPool
 from isocenter.storage.port import Storage
 
 __all__ = ["RemoteParts", "Remotes", "build_remotes"]
@@ -38,6 +40,7 @@ class RemoteParts:
     dictionary: TagDictionary
     main_tags: MainTags
     settings: Settings
+    transcoder: Transcoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Remotes:
         Servers with our REST API, and what is asked of them.
     outgoing
         What is sent to modalities and peers.
+    associations
+        Open ones of theirs, to be used again.
     calls
         Short calls of them.
     queries
@@ -71,6 +76,7 @@ class Remotes:
     peers: Peers
     peer_calls: PeerCalls
     outgoing: Outgoing
+    associations: AssociationPool
     calls: RemoteCalls
     queries: Queries
     arrivals: Arrivals
@@ -88,6 +94,7 @@ class Remotes:
         await self.routing.stop()
         await self.peers.stop()
         await self.modalities.stop()
+        await self.associations.close()
 
 
 def build_remotes(
@@ -116,14 +123,21 @@ def build_remotes(
     )
     outgoing = Outgoing(workers, parts.storage, parts.buffers)
     queries = _build_queries(configuration, parts, modalities, calling)
+    associations = AssociationPool(configuration.number("DicomAssociationCloseDelay"))
     kept = configuration.integer("StorageCommitmentReportsSize")
     return Remotes(
         calling=calling,
         modalities=modalities,
         peers=peers,
-        peer_calls=PeerCalls(workers, build_peer_calling(configuration, workers), outgoing),
+        peer_calls=PeerCalls(
+            workers,
+            build_peer_calling(configuration, workers),
+            outgoing,
+            TranscodedFiles(workers, parts.buffers, parts.transcoder),
+        ),
         outgoing=outgoing,
-        calls=RemoteCalls(calling, outgoing, queries),
+        associations=associations,
+        calls=RemoteCalls(calling, outgoing, queries, associations),
         queries=queries,
         arrivals=Arrivals(),
         commitment_reports=CommitmentReports(workers, outgoing, parts.deleter, kept=kept),

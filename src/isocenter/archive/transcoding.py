@@ -6,6 +6,7 @@ Orthanc: transcoding (behaviour manual §28); Decision 0022
 """
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
 from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
-    DeadlineExceededError,
     TranscodingError,
 )
 from isocenter.index.reading import lookup_dicom_attachment
@@ -30,6 +30,7 @@ from isocenter.pixels.frames import FrameResult, FrameTask
 from isocenter.pixels.pool import CodecPool, FrameCoder
 from isocenter.pixels.transcoding import Transcoded, TranscodeOrder, open_transcoded
 from isocenter.storage.port import Buffer
+from isocenter.storage.spool import SpooledContent
 
 __all__ = [
     "Target",
@@ -39,10 +40,14 @@ __all__ = [
     "can_transcode",
     "check_quality",
     "check_target",
+    "describe_target",
     "parse_target",
+    "spool_buffer",
 ]
 
 _log = logging.getLogger(__name__)
+
+_SPOOL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,12 @@ def parse_target(body: Mapping[str, Any]) -> Target | None:
     if not isinstance(uid, str):
         raise BadFileFormatError("String value expected in field: Transcode")
     return Target(check_target(uid), quality)
+
+
+def describe_target(target: Target) -> dict[str, Any]:
+    """Write what `parse_target` reads."""
+    quality = {} if target.quality is None else {"LossyQuality": target.quality}
+    return {"Transcode": target.transfer_syntax_uid, **quality}
 
 
 def check_target(transfer_syntax_uid: str) -> str:
@@ -171,6 +182,11 @@ class Transcoder:
         instance
             For the log.
 
+        Raises
+        ------
+        DeadlineExceededError
+            If nobody knows whether it fails: the codecs are too busy, or the server stops.
+
         References
         ----------
         Orthanc: failing transcoding keeps the original (behaviour manual §18.6, §22.2, §28.4)
@@ -178,7 +194,7 @@ class Transcoder:
         with ExitStack() as stack:
             try:
                 result = stack.enter_context(self.open(buffer, target, keeps_uid=keeps_uid))
-            except (TranscodingError, BadFileFormatError, DeadlineExceededError) as error:
+            except (TranscodingError, BadFileFormatError) as error:
                 _log.warning(
                     "an instance keeps its transfer syntax",
                     extra={
@@ -229,6 +245,22 @@ class TranscodedFiles:
         finally:
             await self._workers.run(pieces.close)
 
+    def spool(self, attachment: Attachment, target: Target) -> SpooledContent:
+        """Transcode a file, or take it as it is if that is not possible; the caller closes it.
+
+        Blocks.
+
+        Raises
+        ------
+        ServerError
+            If it cannot be read, or there is no room for a temporary file.
+        """
+        with (
+            self._buffers.open_whole(attachment) as buffer,
+            self._transcoder.open_or_keep(buffer, target) as result,
+        ):
+            return spool_buffer(result, self._transcoder.folder)
+
     def iter_pieces(self, attachment: Attachment, target: Target) -> Generator[bytes]:
         """Transcode a file; in a worker thread."""
         with (
@@ -236,6 +268,19 @@ class TranscodedFiles:
             self._transcoder.open(buffer, target) as result,
         ):
             yield from iter_portions(result.pieces)
+
+
+def spool_buffer(buffer: Buffer, folder: Path) -> SpooledContent:
+    """Copy a buffer into a content that outlives it; the caller closes it. Blocks."""
+    content = SpooledContent(folder, _SPOOL_BYTES)
+    try:
+        for start in range(0, len(buffer), _SPOOL_BYTES):
+            content.append(bytes(buffer[start : start + _SPOOL_BYTES]))
+            content.flush_pending()
+    except BaseException:
+        content.close()
+        raise
+    return content
 
 
 class _NoCoder:
@@ -248,7 +293,8 @@ class _NoCoder:
 
 def build_transcoder(configuration: Configuration, folder: Path) -> Transcoder:
     """Build it as the configuration asks; no process is started yet."""
-    size = configuration.integer("TranscoderThreadsCount")
+    # More would only wait for each other.
+    size = min(configuration.integer("TranscoderThreadsCount"), os.cpu_count() or 1)
     most = configuration.integer("MaximumConcurrentDcmtkTranscoders")
     is_disabled = configuration.text("BuiltinDecoderTranscoderOrder") == "Disabled"
     return Transcoder(

@@ -411,7 +411,14 @@ _CACHES = Group(
         _cache("DicomParserThreadsCount", 2, "Threads that parse files."),
         _cache("DicomParserMemoryCapacity", 256, "Parsed files in use in memory.", "MB"),
         _cache("DicomParserCacheSize", 256, "Parsed files kept in memory.", "MB"),
-        _cache("TranscoderThreadsCount", 4, "Threads that convert instances."),
+        Option(
+            "TranscoderThreadsCount",
+            COUNT,
+            default=4,
+            effect=Effect.FULL,
+            meaning="The most processes that convert instances, but no more than there are "
+            "processors. They start when they are needed and end soon after.",
+        ),
         _cache("TranscoderMemoryCapacity", 256, "Converted files in use in memory.", "MB"),
         _cache("TranscoderCacheSize", 256, "Converted files kept in memory.", "MB"),
         Option(

@@ -79,9 +79,13 @@ _DICOM_SERVER = Group(
         Option(
             "DicomAssociationCloseDelay",
             COUNT,
-            default=5,
+            default=0,
             unit="s",
-            meaning="An outgoing association stays open for this long to be used again.",
+            effect=_FULL,
+            meaning="An association that has stored or tested stays open for this long, to be used "
+            "again for the same modality; 0 to close it at once.",
+            differs="Orthanc 1.10 closes it at once, whatever the option says. An idle association "
+            "keeps others from receivers that serve one caller at a time.",
         ),
         Option(
             "MaximumPduLength",
@@ -333,30 +337,35 @@ _TRANSCODING = Group(
             UID_OR_NONE,
             default="",
             default_note="unset",
+            effect=_FULL,
             meaning="Transfer syntax that every received instance is converted to.",
         ),
         Option(
             "IngestTranscodingOfUncompressed",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Convert received instances that are not compressed.",
         ),
         Option(
             "IngestTranscodingOfCompressed",
             BOOLEAN,
             default=True,
+            effect=_FULL,
             meaning="Convert received instances that are compressed.",
         ),
         Option(
             "DicomLossyTranscodingQuality",
             IntegerKind(1, 100),
             default=90,
-            meaning="JPEG quality of lossy conversions.",
+            effect=_FULL,
+            meaning="JPEG quality of lossy conversions; other codecs with losses follow it.",
         ),
         Option(
             "BuiltinDecoderTranscoderOrder",
             ChoiceKind(("Before", "After", "Disabled")),
             default="After",
+            effect=_FULL,
             meaning="Whether the built-in codecs are tried before or after those of plugins, or "
             "not at all.",
         ),
@@ -364,9 +373,9 @@ _TRANSCODING = Group(
             "MaximumConcurrentDcmtkTranscoders",
             COUNT,
             default=0,
-            effect=_NONE,
-            meaning="Limit of conversions at once in Orthanc's built-in codecs, which are not "
-            "used here.",
+            effect=_FULL,
+            meaning="Limit of conversions at once, if lower than `TranscoderThreadsCount`; 0 means "
+            "none.",
         ),
     ),
 )

@@ -33,7 +33,7 @@ OWN_GROUPS = (
                 IntegerKind(1, 256),
                 default=8,
                 effect=Effect.FULL,
-                meaning="Threads that write received files to disk.",
+                meaning="Threads that read and write files for requests and jobs.",
             ),
             Option(
                 "Isocenter.SpoolThresholdKB",

@@ -10,7 +10,7 @@ PS3.8 §9.1 and §9.2
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -24,7 +24,7 @@ from isocenter.dimse.indications import (
     ReleaseConfirmed,
     ReleaseRequested,
 )
-from isocenter.dimse.messages import MessageAssembler, compute_fragment_size
+from isocenter.dimse.messages import Chunk, MessageAssembler, compute_fragment_size
 from isocenter.dimse.negotiation import (
     REJECT_PROTOCOL_VERSION,
     PresentationContext,
@@ -117,7 +117,7 @@ class AssociationMachine:
         self._buffer = ReceiveBuffer(maximum_length)
         self._assembler = MessageAssembler(self.contexts)
         self._indications: deque[Indication] = deque()
-        self._output: list[bytes] = []
+        self._output: list[Chunk] = []
         self._timer_request: TimerRequest | None = None
         # Set after bytes that are no PDU: what follows them cannot be read either.
         self._is_deaf = False
@@ -231,8 +231,8 @@ class AssociationMachine:
         """Reject the association that the peer asked for."""
         self._fire(Event.ASSOCIATE_REJECT, reject)
 
-    def send_data(self, pdus: bytes) -> None:
-        """Send encoded P-DATA-TF PDUs, see ``messages``."""
+    def send_data(self, pdus: Sequence[Chunk]) -> None:
+        """Send encoded P-DATA-TF PDUs, see ``messages``, cut anywhere."""
         self._fire(Event.P_DATA_REQUEST, pdus)
 
     def request_release(self) -> None:
@@ -253,12 +253,9 @@ class AssociationMachine:
 
     # What the transport has to do.
 
-    def take_output(self) -> bytes:
+    def take_output(self) -> list[Chunk]:
         """Return the bytes to send, once."""
-        if not self._output:
-            return b""
-        output = b"".join(self._output)
-        self._output.clear()
+        output, self._output = self._output, []
         return output
 
     def take_timer_request(self) -> TimerRequest | None:
@@ -341,8 +338,8 @@ class AssociationMachine:
 
     # Actions of data transfer, PS3.8 Table 9-7.
 
-    def _dt_1(self, pdus: bytes) -> None:
-        self._output.append(pdus)
+    def _dt_1(self, pdus: Sequence[Chunk]) -> None:
+        self._output.extend(pdus)
 
     def _dt_2(self, pdu: DataTransfer) -> None:
         for value in pdu.values:

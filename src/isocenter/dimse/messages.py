@@ -7,6 +7,7 @@ PS3.8 §9.3.5.1, Annex E; PS3.7 §6.3
 
 from collections.abc import Mapping
 from struct import Struct
+from typing import TypeAlias
 
 from isocenter.dimse.commands import decode_command
 from isocenter.dimse.indications import CommandReceived, DataReceived
@@ -16,11 +17,15 @@ from isocenter.dimse.protocol_error import AbortReason, ProtocolViolationError
 
 __all__ = [
     "MAXIMUM_COMMAND_LENGTH",
+    "Chunk",
     "DataSetFragmenter",
     "MessageAssembler",
     "compute_fragment_size",
     "encode_fragments",
+    "split_into_fragments",
 ]
+
+Chunk: TypeAlias = bytes | bytearray | memoryview
 
 MAXIMUM_COMMAND_LENGTH = 65536
 """Longest command set that is accepted, in bytes; real ones have some hundred."""
@@ -124,7 +129,7 @@ def compute_fragment_size(maximum_length: int) -> int:
 
 def encode_fragments(
     context_id: int,
-    content: memoryview | bytearray | bytes,
+    content: Chunk,
     *,
     size: int,
     is_command: bool = False,
@@ -149,9 +154,23 @@ def encode_fragments(
     ----------
     PS3.8 §9.3.5, Annex E.2
     """
+    return b"".join(
+        split_into_fragments(context_id, content, size=size, is_command=is_command, is_end=is_end)
+    )
+
+
+def split_into_fragments(
+    context_id: int,
+    content: Chunk,
+    *,
+    size: int,
+    is_command: bool = False,
+    is_end: bool = True,
+) -> list[Chunk]:
+    """Build the PDUs of `encode_fragments` without copying: headers and parts of ``content``."""
     view = memoryview(content)
     total = len(view)
-    parts: list[bytes | memoryview] = []
+    parts: list[Chunk] = []
     for start in range(0, total or 1, size):
         fragment = view[start : start + size]
         is_last = is_end and start + size >= total
@@ -159,7 +178,7 @@ def encode_fragments(
         control = is_command | is_last << 1
         parts.append(_DATA_HEADER.pack(PDUType.P_DATA_TF, length + 4, length, context_id, control))
         parts.append(fragment)
-    return b"".join(parts)
+    return parts
 
 
 class DataSetFragmenter:
@@ -183,7 +202,7 @@ class DataSetFragmenter:
         self._size = size
         self._pending = bytearray()
 
-    def feed(self, chunk: bytes | bytearray | memoryview) -> bytes:
+    def feed(self, chunk: Chunk) -> bytes:
         """Take the next chunk and return the PDUs that are complete; may be empty."""
         if self._pending or len(chunk) <= self._size:
             self._pending += chunk

@@ -10,7 +10,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from isocenter.dimse.commands import Command, encode_command
-from isocenter.dimse.messages import DataSetFragmenter, encode_fragments
+from isocenter.dimse.messages import (
+    Chunk,
+    DataSetFragmenter,
+    encode_fragments,
+    split_into_fragments,
+)
 from isocenter.dimse.transport import AssociationTransport
 
 if TYPE_CHECKING:
@@ -20,8 +25,6 @@ __all__ = ["DataSource", "MessageSender"]
 
 _WRITE_SIZE = 256 * 1024
 """Bytes of a data set that are written at once."""
-
-Chunk: TypeAlias = bytes | bytearray | memoryview
 
 DataSource: TypeAlias = Chunk | Iterable[Chunk] | AsyncIterable[Chunk]
 """A data set to send: whole, or in chunks of any size."""
@@ -110,10 +113,10 @@ class MessageSender:
         for start in range(0, len(data) or 1, step):
             part = data[start : start + step]
             is_end = start + step >= len(data)
-            pdus = encode_fragments(context_id, part, size=size, is_end=is_end)
-            await self._write(pdus if start else head + pdus)
+            pdus = split_into_fragments(context_id, part, size=size, is_end=is_end)
+            await self._write(*pdus if start else (head, *pdus))
 
-    async def _write(self, pdus: bytes) -> None:
+    async def _write(self, *pdus: Chunk) -> None:
         self._association.require_open()
         self._transport.send_data(pdus)
         await self._transport.drain()

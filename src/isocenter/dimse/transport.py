@@ -14,13 +14,14 @@ import os
 import socket
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from isocenter.dimse.association import AssociationMachine, TimerRequest
 from isocenter.dimse.indications import Indication
+from isocenter.dimse.messages import Chunk
 
 __all__ = ["AssociationTransport", "Listener", "PeerAddress", "Timeouts"]
 
@@ -177,8 +178,11 @@ class AssociationTransport(asyncio.BufferedProtocol):
             waiting += _count_unsent(self._socket)
         return self._written_bytes - waiting
 
-    def send_data(self, pdus: bytes) -> None:
-        """Send encoded P-DATA-TF PDUs; follow with `drain` if there may be many."""
+    def send_data(self, pdus: Sequence[Chunk]) -> None:
+        """Send encoded P-DATA-TF PDUs, cut anywhere; follow with `drain` if there may be many.
+
+        What they are made of must not change any more.
+        """
         self.machine.send_data(pdus)
         self.flush()
 
@@ -221,8 +225,11 @@ class AssociationTransport(asyncio.BufferedProtocol):
         machine = self.machine
         output = machine.take_output()
         if output and not self._is_closing:
-            self._transport.write(output)
-            self._written_bytes += len(output)
+            if len(output) == 1:
+                self._transport.write(output[0])
+            else:
+                self._transport.writelines(output)
+            self._written_bytes += sum(map(len, output))
         request = machine.take_timer_request()
         if request is not None:
             self._set_artim(request)

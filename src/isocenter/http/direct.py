@@ -175,6 +175,8 @@ class DirectProtocol(LimitedProtocol):
     writes: ClassVar[ShortWrites | None] = None
     # The request whose body is arriving.
     _short: ShortRequest | None = None
+    # Reads the connection once a body was long enough to come in pieces.
+    _receiver: BodyReceiver | None = None
     _left = _MOST_AT_ONCE
     # The bytes that are being parsed, if they may be one whole request.
     _request: bytes | None = None
@@ -202,15 +204,16 @@ class DirectProtocol(LimitedProtocol):
             if plain is not None and self._read(*plain):
                 return
         super().data_received(data)
-        short = self._short
-        if short is not None and self.transport.get_extra_info("ssl_object") is None:
-            self._set_protocol(BodyReceiver(self, short, self._note_arrival))
+        if self._short is not None and self.transport.get_extra_info("ssl_object") is None:
+            self._receiver = self._receiver or self._begin_receiver()
+            self._receiver.short = self._short
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; called by the transport."""
         if self._short is not None and self.writes is not None:
             self.writes.drop(self._short)
             self._short = None
+        self._receiver = None
         super().connection_lost(exc)
 
     def _repeat(self, request: bytes, remote_addr: str) -> bool:
@@ -289,16 +292,20 @@ class DirectProtocol(LimitedProtocol):
         """Note that a part of the body came round the parser."""
         self._last_arrival = self.loop.time()
         if short.is_whole:
-            self._set_protocol(self)
+            if self._receiver is not None:
+                self._receiver.short = None
             # The old one still waits for the body.
             self._renew_parser()
             self.on_message_complete()
 
-    def _set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+    def _begin_receiver(self) -> BodyReceiver:
+        """Have bodies go from the connection to their places."""
+        receiver = BodyReceiver(self, self._note_arrival)
         # The way to read is chosen when reading begins.
         self.transport.pause_reading()
-        self.transport.set_protocol(protocol)
+        self.transport.set_protocol(receiver)
         self.transport.resume_reading()
+        return receiver
 
     async def _respond(self, short: ShortRequest) -> None:
         assert self.writes is not None, "it made the request"  # noqa: S101

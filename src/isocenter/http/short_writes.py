@@ -23,6 +23,8 @@ LARGEST_BODY_BYTES = 1024 * 1024
 """Longest body that is collected here."""
 
 _MOST_BYTES = 64 * 1024 * 1024
+# What does not belong to a short body is read in pieces of this size.
+_OTHER_BYTES = 64 * 1024
 _METHODS = ("POST", "PUT", "DELETE")
 _MULTIPART = b"multipart/"
 
@@ -212,34 +214,41 @@ class ShortWrites:
 
 
 class BodyReceiver(asyncio.BufferedProtocol):
-    """Stands in for the protocol of a connection while the body of a short request arrives.
+    """Stands in for the protocol of a connection over which bodies of short requests come.
+
+    It stays for the requests that follow: to change how a connection is read costs more than to
+    copy their heads.
 
     Parameters
     ----------
     owner
-        The protocol; it is told of everything but the bytes.
+        The protocol; it gets all bytes but those of the bodies, and is told of everything else.
     on_arrival
-        Called with each piece.
+        Called with each piece of a body.
+
+    Attributes
+    ----------
+    short
+        The request whose body is arriving, if there is one.
     """
 
-    def __init__(
-        self,
-        owner: asyncio.Protocol,
-        short: ShortRequest,
-        on_arrival: Callable[[ShortRequest], None],
-    ) -> None:
+    def __init__(self, owner: asyncio.Protocol, on_arrival: Callable[[ShortRequest], None]) -> None:
+        self.short: ShortRequest | None = None
         self._owner = owner
-        self._short = short
         self._on_arrival = on_arrival
+        self._other = memoryview(bytearray(_OTHER_BYTES))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        """Give the room for the rest of the body, and no more; called by the transport."""
-        return self._short.get_rest()
+        """Give the room for the rest of a body, and no more, or for what is none."""
+        return self._other if self.short is None else self.short.get_rest()
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what arrived; called by the transport."""
-        self._short.note(nbytes)
-        self._on_arrival(self._short)
+        if self.short is None:
+            self._owner.data_received(bytes(self._other[:nbytes]))
+        else:
+            self.short.note(nbytes)
+            self._on_arrival(self.short)
 
     def eof_received(self) -> bool | None:
         """Tell the owner; called by the transport."""

@@ -13,9 +13,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import httpx
 import msgspec
 
 from isocenter.errors import (
@@ -25,6 +24,9 @@ from isocenter.errors import (
     RemoteError,
 )
 from isocenter.version import __version__
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["Body", "PeerClient", "PeerTarget", "check_proxy"]
 
@@ -113,6 +115,8 @@ def check_proxy(text: str) -> str:
     ConfigurationError
         If it is none; the text is not repeated, because it may hold a password.
     """
+    import httpx  # noqa: PLC0415 - see the package
+
     address = text if "://" in text else f"http://{text}"
     try:
         url = httpx.URL(address)
@@ -133,6 +137,8 @@ class PeerClient:
     """
 
     def __init__(self, target: PeerTarget) -> None:
+        import httpx  # noqa: PLC0415 - see the package
+
         self._target = target
         try:
             self._client = httpx.AsyncClient(
@@ -184,6 +190,8 @@ class PeerClient:
         return await self._call("POST", path, body)
 
     async def _call(self, method: str, path: str, body: Body | None) -> bytes:
+        import httpx  # noqa: PLC0415 - see the package
+
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._get_deadline_s(body)):
@@ -207,6 +215,8 @@ class PeerClient:
 
     async def _call_again(self, method: str, path: str, body: Body | None) -> bytes:
         """Call once more if a connection that was kept turns out to be closed."""
+        import httpx  # noqa: PLC0415 - see the package
+
         try:
             answer = await self._call_once(method, path, body)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
@@ -233,7 +243,7 @@ class PeerClient:
             raise _build_refusal(response.status_code, await _read_reason(response))
 
 
-async def _read(response: httpx.Response, limit: int) -> bytes:
+async def _read(response: "httpx.Response", limit: int) -> bytes:
     """Read a body without decompressing it, which could make it endless."""
     data = bytearray()
     async for piece in response.aiter_raw():
@@ -243,7 +253,7 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
     return bytes(data)
 
 
-async def _read_reason(response: httpx.Response) -> str:
+async def _read_reason(response: "httpx.Response") -> str:
     """Find the sentence in the answer of a server of our kind."""
     try:
         value = msgspec.json.decode(await _read(response, _LONGEST_REFUSAL_BYTES))

@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from math import log2, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -175,17 +176,21 @@ def _raising_ignored() -> Iterator[None]:
 
 
 def _decode_rle(data: bytes, fmt: PixelFormat) -> "Samples":
+    """Decode byte by byte: of each sample the highest first (PS3.5 §G.2)."""
     import numpy as np  # noqa: PLC0415 - see the package
-    from imagecodecs import dicomrle_decode  # noqa: PLC0415 - see the package
+    from imagecodecs import packbits_decode  # noqa: PLC0415 - see the package
 
-    dtype = np.dtype(f"<u{fmt.bits_allocated // 8}")
-    cells = np.frombuffer(dicomrle_decode(data, dtype), dtype)
-    count = fmt.rows * fmt.columns * fmt.samples
-    if cells.size < count:
-        raise TranscodingError("a compressed frame is cut")
-    # Segments may have a byte of padding each, which would shift the planes.
-    planes = cells.reshape(fmt.samples, -1)[:, : fmt.rows * fmt.columns]
-    return planes.reshape(fmt.samples, fmt.rows, fmt.columns)
+    size, count = fmt.bits_allocated // 8, fmt.rows * fmt.columns
+    starts = [*struct.unpack_from("<15I", data, 4)[: fmt.samples * size], len(data)]
+    octets = np.empty((count, fmt.samples * size), np.uint8)
+    for index, (start, stop) in enumerate(pairwise(starts)):
+        segment = packbits_decode(data[start:stop])
+        # There may be some padding.
+        if len(segment) < count:
+            raise TranscodingError("a compressed frame is cut")
+        octets[:, index] = np.frombuffer(segment, np.uint8, count)
+    cells = octets.view(f">u{size}").astype(f"<u{size}")
+    return cells.reshape(fmt.rows, fmt.columns, fmt.samples)
 
 
 def _arrange(samples: "Samples", fmt: PixelFormat) -> "Samples":
@@ -235,7 +240,7 @@ def _encode(samples: "Samples", fmt: PixelFormat, task: FrameTask) -> FrameResul
     if codec.family is Family.JPEG_LOSSLESS:
         return FrameResult(_encode_jpeg_lossless(samples, fmt), fmt.photometric)
     if codec.family is Family.JPEG_LS:
-        near = choose_near(task.quality) if codec.is_lossy else 0
+        near = _choose_near(task.quality) if codec.is_lossy else 0
         return FrameResult(_encode_jpeg_ls(samples, fmt, near), fmt.photometric)
     if codec.family is Family.JPEG_2000:
         return _encode_jpeg_2000(samples, fmt, task.quality if codec.is_lossy else None)
@@ -310,7 +315,7 @@ def _encode_jpeg_lossless(samples: "Samples", fmt: PixelFormat) -> bytes:
     )
 
 
-def choose_near(quality: int) -> int:
+def _choose_near(quality: int) -> int:
     """Choose by how much a sample may change: 2, as Orthanc does, for a quality of 90."""
     return max(1, round((100 - quality) / 5))
 
@@ -342,7 +347,7 @@ def _choose_precision(samples: "Samples", fmt: PixelFormat) -> int:
     return fmt.bits_stored if fits else fmt.bits_allocated
 
 
-def choose_noise_ratio(quality: int, bits: int) -> float:
+def _choose_noise_ratio(quality: int, bits: int) -> float:
     """Choose the ratio of signal and noise in dB for a quality, about that of JPEG."""
     return 25 + quality / 5 + 4 * (bits - 8)
 
@@ -353,7 +358,7 @@ def _encode_jpeg_2000(samples: "Samples", fmt: PixelFormat, quality: int | None)
     is_rgb = fmt.photometric == _RGB
     bits = _choose_precision(samples, fmt)
     cells = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
-    level = 0 if quality is None else round(choose_noise_ratio(quality, bits))
+    level = 0 if quality is None else round(_choose_noise_ratio(quality, bits))
     data = jpeg2k_encode(
         _squeeze(cells),
         level=level,
@@ -390,7 +395,7 @@ def _encode_htj2k(
     step = None
     if is_lossy:
         # Errors are spread evenly within a step, which the codec counts in allocated ranges.
-        ratio = 10 ** (-choose_noise_ratio(task.quality, fmt.bits_stored) / 20)
+        ratio = 10 ** (-_choose_noise_ratio(task.quality, fmt.bits_stored) / 20)
         step = sqrt(12) * ratio * 2 ** (fmt.bits_stored - fmt.bits_allocated)
     data = htj2k_encode(
         _squeeze(cells),

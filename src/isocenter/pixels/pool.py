@@ -31,7 +31,12 @@ _STOP_S = 2.0
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 _CRASHED = "the codec has crashed, presumably because of damaged pixel data"
+_STOPS = "the server stops"
 _TOO_SLOW = "the codec has taken too long"
+
+
+class _CrashError(Exception):
+    """A process has ended."""
 
 
 class FrameCoder(Protocol):
@@ -45,7 +50,7 @@ class FrameCoder(Protocol):
         TranscodingError
             If that is not possible.
         DeadlineExceededError
-            If there is nobody to do it.
+            If there is nobody to do it: all are busy, or the server stops.
         """
         ...
 
@@ -89,6 +94,24 @@ class CodecPool:
 
     def recode(self, task: FrameTask) -> FrameResult:
         """Code a frame (see `FrameCoder`)."""
+        try:
+            result = self._try(task)
+        except _CrashError:
+            # The system may have ended the process for lack of memory: once more.
+            result = self._try_again(task)
+        if result.error:
+            raise TranscodingError(result.error)
+        return result
+
+    def _try_again(self, task: FrameTask) -> FrameResult:
+        try:
+            return self._try(task)
+        except _CrashError as error:
+            if self._is_closed:
+                raise DeadlineExceededError(_STOPS) from error
+            raise TranscodingError(_CRASHED) from error
+
+    def _try(self, task: FrameTask) -> FrameResult:
         process = self._take()
         is_usable = False
         try:
@@ -96,8 +119,6 @@ class CodecPool:
             is_usable = True
         finally:
             self._give_back(process, is_usable=is_usable)
-        if result.error:
-            raise TranscodingError(result.error)
         return result
 
     def _take(self) -> "_Process":
@@ -106,7 +127,7 @@ class CodecPool:
             if not self._free.wait_for(self._has_room, _WAIT_S):
                 raise DeadlineExceededError("all codecs were busy for too long")
             if self._is_closed:
-                raise TranscodingError("the server stops")
+                raise DeadlineExceededError(_STOPS)
             while self._idle:
                 _, process = self._idle.pop()
                 if process.is_alive:
@@ -119,7 +140,7 @@ class CodecPool:
             process = _Process(self._deadline_s)
         except OSError as error:
             self._forget()
-            raise TranscodingError("no process can be started for the codecs") from error
+            raise DeadlineExceededError("no process can be started for the codecs") from error
         with self._free:
             self._busy.add(process)
         return process
@@ -215,8 +236,10 @@ class _Process:
 
         Raises
         ------
+        _CrashError
+            If the process ends.
         TranscodingError
-            If the process ends or takes too long; it is of no use then.
+            If it takes too long; in both cases it is of no use then.
         """
         # Starting a process takes a while on a busy machine.
         until = time.monotonic() + 2 * self._deadline_s
@@ -226,10 +249,10 @@ class _Process:
             self._write(message, until)
             (length,) = LENGTH.unpack(self._read(LENGTH.size, until))
             if length > MOST_MESSAGE_BYTES:
-                raise TranscodingError(_CRASHED)
+                raise _CrashError
             return self._result.decode(self._read(length, until))
         except (BrokenPipeError, msgspec.DecodeError) as error:
-            raise TranscodingError(_CRASHED) from error
+            raise _CrashError from error
 
     def _write(self, data: bytes, until: float) -> None:
         with memoryview(data) as view:
@@ -252,7 +275,7 @@ class _Process:
                 except BlockingIOError:
                     continue
                 if not count:
-                    raise TranscodingError(_CRASHED)
+                    raise _CrashError
                 position += count
         return data
 

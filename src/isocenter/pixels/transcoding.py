@@ -8,6 +8,8 @@ References
 PS3.5 §10, §A; Orthanc: transcoding (behaviour manual §28); Decision 0022
 """
 
+import struct
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,15 +20,16 @@ from isocenter.dicom.deflate import deflate_data_set
 from isocenter.dicom.elements import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
+    PIXEL_DATA,
     SEQUENCE_DELIMITATION,
     UNDEFINED_LENGTH,
     Buffer,
 )
-from isocenter.dicom.file_meta import FileMeta, build_file_meta, read_file_meta
+from isocenter.dicom.file_meta import build_file_meta, read_file_meta
 from isocenter.dicom.recoding import recode_data_set
 from isocenter.dicom.rewriting import NewElement, NewItems, Piece, rewrite_data_set
 from isocenter.dicom.transfer_syntaxes import DEFLATED, EXPLICIT_VR_BIG_ENDIAN, is_encapsulated
-from isocenter.dicom.uids import build_uid
+from isocenter.dicom.uids import derive_uid
 from isocenter.errors import TranscodingError
 from isocenter.pixels.codecs import (
     NATIVE,
@@ -59,16 +62,14 @@ from isocenter.pixels.pool import FrameCoder
 
 __all__ = ["TranscodeOrder", "Transcoded", "open_transcoded"]
 
-_MEDIA_SOP_INSTANCE_UID = 0x00020003
 _SOURCE_AE_TITLE = 0x00020016
 _PHOTOMETRIC = 0x00280004
 _PLANAR = 0x00280006
 _LOSSY = 0x00282110
 _OFFSETS, _LENGTHS, _TOTAL = 0x7FE00001, 0x7FE00002, 0x7FE00003
 _OF_ENCAPSULATION = frozenset({_OFFSETS, _LENGTHS, _TOTAL})
-_PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"
-_END = SEQUENCE_DELIMITATION.to_bytes(4, "big")
-_DELIMITER = b"\xfe\xff" + _END[3:1:-1] + b"\0\0\0\0"
+_PIXEL_DATA_TAG = struct.pack("<HH", PIXEL_DATA >> 16, PIXEL_DATA & 0xFFFF)
+_END = struct.pack("<HHI", SEQUENCE_DELIMITATION >> 16, SEQUENCE_DELIMITATION & 0xFFFF, 0)
 _LARGEST_VALUE = UNDEFINED_LENGTH - 1
 
 
@@ -101,16 +102,11 @@ class Transcoded:
     Attributes
     ----------
     pieces
-        Of the file, one after the other; views of the source among them.
-    sop_instance_uid
-        Of the result.
-    is_derived
-        It has lost something.
+        Of the file, one after the other; views of the source among them. The file meta information
+        is the first one.
     """
 
     pieces: list[Piece]
-    sop_instance_uid: str
-    is_derived: bool = False
 
     @property
     def data_set(self) -> list[Piece]:
@@ -145,20 +141,25 @@ def open_transcoded(
         with memoryview(buffer) as view:
             start = meta.data_set_offset
             with view[:start] as header, view[start:] as data_set:
-                yield Transcoded([header, data_set], _get_uid(meta))
+                yield Transcoded([header, data_set])
         return
-    parts = open_parts(buffer)
     with ExitStack() as stack:
-        # Views have to go before a mapped file can be closed.
-        stack.callback(parts.view.release)
-        result = _Transcoding(parts, order, coder, stack).build()
+        try:
+            parts = open_parts(buffer)
+            stack.callback(parts.view.release)
+            result = _Transcoding(parts, order, coder, stack).build()
+        except Exception as error:
+            _let_go(error)
+            raise
         stack.callback(_release, result.pieces)
         yield result
 
 
-def _get_uid(meta: FileMeta) -> str:
-    """Read the SOP instance UID of the file meta information."""
-    return meta.elements.get(_MEDIA_SOP_INSTANCE_UID, ("UI", b""))[1].decode("latin-1").strip(" \0")
+def _let_go(error: BaseException | None) -> None:
+    """Forget the views of a failed attempt: a mapped file can be closed only without them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _release(pieces: list[Piece]) -> None:
@@ -181,7 +182,6 @@ class _Transcoding:
         is_plain = order.target not in {DEFLATED, EXPLICIT_VR_BIG_ENDIAN}
         self._layout = get_layout(order.target) if is_plain else EXPLICIT_LITTLE
         self._uid = parts.get_text(SOP_INSTANCE_UID)
-        self._is_derived = False
 
     def build(self) -> Transcoded:
         parts = self._parts
@@ -198,7 +198,7 @@ class _Transcoding:
             transfer_syntax_uid=self._order.target,
             source_ae_title=source_ae_title.decode("latin-1").strip(" \0") or None,
         )
-        return Transcoded([meta, *pieces], self._uid, self._is_derived)
+        return Transcoded([meta, *pieces])
 
     def _finish(self, pieces: list[Piece]) -> list[Piece]:
         """Deflate a data set, or turn it to big endian."""
@@ -239,11 +239,10 @@ class _Transcoding:
         )
         photometric = self._code(frames, fmt, spool)
         changes = self._list_changes(fmt, photometric, codec, spool)
-        body = (
-            self._write_native(spool, changes)
-            if codec is None
-            else self._write_encapsulated(spool, changes)
-        )
+        if codec is None:
+            body = self._write_native(spool)
+        else:
+            body = self._write_encapsulated(spool, changes)
         header = self._rewrite_header(changes)
         return [*header, *body, *self._recode(pixels.stop, len(parts.view))]
 
@@ -308,9 +307,10 @@ class _Transcoding:
         self, fmt: PixelFormat, codec: Codec, spool: FrameSpool
     ) -> Mapping[int, NewElement | NewItems]:
         parts, order = self._parts, self._order
-        self._is_derived = True
         source = (parts.get_text(SOP_CLASS_UID), self._uid)
-        new_uid = None if order.keeps_uid else build_uid()
+        # Whoever sends a file again gets no second copy of it.
+        derived = derive_uid(self._uid, order.target, str(order.quality))
+        new_uid = None if order.keeps_uid else derived
         loss = LossOfPixels(
             codec.method,
             fmt.rows * fmt.columns * fmt.samples * fmt.bits_allocated * parts.read_frames() // 8,
@@ -333,10 +333,7 @@ class _Transcoding:
         whole = b"".join(self._recode(parts.start, parts.header_end))
         return rewrite_data_set(whole, 0, self._layout, rules)
 
-    def _write_native(
-        self, spool: FrameSpool, changes: dict[int, NewElement | NewItems]
-    ) -> list[Piece]:
-        del changes
+    def _write_native(self, spool: FrameSpool) -> list[Piece]:
         length = spool.size + spool.size % 2
         vr = b"OW\0\0" if self._layout.is_explicit else b""
         header = _PIXEL_DATA_TAG + vr + length.to_bytes(4, "little")
@@ -351,4 +348,4 @@ class _Transcoding:
             changes[_LENGTHS] = NewElement("OV", tables.lengths)
         header = _PIXEL_DATA_TAG + b"OB\0\0" + UNDEFINED_LENGTH.to_bytes(4, "little")
         item = build_item(len(tables.basic))
-        return [header, item, tables.basic, *spool.finish(), _DELIMITER]
+        return [header, item, tables.basic, *spool.finish(), _END]

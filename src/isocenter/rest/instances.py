@@ -36,7 +36,8 @@ async def get_file(services: Services, req: Request, resp: Response, public_id: 
         transcoded = await services.archive.transcoded_files.lookup(public_id, target)
         if transcoded is None:
             raise UnknownResourceError
-        resp.set_header("Content-Disposition", format_disposition(f"{public_id}.dcm"))
+        name = req.get_param("filename") or f"{public_id}.dcm"
+        resp.set_header("Content-Disposition", format_disposition(name))
         await answer_pieces(req, resp, transcoded, media_type="application/dicom")
         return
     file = await services.archive.content.lookup_file(public_id)

@@ -214,7 +214,7 @@ def _build_file_route(name: str, responder: Responder, summary: str) -> Route:
         body="application/json",
         body_schema=EDIT,
         answer=_DICOM,
-        statuses=(200, 400, 404, 413, 501),
+        statuses=(200, 400, 404, 413, 500, 501),
     )
 
 

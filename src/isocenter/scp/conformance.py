@@ -213,8 +213,8 @@ def _format_retrieval() -> Iterable[str]:
     yield from _format_service(ServiceKind.MOVE)
     yield from _format_service(ServiceKind.GET)
     yield "C-MOVE sends to known modalities over associations of its own, each SOP class in the"
-    yield "transfer syntax of the file. C-GET sends over the association of the request; files in"
-    yield "a native transfer syntax also in another one."
+    yield "transfer syntax of the file. C-GET sends over the association of the request; files are"
+    yield "converted without losses to a transfer syntax that the requestor takes."
     yield ""
     yield from _format_statuses(RETRIEVE_STATUSES)
 

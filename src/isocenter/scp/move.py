@@ -25,6 +25,7 @@ from isocenter.errors import (
     NoPresentationContextError,
     RemoteError,
     ServerError,
+    TranscodingError,
     UnknownItemError,
 )
 from isocenter.jobs.engine import Engine
@@ -217,7 +218,13 @@ class _Sender:
                 self._chosen[own] = chosen
                 instance = await self._open_again(public_id)
             result = await self._session.store(instance, move_originator=self._originator)
-        except (RemoteError, DeadlineExceededError, BackendError, BadFileFormatError) as error:
+        except (
+            RemoteError,
+            DeadlineExceededError,
+            BackendError,
+            BadFileFormatError,
+            TranscodingError,
+        ) as error:
             _log.warning(
                 "an instance cannot be moved", extra={"reason": error.details or error.message}
             )

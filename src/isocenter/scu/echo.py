@@ -11,6 +11,8 @@ from isocenter.dimse.commands import Command, CommandField
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.negotiation import build_proposals
 from isocenter.dimse.requestor import AssociationProposal, AssociationTarget, open_association
+from isocenter.errors import AssociationAbortedError
+from isocenter.scu.association_pool import AssociationPool
 from isocenter.scu.failures import build_status_error
 from isocenter.scu.find import IDENTIFIER_SYNTAXES, EncodedIdentifier, find_over
 
@@ -48,7 +50,10 @@ async def send_echo(target: AssociationTarget) -> int:
 
 
 async def check_services(
-    target: AssociationTarget, find_sop_class_uid: str, identifier: EncodedIdentifier
+    target: AssociationTarget,
+    find_sop_class_uid: str,
+    identifier: EncodedIdentifier,
+    pool: AssociationPool | None = None,
 ) -> None:
     """Make sure that a remote modality answers a C-ECHO and, over the same association, a C-FIND.
 
@@ -56,6 +61,8 @@ async def check_services(
     ----------
     find_sop_class_uid, identifier
         What to ask; no question if the first is empty.
+    pool
+        Where an association may come from, and goes to at the end.
 
     Raises
     ------
@@ -73,13 +80,26 @@ async def check_services(
     ]
     if find_sop_class_uid:
         wanted.append((find_sop_class_uid, IDENTIFIER_SYNTAXES))
-    async with open_association(target, AssociationProposal(build_proposals(wanted))) as found:
-        status = await send_echo_over(found)
-        if status:
-            raise build_status_error("C-ECHO", target.called_ae_title, status)
-        if find_sop_class_uid:
-            async for _ in find_over(found, find_sop_class_uid, identifier):
-                pass
+    leasing = (pool or AssociationPool()).lease(
+        target,
+        AssociationProposal(build_proposals(wanted)),
+        lambda found: all(found.find_contexts(abstract_syntax) for abstract_syntax, _ in wanted),
+    )
+    is_reused = False
+    try:
+        async with leasing as lease:
+            is_reused = lease.is_reused
+            status = await send_echo_over(lease.association)
+            if status:
+                raise build_status_error("C-ECHO", target.called_ae_title, status)
+            if find_sop_class_uid:
+                async for _ in find_over(lease.association, find_sop_class_uid, identifier):
+                    pass
+    except AssociationAbortedError:
+        if not is_reused:
+            raise
+        # Its peer had closed it meanwhile, or was about to.
+        await check_services(target, find_sop_class_uid, identifier)
 
 
 async def send_echo_over(association: DimseAssociation) -> int:

@@ -13,15 +13,15 @@ from types import TracebackType
 from typing import Self
 
 from isocenter.dimse.negotiation import MAXIMUM_CONTEXTS
-from isocenter.dimse.requestor import AssociationTarget
-from isocenter.errors import NoPresentationContextError
+from isocenter.dimse.requestor import AssociationProposal, AssociationTarget
+from isocenter.errors import AssociationAbortedError, NoPresentationContextError
+from isocenter.scu.association_pool import AssociationPool
 from isocenter.scu.store import (
     InstanceToStore,
     MoveOriginator,
     StorageSCU,
     StoreResult,
     build_storage_contexts,
-    open_storage_association,
 )
 
 __all__ = ["Combination", "StorageSession"]
@@ -44,14 +44,24 @@ class StorageSession:
         Whom to call.
     combinations
         What will probably be sent, in that order; others may follow.
+    pool
+        Where an association may come from, and goes to at the end.
 
     References
     ----------
     Orthanc: C-STORE SCU (behaviour manual §23.2, §28.3)
     """
 
-    def __init__(self, target: AssociationTarget, combinations: Iterable[Combination] = ()) -> None:
+    def __init__(
+        self,
+        target: AssociationTarget,
+        combinations: Iterable[Combination] = (),
+        pool: AssociationPool | None = None,
+    ) -> None:
         self._target = target
+        self._pool = pool or AssociationPool()
+        # Whether the association was used before, and has not answered since.
+        self._is_doubtful = False
         self._expected = list(dict.fromkeys(combinations))
         self._proposed: frozenset[Combination] = frozenset()
         self._refused: set[Combination] = set()
@@ -109,13 +119,25 @@ class StorageSession:
         RemoteError, DeadlineExceededError
             If the association cannot be opened or ends first; the next call opens another one.
         """
-        await self.prepare((instance.sop_class_uid, instance.transfer_syntax_uid))
+        combination = (instance.sop_class_uid, instance.transfer_syntax_uid)
+        await self.prepare(combination)
+        if self._is_doubtful and not isinstance(instance.data_set, bytes | memoryview):
+            # A stream can be read only once, so it gets an association that is new.
+            await self._open(combination, is_new=True)
+            await self.prepare(combination)
         assert self._scu is not None, "prepared"  # noqa: S101
+        is_doubtful, self._is_doubtful = self._is_doubtful, False
         try:
             return await self._scu.store(instance, move_originator=move_originator)
+        except AssociationAbortedError:
+            await self._drop()
+            if not is_doubtful:
+                raise
         except BaseException:
             await self._drop()
             raise
+        # Its peer had closed it meanwhile, or was about to.
+        return await self.store(instance, move_originator=move_originator)
 
     async def close(self) -> None:
         """Release the association, if there is one; the next instance opens another."""
@@ -127,16 +149,32 @@ class StorageSession:
         scu = self._scu
         return scu is not None and scu.is_open and scu.can_store(*combination)
 
-    async def _open(self, combination: Combination, *, is_alone: bool = False) -> None:
+    async def _open(
+        self, combination: Combination, *, is_alone: bool = False, is_new: bool = False
+    ) -> None:
         await self.close()
+        self._is_doubtful = False
         proposed = [combination] if is_alone else self._choose(combination)
         self._proposed = frozenset(proposed)
-        opening = open_storage_association(self._target, build_storage_contexts(proposed))
+        proposal = AssociationProposal(build_storage_contexts(proposed))
+        leasing = self._pool.lease(
+            self._target,
+            proposal,
+            lambda found: not is_new and StorageSCU(found).can_store(*combination),
+        )
         try:
-            self._scu = await self._stack.enter_async_context(opening)
+            lease = await self._stack.enter_async_context(leasing)
         except NoPresentationContextError:
             # Nothing at all was accepted; the caller sees it from what cannot be stored.
             self._scu = None
+            return
+        self._scu = StorageSCU(lease.association)
+        self._is_doubtful = lease.is_reused
+        self._proposed = frozenset(
+            (context.abstract_syntax, syntax)
+            for context in lease.proposal.contexts
+            for syntax in context.transfer_syntaxes
+        )
 
     def _choose(self, combination: Combination) -> list[Combination]:
         """Choose what to propose: what is needed now, and what will probably be needed next."""

@@ -22,7 +22,7 @@ from isocenter.archive.exporting import (
     Written,
 )
 from isocenter.archive.packaging import PackagedFile
-from isocenter.archive.transcoding import Target, parse_target
+from isocenter.archive.transcoding import describe_target, parse_target
 from isocenter.archive.workers import Workers
 from isocenter.archive.zip_format import ZipEntry, ZipFormat
 from isocenter.clock import now_us
@@ -75,16 +75,10 @@ def build_archive_job(plan: ExportPlan, file_name: str) -> NewJob:
             "Manifest": request.has_manifest,
             "Extended": request.is_extended,
             "FileName": file_name,
-            **_list_target(request.target),
+            **({} if request.target is None else describe_target(request.target)),
         },
         plan.describe(),
     )
-
-
-def _list_target(target: Target | None) -> dict[str, Any]:
-    if target is None:
-        return {}
-    return {"Transcode": target.transfer_syntax_uid, "LossyQuality": target.quality}
 
 
 def build_archive_kinds(

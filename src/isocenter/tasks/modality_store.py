@@ -123,7 +123,8 @@ class ModalityStoreKind:
         recoding = self._recoding if may_recode else Recoding(None, "")
         own = [(pair[0], pair[1]) for pair in job.arguments["Combinations"]]
         combinations = [*own, *recoding.list_alternatives(own)]
-        async with StorageSession(target, combinations) as session:
+        pool = self._remotes.associations
+        async with StorageSession(target, combinations, pool) as session:
             courier = _StoreCourier(session, self._remotes.outgoing, recoding, target)
             courier.originator = _read_originator(job.arguments)
             try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from isocenter.archive.outgoing import OutgoingInstance, OutgoingPlan
 from isocenter.archive.peer_calls import PeerCalls
 from isocenter.archive.remotes import Remotes
+from isocenter.archive.transcoding import Target, describe_target, parse_target
 from isocenter.config.peers import Peer, identify_peer
 from isocenter.errors import (
     BackendError,
@@ -38,10 +39,13 @@ class PeerOrder(SendingOrder):
         Symbolic name of the receiver.
     is_compressed
         Send each file with gzip.
+    target
+        What files are brought into, if that is possible.
     """
 
     peer: str
     is_compressed: bool = False
+    target: Target | None = None
 
 
 def build_peer_job(plan: OutgoingPlan, order: PeerOrder, peer: Peer | None) -> NewJob:
@@ -53,11 +57,18 @@ def build_peer_job(plan: OutgoingPlan, order: PeerOrder, peer: Peer | None) -> N
         As it is known now; the job asks again when it runs.
     """
     new = build_sending_job(_KIND, plan, order, order.peer)
+    transcoding = {} if order.target is None else describe_target(order.target)
     return replace(
         new,
-        arguments={**new.arguments, "Peer": order.peer, "Compress": order.is_compressed},
+        arguments={
+            **new.arguments,
+            **transcoding,
+            "Peer": order.peer,
+            "Compress": order.is_compressed,
+        },
         content={
             **new.content,
+            **transcoding,
             "Compress": order.is_compressed,
             "Peer": [] if peer is None else identify_peer(peer),
             "Size": "0",
@@ -86,7 +97,12 @@ class PeerStoreKind:
         calls = self._remotes.peer_calls
         peer = await self._remotes.peers.get_known(job.arguments["Peer"])
         async with calls.calling.open_client(peer) as client:
-            yield _PeerCourier(calls, client, is_compressed=bool(job.arguments["Compress"]))
+            yield _PeerCourier(
+                calls,
+                client,
+                is_compressed=bool(job.arguments["Compress"]),
+                target=parse_target(job.arguments),
+            )
 
     def abandon(self, job: Job) -> Apply | None:  # noqa: ARG002 - the port's signature
         """Leave nothing: there is nothing in the database (see `JobKind.abandon`)."""
@@ -101,10 +117,13 @@ class PeerStoreKind:
 class _PeerCourier:
     """Sends by POST /instances (see `Courier`)."""
 
-    def __init__(self, calls: PeerCalls, client: PeerClient, *, is_compressed: bool) -> None:
+    def __init__(
+        self, calls: PeerCalls, client: PeerClient, *, is_compressed: bool, target: Target | None
+    ) -> None:
         self._calls = calls
         self._client = client
         self._is_compressed = is_compressed
+        self._target = target
         self.is_reached = False
 
     def expect(self, instances: Iterable[OutgoingInstance]) -> None:
@@ -118,7 +137,7 @@ class _PeerCourier:
         """Send a file and wait for the answer."""
         try:
             return await self._calls.store(
-                self._client, instance, is_compressed=self._is_compressed
+                self._client, instance, is_compressed=self._is_compressed, target=self._target
             )
         except PeerRefusalError as error:
             self.is_reached = not error.is_general

@@ -27,6 +27,7 @@ from isocenter.errors import (
     RemoteError,
     SerializationFailureError,
     ServerError,
+    TranscodingError,
 )
 from isocenter.jobs.records import FailedItem, Job, NewJob, Step
 from isocenter.tasks.retries import RetryPolicy, is_transient
@@ -47,6 +48,14 @@ _STEP_S = 0.1
 # So many instances are looked up in the index at once.
 _PAGE = 256
 # What clients see while a job waits.
+# What may be wrong with one instance, or with the receiver.
+_OF_AN_INSTANCE = (
+    RemoteError,
+    DeadlineExceededError,
+    BackendError,
+    BadFileFormatError,
+    TranscodingError,
+)
 _WAITING = ("RetriesCount", "LastError", "WaitsUntil")
 _MIB = 1024 * 1024
 
@@ -296,7 +305,7 @@ class _Sending:
         self._courier.is_reached = False
         try:
             self._sent_bytes += await self._try_to_send()
-        except (RemoteError, DeadlineExceededError, BackendError, BadFileFormatError) as error:
+        except _OF_AN_INSTANCE as error:
             may_retry = self.attempts < self._retries and is_transient(error)
             if may_retry or not self._is_permissive or self._is_ours(error):
                 self.obstacle = error

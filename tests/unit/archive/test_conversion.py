@@ -9,7 +9,7 @@ from tests.support.dicom_files import build_instance
 from tests.support.pixels import InlineCoder, build_image, build_samples
 from tests.unit.archive.parts import REST, Parts
 
-from isocenter.archive import conversion, pieces
+from isocenter.archive import pieces, transcoding
 from isocenter.archive.conversion import Converter, build_converter
 from isocenter.archive.received import StoreStatus
 from isocenter.archive.settings import Settings
@@ -26,7 +26,7 @@ _IMAGE = build_image(build_samples(240, bits=8, size=1), allocated=8)
 @pytest.fixture(params=[10**6, 100], ids=["in memory", "in a file"])
 def _limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "_LARGEST_IN_MEMORY", request.param)
-    monkeypatch.setattr(conversion, "_MEMORY_BYTES", request.param)
+    monkeypatch.setattr(transcoding, "_SPOOL_BYTES", request.param)
 
 
 def _build(parts: Parts, target: str, **options: Any) -> Converter:
@@ -59,6 +59,8 @@ async def test_what_arrives_is_converted(parts: Parts, is_spooled: bool) -> None
 async def test_losses_change_the_identifier(parts: Parts) -> None:
     plain = await parts.store(_IMAGE)
     derived = await parts.store(_IMAGE, converter=_build(parts, _JPEG))
+    again = await parts.store(_IMAGE, converter=_build(parts, _JPEG))
+    assert (again.status, again.public_ids) == (StoreStatus.ALREADY_STORED, derived.public_ids)
     assert derived.public_ids.series == plain.public_ids.series
     assert derived.public_ids.instance != plain.public_ids.instance
 

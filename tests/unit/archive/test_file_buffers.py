@@ -59,6 +59,20 @@ def test_whole_file_and_its_start_are_its_bytes(
                 assert bytes(start[:stop]) == content[:stop]
 
 
+def test_error_while_a_file_is_mapped_stays_the_error(tmp_path: Path) -> None:
+    storage = FileSystemStorage(tmp_path / "storage", sync=False)
+    attachment = put(storage, build_content(LARGE), is_compressed=False)
+
+    def fail(part: memoryview) -> None:
+        raise ValueError(len(part))
+
+    with (
+        pytest.raises(ValueError, match="10"),
+        new_buffers(storage, tmp_path).open_whole(attachment) as whole,
+    ):
+        fail(memoryview(whole)[:10])
+
+
 def test_large_plain_file_is_mapped_and_not_read(tmp_path: Path) -> None:
     storage = FileSystemStorage(tmp_path / "storage", sync=False)
     attachment = put(storage, bytes(LARGE), is_compressed=False)

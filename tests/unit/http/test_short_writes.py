@@ -299,6 +299,18 @@ async def test_protocol_body_of_any_size_arrives_again_and_again(size: int) -> N
         await served.wait_until_idle()
 
 
+async def test_protocol_connection_that_brought_a_long_body_serves_all_else() -> None:
+    body = _fill(300_000)
+    async with _serve() as served:
+        for _ in range(2):
+            served.writer.write(_request(body))
+            assert await served.read() == b"POST |" + body
+            served.writer.write(_request(b"abc"))
+            assert await served.read() == b"POST |abc"
+            served.writer.write(_request(bytes(LARGEST_BODY_BYTES + 1)))
+            assert await served.read() == _NORMAL
+
+
 async def test_protocol_body_in_small_pieces_arrives() -> None:
     request = _request(_fill(1000))
     async with _serve() as served:

@@ -11,9 +11,10 @@ import psutil
 import pytest
 from tests.support.pixels import build_samples
 
-from isocenter.errors import TranscodingError
+from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.pixels import pool as pool_module
 from isocenter.pixels.formats import PixelFormat
-from isocenter.pixels.frames import FrameTask, recode_frame
+from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
 from isocenter.pixels.pool import CodecPool
 
 _FORMAT = PixelFormat(12, 20, 1, 16, 16, 15, False, 0, "MONOCHROME2")
@@ -79,7 +80,7 @@ def test_process_that_died_idle_is_replaced(pool: CodecPool) -> None:
     assert pool.count == 1
 
 
-def test_process_that_dies_at_work_fails_its_frame_only(pool: CodecPool) -> None:
+def test_process_that_dies_at_work_is_replaced_once(pool: CodecPool) -> None:
     pool.recode(_TASK)
     [worker] = _list_workers()
     worker.suspend()
@@ -87,10 +88,40 @@ def test_process_that_dies_at_work_fails_its_frame_only(pool: CodecPool) -> None
         future = threads.submit(pool.recode, _TASK)
         _wait(lambda: not pool.idle_count)
         os.kill(worker.pid, signal.SIGKILL)
-        with pytest.raises(TranscodingError):
-            future.result(20)
-    assert pool.recode(_TASK) == recode_frame(_TASK)
+        assert future.result(60) == recode_frame(_TASK)
     assert pool.count == 1
+
+
+class _Doomed(pool_module._Process):
+    """Is killed at work, by its frame perhaps."""
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        self._process.kill()
+        return super().recode(task)
+
+
+def test_frame_that_kills_its_process_again_is_refused(
+    pool: CodecPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module, "_Process", _Doomed)
+        with pytest.raises(TranscodingError):
+            pool.recode(_TASK)
+        assert pool.count == 0
+    assert pool.recode(_TASK) == recode_frame(_TASK)
+
+
+def test_no_process_is_no_fault_of_the_frame(
+    pool: CodecPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_deadline_s: float) -> None:
+        raise BlockingIOError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module, "_Process", fail)
+        with pytest.raises(DeadlineExceededError):
+            pool.recode(_TASK)
+    assert pool.recode(_TASK) == recode_frame(_TASK)
 
 
 def test_process_that_takes_too_long_is_given_up() -> None:
@@ -134,9 +165,9 @@ def test_closed_pool_ends_what_is_under_way() -> None:
         future = threads.submit(pool.recode, _TASK)
         _wait(lambda: not pool.idle_count)
         pool.close()
-        with pytest.raises(TranscodingError):
+        with pytest.raises(DeadlineExceededError):
             future.result(20)
-    with pytest.raises(TranscodingError):
+    with pytest.raises(DeadlineExceededError):
         pool.recode(_TASK)
     assert pool.count == 0
     _wait(lambda: not worker.is_running())

@@ -1,6 +1,8 @@
 """Files in other transfer syntaxes: the same pixels, and a header that fits."""
 
 import io
+import mmap
+import re
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from tests.support.pixels import (
 )
 
 from isocenter.errors import BadFileFormatError, TranscodingError
+from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
 from isocenter.pixels.transcoding import TranscodeOrder, open_transcoded
 
 _BASE = "1.2.840.10008.1.2"
@@ -233,6 +236,19 @@ def test_near_lossless_stays_within_its_bound_and_the_stored_bits(is_signed: boo
     assert max(abs(a - b) for a, b in zip(before, after, strict=True)) <= 4
 
 
+def test_new_uid_follows_from_what_was_done() -> None:
+    def derive(suffix: str, quality: int, name: str) -> str:
+        pixels = build_samples(_COUNT, bits=8, size=1)
+        data = build_image(pixels, allocated=8, name=name)
+        uid = str(_read(_transcode(data, f"{_BASE}.{suffix}", quality=quality)).SOPInstanceUID)
+        assert re.fullmatch(r"2\.25\.[1-9][0-9]{1,38}", uid)
+        return uid
+
+    asked = [("4.50", 90, "1.2"), ("4.50", 91, "1.2"), ("4.51", 90, "1.2"), ("4.50", 90, "1.3")]
+    assert len({derive(*one) for one in asked}) == len(asked)
+    assert derive(*asked[0]) == derive(*asked[0])
+
+
 def test_a_chosen_uid_is_kept() -> None:
     pixels = build_samples(_COUNT, bits=8, size=1)
     data = build_image(pixels, allocated=8)
@@ -276,14 +292,86 @@ def test_elements_behind_the_pixels_are_kept() -> None:
         assert _read(_transcode(data, target))[0xFFFCFFFC].value == b"\0\0"
 
 
-def test_compressed_icon_refuses() -> None:
+def _build_with_icon() -> bytes:
     icon = encode_element(0x7FE00010, "OB", b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0")
     icon = icon[:8] + b"\xff\xff\xff\xff" + icon[12:]
     packed = _transcode(build_image(build_samples(_COUNT)), _RLE)
     start = packed.rindex(b"\xe0\x7f\x10\x00OB")
-    data = packed[:start] + encode_sequence(0x00880200, [icon]) + packed[start:]
+    return packed[:start] + encode_sequence(0x00880200, [icon]) + packed[start:]
+
+
+def test_compressed_icon_refuses() -> None:
     with pytest.raises(TranscodingError):
-        _transcode(data, _EXPLICIT)
+        _transcode(_build_with_icon(), _EXPLICIT)
+
+
+class _FailingCoder:
+    def recode(self, task: FrameTask) -> FrameResult:
+        recode_frame(task)
+        raise TranscodingError("no")
+
+
+_FRAMES = build_image(build_samples(3 * _COUNT), frames=3)
+
+
+@pytest.mark.parametrize(
+    ("data", "target"),
+    [
+        pytest.param(_FRAMES, _RLE, id="coder fails"),
+        pytest.param(_FRAMES[:-9], _RLE, id="cut"),
+        pytest.param(_FRAMES + b"\0\0", _BASE, id="rest"),
+        pytest.param(_FRAMES[:251], _RLE, id="cut header"),
+        pytest.param(_build_with_icon(), _EXPLICIT, id="icon"),
+        pytest.param(_build_with_icon(), _BASE, id="icon, implicit"),
+        pytest.param(build_image([b""] * 2, frames=3, syntax=_RLE), _BASE, id="fragments missing"),
+        pytest.param(build_image([b"abc"], syntax=_RLE), _BASE, id="table damaged"),
+    ],
+)
+def test_failure_lets_go_of_a_mapped_file(tmp_path: Path, data: bytes, target: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with (
+        path.open("rb") as file,
+        pytest.raises((BadFileFormatError, TranscodingError)),
+        mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer,
+        open_transcoded(buffer, TranscodeOrder(target), _FailingCoder()),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("target", [*NATIVE, *LOSSLESS])
+def test_success_lets_go_of_a_mapped_file(tmp_path: Path, target: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(_FRAMES)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer,
+        open_transcoded(buffer, TranscodeOrder(target), InlineCoder()) as result,
+    ):
+        assert sum(map(len, result.pieces)) > 0
+
+
+def test_rle_segments_of_unequal_lengths_are_refused() -> None:
+    """A short one must not be filled up from the next one."""
+    segments = [b"\x81a" * 2, b"\x81b" * 2, b"\x81c" * 2]
+    longer = [b"\x81a\x81a\x81a", *segments[1:]]
+    shorter = [b"\x81a", *longer[:1], *segments[1:2]]
+    for some, is_sound in ((segments, True), (longer, True), (shorter, False)):
+        starts = [64, 64 + len(some[0]), 64 + len(some[0]) + len(some[1])]
+        frame = struct.pack("<16I", 3, *starts, *([0] * 12)) + b"".join(some)
+        data = build_image(
+            [b"", frame],
+            allocated=8,
+            samples=3,
+            photometric="RGB",
+            planar=0,
+            syntax=_RLE,
+        )
+        if is_sound:
+            assert _read(_transcode(data, _EXPLICIT)).PixelData == b"abc" * _COUNT
+        else:
+            with pytest.raises(TranscodingError):
+                _transcode(data, _EXPLICIT)
 
 
 _DAMAGED_RLE = struct.pack("<16I", 2, 64, 1 << 30, *([0] * 13)) + b"\0" * 8

@@ -156,7 +156,7 @@ async def test_store_takes_every_form_of_its_body(api: Api, peer: HTTPPeer, remo
         ({"Resources": []} | {"Compress": 5}, 400, 15),
         ({"Resources": []} | {"Transcode": "1.2"}, 400, 15),
         ({"Resources": []} | {"Transcode": 5}, 400, 15),
-        ({"Resources": []} | {"Transcode": "1.2.840.10008.1.2.1"}, 501, 2),
+        ({"Resources": []} | {"LossyQuality": 0}, 400, 3),
         ({"Resources": []} | {"Retries": -1}, 400, 3),
         (["-".join(["11111111"] * 5)], 404, 17),
     ],

@@ -12,7 +12,9 @@ from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive import content as stored_content
+from isocenter.archive.transcoding import Target
 from isocenter.config.peers import Peer
+from isocenter.dicom.file_meta import read_file_meta
 from isocenter.errors import RemoteError, ServerError, UnknownResourceError
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.jobs.claims import Limits
@@ -199,3 +201,17 @@ async def test_peer_that_is_gone_fails_the_job(case: Case) -> None:
     job = await case.submit("http://127.0.0.1:1/", retries=9)
     await case.api.archive.remotes.peers.delete("remote")
     assert isinstance(await case.fail(job), UnknownResourceError)
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+async def test_store_transcodes_what_can_be(case: Case, is_compressed: bool) -> None:
+    peer, target = HTTPPeer(), "1.2.840.10008.1.2"
+    async with run_http_peer(peer) as url:
+        order = Target(target, 80)
+        job = await case.submit(url, is_compressed=is_compressed, target=order)
+        assert (job.content["Transcode"], job.content["LossyQuality"]) == (target, 80)
+        job = await case.run(job)
+    assert job.state is JobState.SUCCESS
+    syntaxes = {read_file_meta(asked.content).transfer_syntax_uid for asked in peer.asked}
+    assert syntaxes == {target}
+    assert len(peer.asked) == COUNT
