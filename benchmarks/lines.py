@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.queries import FindSCU, GetSCU, Keys, Query
 from benchmarks.retrieving import MoveSCU, Retrieve
-from benchmarks.sending import Send
+from benchmarks.sending import Send, SendToPeer
 from benchmarks.stage import Stage
 from benchmarks.workloads import (
     Annotate,
@@ -279,6 +279,8 @@ LINES: tuple[Line, ...] = (
     ),
     Line("POST /modalities/{id}/store, 200 CT", "1/s", Send("CT", 200), 1.5),
     Line("POST /modalities/{id}/store, 1000 MR", "1/s", Send("MR", 1000), 2.0),
+    Line("POST /peers/{id}/store, 200 CT", "1/s", SendToPeer("CT", 200), None),
+    Line("POST /peers/{id}/store, 1000 MR", "1/s", SendToPeer("MR", 1000), None),
     Line(
         "POST /tools/find, 1000 instances by a tag that is not indexed",
         "ms",

@@ -2,22 +2,21 @@
 
 import json
 import os
-import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.failures import BenchmarkError, find_program
 from benchmarks.sending import SINK_TITLE, register_modality, run_storescp
-from benchmarks.servers import HOST, NO_DELAY, Server, find_orthanc, run_server
+from benchmarks.servers import HOST, NO_DELAY, Server
 from benchmarks.stage import Stage
 from benchmarks.studies import InstanceKey, study_keys
+from benchmarks.third_servers import THIRD_TITLE, run_third_server
 from benchmarks.timing import Sample, timed
 from benchmarks.uploads import upload
 
 _TIMEOUT_S = 900
-_PROVIDER, _PROVIDER_TITLE = "provider", "PROVIDER"
+_PROVIDER = "provider"
 # Both servers have the title of the common configuration.
 _OWN_TITLE = "BENCHMARK"
 
@@ -85,10 +84,10 @@ class Retrieve:
 
     def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
         """Start a provider with a study, not measured, and fetch it from there."""
-        with _run_provider(stage) as provider:
+        with run_third_server(stage) as provider:
             keys = _store(stage, provider, self.modality, studies[0], self.count)
             register_modality(provider, "caller", _OWN_TITLE, server.dicom_port)
-            register_modality(server, _PROVIDER, _PROVIDER_TITLE, provider.dicom_port)
+            register_modality(server, _PROVIDER, THIRD_TITLE, provider.dicom_port)
             before = server.count_instances()
             stage.settle()
             with timed() as watch:
@@ -109,20 +108,6 @@ class Retrieve:
         answer = server.request("POST", f"/modalities/{_PROVIDER}/query", question)
         path = json.loads(answer)["Path"]
         server.request("POST", f"{path}/retrieve", _OWN_TITLE.encode())
-
-
-@contextmanager
-def _run_provider(stage: Stage) -> Iterator[Server]:
-    """Run an Orthanc that answers queries and retrieves of anybody."""
-    folder = stage.folder / _PROVIDER
-    overrides = {"DicomAet": _PROVIDER_TITLE}
-    with run_server(find_orthanc(), folder, environment=NO_DELAY, overrides=overrides) as server:
-        stage.running.append(server)
-        try:
-            yield server
-        finally:
-            stage.running.remove(server)
-    shutil.rmtree(folder)
 
 
 def _store(

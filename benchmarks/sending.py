@@ -1,4 +1,4 @@
-"""Sending by C-STORE as its user, to DCMTK's ``storescp``, which both servers have to wait for."""
+"""Sending: by C-STORE to DCMTK's ``storescp``, by HTTP to an Orthanc; both have to wait for it."""
 
 import json
 import socket
@@ -12,6 +12,7 @@ from benchmarks.failures import BenchmarkError, find_program
 from benchmarks.servers import HOST, NO_DELAY, Server
 from benchmarks.stage import Stage
 from benchmarks.studies import study_keys
+from benchmarks.third_servers import run_third_server
 from benchmarks.timing import Sample, timed
 from benchmarks.uploads import upload
 
@@ -51,6 +52,38 @@ class Send:
                 answer = server.request("POST", f"/modalities/{_MODALITY}/store", body)
         if json.loads(answer)["InstancesCount"] != len(keys):
             raise BenchmarkError(f"{server.name} did not send {len(keys)} instances")
+        return watch.build_rate(len(keys))
+
+
+@dataclass(frozen=True, slots=True)
+class SendToPeer:
+    """Instances per second by ``POST /peers/{id}/store``, to an Orthanc that stores them.
+
+    Attributes
+    ----------
+    modality
+        ``CT`` or ``MR``.
+    count
+        Instances of the study that is sent.
+    """
+
+    modality: str
+    count: int
+    studies: int = 1
+
+    def measure(self, stage: Stage, server: Server, studies: Sequence[int]) -> Sample:
+        """Store a study, not measured, and send it to a server that starts empty."""
+        keys = study_keys(studies[0], 2, stage.scale(self.count) // 2)
+        upload(server.http_port, stage.templates[self.modality], keys)
+        with run_third_server(stage) as receiver:
+            form = json.dumps([f"http://{HOST}:{receiver.http_port}/"]).encode()
+            server.request("PUT", "/peers/third", form)
+            body = json.dumps([keys[0].public_study_id]).encode()
+            stage.settle()
+            with timed() as watch:
+                server.request("POST", "/peers/third/store", body)
+            if receiver.count_instances() != len(keys):
+                raise BenchmarkError(f"{server.name} did not send {len(keys)} instances")
         return watch.build_rate(len(keys))
 
 

@@ -359,6 +359,8 @@ class Server:
         )
         feed.bind(engine)
         await engine.start()
+        # Jobs that were forgotten have left files.
+        archive.deleter.wake()
         router = Router(
             archive, engine, retries=self._configuration.integer("Isocenter.TransferRetries")
         )

@@ -105,6 +105,23 @@ def test_edits_of_a_killed_server_on_postgresql_end_whole(
     assert_edits_survive(tmp_path / "server", {**OPTIONS, "PostgreSQL": database}, after_kill)
 
 
+@pytest.mark.timeout(120)
+def test_edit_that_is_forgotten_at_the_start_leaves_no_files(tmp_path: Path) -> None:
+    options = {**OPTIONS, "SaveJobs": False}
+    with run_server(tmp_path, options) as server:
+        for data in build_files():
+            assert server.upload(data).status == 200
+        submit(server, check_is_whole(server, -1), 0)
+        wait_until(lambda: count_files(server) > FILES, "start of the job")
+        kill(server)
+    with run_server(tmp_path, options) as server:
+        assert server.get("/jobs").json() == []
+        # Sooner than by the regular look for files to remove.
+        wait_until(lambda: count_files(server) == FILES, "removal of files")
+        check_is_whole(server, 0)
+        assert server.stop() == 0
+
+
 def assert_edits_survive(
     folder: Path, options: dict[str, Any], after_kill: Callable[[], None]
 ) -> None:

@@ -136,7 +136,8 @@ ROUTES = (
         body="application/json",
         body_schema=ROUTING_TEST,
         statuses=(200, 400, 404, 413),
-        details="Nothing is sent. With `Rule` that rule is tried instead of those that there are.",
+        details="Nothing is sent. With `Rule` that rule is tried instead of those that there are. "
+        "What a rule has sent already with the same content matches, too, but is not sent again.",
     ),
     Route(
         "GET",

@@ -13,6 +13,7 @@ from tests.support.directories import read_directory, walk
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
+from isocenter.archive import exporting
 from isocenter.archive.exporting import ExportRequest
 from isocenter.errors import BadJobStateError
 from isocenter.index.job_outputs import OutputLimits, evict_outputs, list_parts
@@ -170,6 +171,32 @@ async def test_part_that_a_crash_cuts_off_is_removed(
         assert sorted((await case.read()).values()) == sorted(f.content for f in case.files)
     assert cut_off in case.list_removals()
     assert cut_off not in case.list_parts()
+
+
+@pytest.mark.parametrize(("few", "in_threads"), [(1, 2), (4, 1), (5, 0)])
+async def test_plan_is_made_on_the_loop_only_if_it_is_short(
+    case: Case, monkeypatch: pytest.MonkeyPatch, few: int, in_threads: int
+) -> None:
+    workers = case.api.archive.workers
+    run = workers.run
+    hops: list[Any] = []
+
+    def observed(operation: Any, *arguments: Any, **keywords: Any) -> Any:
+        hops.append(operation)
+        return run(operation, *arguments, **keywords)
+
+    monkeypatch.setattr(workers, "run", observed)
+    monkeypatch.setattr(exporting, "_FEW_PLANNED", few)
+    requests = [
+        ExportRequest((case.files[0].study,), is_media=case.is_media),
+        ExportRequest(
+            (case.files[0].instance, case.files[1].instance, case.files[0].instance),
+            is_media=case.is_media,
+        ),
+    ]
+    plans = [await case.api.archive.exporter.plan(request) for request in requests]
+    assert [len(plan.files) for plan in plans] == [5, 2]
+    assert len(hops) == in_threads
 
 
 async def test_short_archive_takes_one_step(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
