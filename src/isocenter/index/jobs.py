@@ -50,6 +50,8 @@ _DEAD_AFTER_US = 30_000_000
 # Jobs that are looked at when one is chosen; behind so many that may not run, others wait a round.
 _MOST_CANDIDATES = 500
 _MOST_FORGOTTEN = 1000
+# Jobs whose arguments are in memory at once.
+_ABANDONED_AT_ONCE = 20
 # Another server that waits for the end of a job must have the time to see it.
 _SHARED_GRACE_US = 60_000_000
 
@@ -324,7 +326,7 @@ class DatabaseJobs:
             tx.run("forget_dead_owners", {"silence": _DEAD_AFTER_US})
             job_ids = [row[0] for row in tx.rows(statement, keys)]
             if job_ids and recovery is Recovery.FORGET:
-                _abandon_begun(tx, job_ids, abandon)
+                _abandon_unfinished(tx, job_ids, abandon)
                 _forget(tx, job_ids)
             elif job_ids:
                 tx.run("set_job_state", {"state": int(state), "job_ids": job_ids})
@@ -417,15 +419,17 @@ def _read_candidates(
     return [Candidate(row[0], row[1], row[2], frozenset(locks[row[0]])) for row in due], held
 
 
-def _abandon_begun(
+def _abandon_unfinished(
     tx: Transaction, job_ids: Sequence[str], abandon: Callable[[Job], Apply | None]
 ) -> None:
     """Remove what unfinished jobs have left, before they are forgotten."""
-    begun = [row[0] for row in tx.rows("list_begun_jobs", {"job_ids": list(job_ids)})]
-    for job in read_jobs(tx, begun):
-        apply = abandon(job)
-        if apply is not None:
-            apply(tx)
+    keys = {"job_ids": list(job_ids)}
+    unfinished = [row[0] for row in tx.rows("list_unfinished_of_jobs", keys)]
+    for start in range(0, len(unfinished), _ABANDONED_AT_ONCE):
+        for job in read_jobs(tx, unfinished[start : start + _ABANDONED_AT_ONCE]):
+            apply = abandon(job)
+            if apply is not None:
+                apply(tx)
 
 
 def _forget(tx: Transaction, job_ids: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from isocenter.errors import (
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.peers.client import PeerClient
 from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.routed import build_withdrawal
 from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, build_sending_retry
 
 __all__ = ["PeerOrder", "PeerStoreKind", "build_peer_job"]
@@ -104,9 +105,9 @@ class PeerStoreKind:
                 target=parse_target(job.arguments),
             )
 
-    def abandon(self, job: Job) -> Apply | None:  # noqa: ARG002 - the port's signature
-        """Leave nothing: there is nothing in the database (see `JobKind.abandon`)."""
-        return None
+    def abandon(self, job: Job) -> Apply | None:
+        """Let a routing rule send it anew when it comes again (see `JobKind.abandon`)."""
+        return build_withdrawal(job)
 
     def build_retry(self, job: Job, failed: list[FailedItem]) -> NewJob:
         """Build a job that sends what failed (see `JobKind.build_retry`)."""

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
@@ -32,6 +32,7 @@ from isocenter.errors import (
 )
 from isocenter.jobs.records import FailedItem, Job, NewJob, Step
 from isocenter.tasks.retries import RetryPolicy, is_transient
+from isocenter.tasks.routed import build_confirmation, build_withdrawal
 from isocenter.tasks.schedules import get_wait_s
 
 __all__ = [
@@ -200,7 +201,8 @@ class Sender:
         if sending.obstacle is not None:
             yield self._build_retry_step(job, sending, sending.obstacle)
         else:
-            yield sending.build_step(is_last=True)
+            build = build_withdrawal if sending.has_missed else build_confirmation
+            yield replace(sending.build_step(is_last=True), apply=build(job))
 
     def _build_retry_step(self, job: Job, sending: "_Sending", error: ServerError) -> Step:
         """Put the job aside after a failed attempt, unless there were too many.
@@ -233,6 +235,8 @@ class _Sending:
         What keeps all further instances from being sent.
     attempts
         Failed attempts since something was achieved.
+    has_missed
+        Whether something was passed over that might have been taken at another time.
     """
 
     def __init__(self, job: Job, outgoing: Outgoing, courier: Courier) -> None:
@@ -246,6 +250,7 @@ class _Sending:
         self._done = int(checkpoint.get("Done", 0))
         self._failed_count = int(checkpoint.get("Failed", 0))
         self._sent_bytes = int(checkpoint.get("Bytes", 0))
+        self.has_missed = bool(checkpoint.get("Missed"))
         self._saved = self._done
         self._failed: list[FailedItem] = []
         self._page: Mapping[str, OutgoingInstance] = {}
@@ -288,6 +293,8 @@ class _Sending:
     def build_checkpoint(self) -> dict[str, Any]:
         """Say where to go on."""
         place = {"Done": self._done, "Failed": self._failed_count, "Attempts": self.attempts}
+        if self.has_missed:
+            place["Missed"] = 1
         return {**place, "Bytes": self._sent_bytes} if self._sent_bytes else place
 
     def describe(self) -> dict[str, Any]:
@@ -333,6 +340,7 @@ class _Sending:
         reason = error.details or error.message
         self._failed += (FailedItem(public_id, error.code, reason) for public_id in failed)
         self._failed_count += len(failed)
+        self.has_missed |= is_transient(error)
         self._done = stop
 
     async def _try_to_send(self) -> int:

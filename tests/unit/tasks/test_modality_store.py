@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -35,9 +36,10 @@ from isocenter.errors import (
     UnknownItemError,
 )
 from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.routing import Fingerprint, list_rules_with_fingerprints, set_fingerprints
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import FailedItem, Job, Step
+from isocenter.jobs.records import FailedItem, Job, NewJob, Step
 from isocenter.jobs.states import JobState
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks import sending
@@ -47,6 +49,7 @@ from isocenter.tasks.modality_store import (
     build_store_job,
 )
 from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.routed import note_routed
 
 COUNT = 6
 
@@ -349,6 +352,25 @@ async def test_permissive_store_passes_over_what_a_full_disk_keeps_back(
         job = await case.run(await case.submit(is_permissive=True))
     assert job.content["FailedInstancesCount"] == 1
     assert receiver.confirmed == case.uids[:2] + case.uids[3:]
+
+
+@pytest.mark.parametrize(("status", "noted"), [(0, 1), (0xA900, 1), (0xA700, 0), (None, 0)])
+async def test_store_of_a_rule_notes_whether_it_has_sent(
+    case: Case, status: int | None, noted: int
+) -> None:
+    note = Fingerprint(case.files[0].study, "rule", "1")
+    receiver = Receiver(answer=lambda uid: status if uid == case.uids[0] else 0)
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.submit(is_permissive=True)
+        # As if it had been submitted again, unless it will have missed something.
+        if not noted:
+            await case.api.archive.workers.write(lambda tx: set_fingerprints(tx, [note]))
+        routed = note_routed(NewJob(job.kind, job.arguments), [note])
+        job = await case.run(replace(job, arguments=routed.arguments))
+    assert job.state is JobState.SUCCESS
+    rules = await case.api.archive.workers.read_long(list_rules_with_fingerprints)
+    assert len(rules) == noted
 
 
 async def test_store_refused_context_fails_without_retries(case: Case) -> None:
