@@ -17,7 +17,7 @@ from typing import IO, Protocol
 
 import msgspec
 
-from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.errors import CodecTimeoutError, TranscodingError
 from isocenter.pixels.frames import FrameResult, FrameTask
 from isocenter.pixels.worker import LENGTH, MOST_MESSAGE_BYTES
 
@@ -49,7 +49,7 @@ class FrameCoder(Protocol):
         ------
         TranscodingError
             If that is not possible.
-        DeadlineExceededError
+        CodecTimeoutError
             If there is nobody to do it: all are busy, or the server stops.
         """
         ...
@@ -108,7 +108,7 @@ class CodecPool:
             return self._try(task)
         except _CrashError as error:
             if self._is_closed:
-                raise DeadlineExceededError(_STOPS) from error
+                raise CodecTimeoutError(_STOPS) from error
             raise TranscodingError(_CRASHED) from error
 
     def _try(self, task: FrameTask) -> FrameResult:
@@ -125,9 +125,9 @@ class CodecPool:
         """Take the process that was busy last, or a new one."""
         with self._free:
             if not self._free.wait_for(self._has_room, _WAIT_S):
-                raise DeadlineExceededError("all codecs were busy for too long")
+                raise CodecTimeoutError("all codecs were busy for too long")
             if self._is_closed:
-                raise DeadlineExceededError(_STOPS)
+                raise CodecTimeoutError(_STOPS)
             while self._idle:
                 _, process = self._idle.pop()
                 if process.is_alive:
@@ -140,7 +140,7 @@ class CodecPool:
             process = _Process(self._deadline_s)
         except OSError as error:
             self._forget()
-            raise DeadlineExceededError("no process can be started for the codecs") from error
+            raise CodecTimeoutError("no process can be started for the codecs") from error
         with self._free:
             self._busy.add(process)
         return process

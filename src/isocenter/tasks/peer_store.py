@@ -17,7 +17,10 @@ from isocenter.config.peers import Peer, identify_peer
 from isocenter.errors import (
     BackendError,
     BadFileFormatError,
+    CodecTimeoutError,
+    FullStorageError,
     PeerRefusalError,
+    TranscodingError,
 )
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.peers.client import PeerClient
@@ -28,6 +31,14 @@ from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, bui
 __all__ = ["PeerOrder", "PeerStoreKind", "build_peer_job"]
 
 _KIND = "OrthancPeerStore"
+# Why a file could not be made ready, whatever the peer does; the others perhaps can.
+_OF_A_FILE = (
+    BackendError,
+    BadFileFormatError,
+    CodecTimeoutError,
+    FullStorageError,
+    TranscodingError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +154,6 @@ class _PeerCourier:
         except PeerRefusalError as error:
             self.is_reached = not error.is_general
             raise
-        except (BackendError, BadFileFormatError):
-            # The file cannot be read; the others perhaps can.
+        except _OF_A_FILE:
             self.is_reached = True
             raise

@@ -332,7 +332,8 @@ class _Sending:
         """Tell whether our own database is to blame: no instance fails because of it."""
         if isinstance(error, DatabaseUnavailableError | SerializationFailureError):
             return True
-        return isinstance(error, BackendError) and not self._courier.is_reached
+        is_own = isinstance(error, BackendError | FullStorageError)
+        return is_own and not self._courier.is_reached
 
     def _fail(self, error: ServerError, stop: int) -> None:
         """Pass over the instances before an index."""
@@ -351,10 +352,17 @@ class _Sending:
             expected = self._page.get(self._instances[following])
         return await _send_present_file(self._outgoing, self._courier, instance, expected)
 
+    async def _find(self, page: Sequence[str]) -> Mapping[str, OutgoingInstance]:
+        try:
+            return await self._outgoing.find(page)
+        except DeadlineExceededError as error:
+            # The receiver has nothing to do with it.
+            raise DatabaseUnavailableError(error.details) from error
+
     async def _look_up(self) -> OutgoingInstance:
         if self._done >= self._page_stop:
             page = self._instances[self._done : self._done + _PAGE]
-            self._page = await self._outgoing.find(page)
+            self._page = await self._find(page)
             self._page_stop = self._done + len(page)
             self._courier.expect(self._page.values())
         instance = self._page.get(self._instances[self._done])

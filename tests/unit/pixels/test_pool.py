@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tests.support.pixels import build_samples
 
-from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.errors import CodecTimeoutError, TranscodingError
 from isocenter.pixels import pool as pool_module
 from isocenter.pixels.formats import PixelFormat
 from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
@@ -119,7 +119,7 @@ def test_no_process_is_no_fault_of_the_frame(
 
     with monkeypatch.context() as patch:
         patch.setattr(pool_module, "_Process", fail)
-        with pytest.raises(DeadlineExceededError):
+        with pytest.raises(CodecTimeoutError):
             pool.recode(_TASK)
     assert pool.recode(_TASK) == recode_frame(_TASK)
 
@@ -165,9 +165,9 @@ def test_closed_pool_ends_what_is_under_way() -> None:
         future = threads.submit(pool.recode, _TASK)
         _wait(lambda: not pool.idle_count)
         pool.close()
-        with pytest.raises(DeadlineExceededError):
+        with pytest.raises(CodecTimeoutError):
             future.result(20)
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(CodecTimeoutError):
         pool.recode(_TASK)
     assert pool.count == 0
     _wait(lambda: not worker.is_running())

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -12,11 +13,22 @@ from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive import content as stored_content
-from isocenter.archive.transcoding import Target
+from isocenter.archive.transcoding import Target, TranscodedFiles
 from isocenter.config.peers import Peer
 from isocenter.dicom.file_meta import read_file_meta
-from isocenter.errors import RemoteError, ServerError, UnknownResourceError
+from isocenter.errors import (
+    CodecTimeoutError,
+    DatabaseUnavailableError,
+    DeadlineExceededError,
+    FullStorageError,
+    RemoteError,
+    ServerError,
+    StorageUnavailableError,
+    TranscodingError,
+    UnknownResourceError,
+)
 from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.records import Attachment
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import FailedItem, Job, Step
@@ -212,6 +224,40 @@ async def test_file_that_an_instance_got_meanwhile_is_sent(case: Case) -> None:
             last = [step async for step in steps][-1]
     assert last.is_last
     assert sorted(asked.body for asked in peer.asked) == sorted(case.contents)
+
+
+@pytest.mark.parametrize(
+    "kind", [CodecTimeoutError, FullStorageError, TranscodingError, StorageUnavailableError]
+)
+async def test_file_that_we_cannot_make_ready_is_no_fault_of_the_peer(
+    case: Case, monkeypatch: pytest.MonkeyPatch, kind: type[ServerError]
+) -> None:
+    peer = HTTPPeer()
+    spool = TranscodedFiles.spool
+    keep = (await case.api.archive.remotes.outgoing.find([case.files[2].instance])).popitem()[1]
+
+    async def spool_some(self: TranscodedFiles, attachment: Attachment, target: Target) -> Any:
+        if attachment == keep.attachment:
+            raise kind("ours")
+        return await spool(self, attachment, target)
+
+    monkeypatch.setattr(TranscodedFiles, "spool", spool_some)
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url, is_permissive=True, target=Target("1.2.840.10008.1.2", 80))
+        job = await case.run(job)
+    assert (job.state, job.content["FailedInstancesCount"]) == (JobState.SUCCESS, 1)
+    assert len(peer.asked) == COUNT - 1
+
+
+async def test_slow_query_of_ours_is_no_fault_of_the_peer(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = HTTPPeer()
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url, is_permissive=True)
+        failing = AsyncMock(side_effect=DeadlineExceededError("a query took too long"))
+        monkeypatch.setattr(case.api.archive.remotes.outgoing, "find", failing)
+        assert isinstance(await case.fail(job), DatabaseUnavailableError)
 
 
 async def test_peer_that_is_gone_fails_the_job(case: Case) -> None:
