@@ -6,9 +6,6 @@ PS3.5 §8.2, §A.4, §G (RLE); PS3.3 §C.7.6.3.1.2 (Photometric Interpretation)
 """
 
 import struct
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from math import log2, sqrt
 from typing import TYPE_CHECKING, Any
@@ -140,39 +137,15 @@ def _decode_stream(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
         return _decode_rle(data, fmt)
     if family is Family.JPEG_LS:
         return imagecodecs.jpegls_decode(data)
-    if family is Family.JPEG_2000:
+    if family in {Family.JPEG_2000, Family.HTJ2K}:
+        # The decoder made for HTJ2K alone neither clips samples nor fails after damage.
         return imagecodecs.jpeg2k_decode(data, numthreads=1)
-    if family is Family.HTJ2K:
-        with _raising_ignored():
-            return imagecodecs.htj2k_decode(data)
     if not fmt.is_color:
         return imagecodecs.jpeg8_decode(data)
     is_ybr = family is Family.JPEG and fmt.photometric.startswith("YBR")
     return imagecodecs.jpeg8_decode(
         data, colorspace="ycbcr" if is_ybr else "rgb", outcolorspace="rgb"
     )
-
-
-@contextmanager
-def _raising_ignored() -> Iterator[None]:
-    """Raise what imagecodecs cannot raise itself: the decoder of HTJ2K goes on after damage.
-
-    The hook belongs to the whole process, which does nothing else meanwhile.
-
-    Raises
-    ------
-    RuntimeError
-        If something was ignored.
-    """
-    ignored: list[str] = []
-    before = sys.unraisablehook
-    sys.unraisablehook = lambda what: ignored.append(str(what.exc_value))
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-    if ignored:
-        raise RuntimeError(ignored[0])
 
 
 def _decode_rle(data: bytes, fmt: PixelFormat) -> "Samples":
