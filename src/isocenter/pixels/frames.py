@@ -235,6 +235,12 @@ def _clean(samples: "Samples", fmt: PixelFormat) -> "Samples":
     return samples & ((1 << fmt.bits_stored) - 1)
 
 
+def _get_range(fmt: PixelFormat) -> tuple[int, int]:
+    """Give the least and the largest value of the stored bits."""
+    least = -(1 << fmt.bits_stored - 1) if fmt.is_signed else 0
+    return least, least + (1 << fmt.bits_stored) - 1
+
+
 def _encode_rle(samples: "Samples") -> bytes:
     """Encode byte by byte: of each sample the highest first, row by row (PS3.5 §G.2)."""
     import numpy as np  # noqa: PLC0415 - see the package
@@ -296,12 +302,11 @@ def _choose_near(quality: int) -> int:
 def _encode_jpeg_ls(samples: "Samples", fmt: PixelFormat, near: int) -> bytes:
     from imagecodecs import jpegls_encode  # noqa: PLC0415 - see the package
 
-    if near and fmt.bits_stored < fmt.bits_allocated:
-        # The codec knows only the allocated bits: keep samples so far from the ends of their
-        # range that none leaves it.
+    if near and (fmt.is_signed or fmt.bits_stored < fmt.bits_allocated):
+        # The codec knows neither signs nor stored bits: keep samples so far from the ends of
+        # their range that none leaves it. Beyond the largest one there is the least one.
         signed = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
-        least = -(1 << fmt.bits_stored - 1) if fmt.is_signed else 0
-        most = least + (1 << fmt.bits_stored) - 1
+        least, most = _get_range(fmt)
         margin = min(near, (most - least) // 2)
         samples = signed.clip(least + margin * fmt.is_signed, most - margin).view(samples.dtype)
     return bytes(jpegls_encode(_squeeze(samples), level=near))

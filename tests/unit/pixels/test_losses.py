@@ -56,8 +56,7 @@ _HOLDABLE = [
     (target, *kind)
     for target in LOSSY
     for kind in _KINDS
-    if not target.endswith(".81")
-    and kind[0] <= _CAPACITY.get(target, (16, True))[0]
+    if kind[0] <= _CAPACITY.get(target, (16, True))[0]
     and kind[2] <= _CAPACITY.get(target, (16, True))[1]
 ]
 
@@ -69,5 +68,6 @@ def test_no_sample_changes_much(target: str, bits: int, allocated: int, is_signe
     assert _read(packed).file_meta.TransferSyntaxUID == target
     pixels = _read(_transcode(packed, _EXPLICIT)).PixelData
     after = np.frombuffer(pixels, before.dtype).reshape(before.shape)
+    # NEAR is 2, and samples are kept as far from the ends of their range.
     most = 4 if target.endswith(".81") else (1 << bits) // 12
     assert abs(after.astype(int) - before.astype(int)).max() <= most
