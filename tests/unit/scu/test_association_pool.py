@@ -131,3 +131,13 @@ async def test_oldest_is_released_beyond_the_limit(monkeypatch: pytest.MonkeyPat
         await store(pool, port, title="C")
         assert len(receiver.proposals) == 3
         await pool.close()
+
+
+async def test_nothing_is_released_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(association_pool, "_MOST_IDLE", 4)
+    receiver, pool = Receiver(), AssociationPool(LONG_S)
+    async with run_receiver(receiver) as port:
+        for number, title in enumerate(("A", "B", "C", "D"), 1):
+            await store(pool, port, title=title)
+            assert pool.idle_count == number
+        await pool.close()
