@@ -18,7 +18,8 @@ from isocenter.archive.transcoding import Target, TranscodedFiles
 from isocenter.archive.workers import Workers
 from isocenter.config.peers import Peer
 from isocenter.errors import RemoteError
-from isocenter.peers.client import Body, PeerClient
+from isocenter.peers.client import PeerClient
+from isocenter.peers.connection import Body
 from isocenter.storage.spool import SpooledContent
 
 __all__ = ["PeerCalls"]
