@@ -23,6 +23,7 @@ from isocenter.errors import (
     BadFileFormatError,
     DatabaseUnavailableError,
     DeadlineExceededError,
+    FullStorageError,
     MissingFileError,
     RemoteError,
     SerializationFailureError,
@@ -48,10 +49,13 @@ _log = logging.getLogger(__name__)
 _STEP_S = 0.1
 # So many instances are looked up in the index at once.
 _PAGE = 256
+# So often an instance may get another file while it is sent.
+_MOST_REPLACEMENTS = 3
 # What may be wrong with one instance, or with the receiver.
 _OF_AN_INSTANCE = (
     RemoteError,
     DeadlineExceededError,
+    FullStorageError,
     BackendError,
     BadFileFormatError,
     TranscodingError,
@@ -373,7 +377,7 @@ class _Sending:
             following = self._page.get(self._instances[index + 1])
         try:
             if instance is not None:
-                return await self._courier.send(instance, following)
+                return await _send_present_file(self._outgoing, self._courier, instance, following)
         except _OF_AN_INSTANCE as error:
             self._is_failing = True
             return _Failure(error, self._courier.is_single(error))
@@ -421,6 +425,32 @@ def _is_ours(failure: _Failure) -> bool:
     if isinstance(failure.error, DatabaseUnavailableError | SerializationFailureError):
         return True
     return isinstance(failure.error, BackendError) and not failure.is_single
+
+
+async def _send_present_file(
+    outgoing: Outgoing,
+    courier: Courier,
+    instance: OutgoingInstance,
+    following: OutgoingInstance | None,
+) -> int:
+    """Send an instance whose file may have been replaced since it was looked up (see `Courier`).
+
+    An instance that is overwritten, or compressed where it is, gets another file; the older one is
+    removed.
+    """
+    for _ in range(_MOST_REPLACEMENTS):
+        try:
+            return await courier.send(instance, following)
+        except MissingFileError:
+            found = (await outgoing.find([instance.public_id])).get(instance.public_id)
+            if found is None or _get_file(found) == _get_file(instance):
+                raise
+            instance, following = found, None
+    return await courier.send(instance, following)
+
+
+def _get_file(instance: OutgoingInstance) -> str:
+    return instance.attachment.attachment_uuid
 
 
 def _get_wait_s(job: Job) -> int:
