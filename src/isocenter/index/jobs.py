@@ -207,7 +207,7 @@ class DatabaseJobs:
             tx.run("delete_locks", {"job_id": job.job_id})
             saved = replace(saved, state=JobState.SUCCESS, progress=100)
             return self._finish(tx, saved, replace(step, progress=100))
-        if step.retry_after_s is not None:
+        if step.retry_after_s is not None and current.requested is None:
             due_at = now_us() + int(step.retry_after_s * 1_000_000)
             saved = replace(saved, state=JobState.RETRY, resume_at=due_at, owner="")
         return save_step(tx, saved, step)
@@ -266,7 +266,8 @@ class DatabaseJobs:
                 return None
             if abandon is not None:
                 abandon(tx)
-            failed = replace(current, state=JobState.FAILURE, failure=failure)
+            reason = CANCELED if current.requested is Action.CANCEL else failure
+            failed = replace(current, state=JobState.FAILURE, failure=reason)
             return self._finish(tx, failed, Step())
 
         return self._write(change)
@@ -335,6 +336,11 @@ class DatabaseJobs:
         if not self._database.read(lambda tx: tx.rows(statement, keys)):
             return 0
         return self._write(change)
+
+    def list_requested(self, owner: str) -> dict[str, Action]:
+        """Tell what is to become of jobs (see `JobStore.list_requested`)."""
+        rows = self._database.read(lambda tx: tx.rows("list_requested_of_jobs", {"owner": owner}))
+        return {str(job_id): Action(requested) for job_id, requested in rows}
 
     def keep_alive(self, owner: str) -> None:
         """Tell the other servers that this one is alive (see `JobStore.keep_alive`)."""

@@ -9,6 +9,7 @@ References
 Decisions 0020, 0021
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -195,7 +196,13 @@ class Sender:
         async with open_courier() as courier:
             sending = _Sending(job, self._outgoing, courier)
             while not sending.is_over and not _get_wait_s(job):
-                await sending.advance()
+                try:
+                    await sending.advance()
+                except asyncio.CancelledError:
+                    # What was confirmed stays so, whatever becomes of the job.
+                    if sending.has_progress:
+                        yield sending.build_step()
+                    raise
                 if sending.has_progress and not sending.is_complete:
                     yield sending.build_step()
         if sending.obstacle is None and (wait_s := _get_wait_s(job)) and not sending.is_over:
@@ -356,13 +363,21 @@ class _Sending:
             index = next(waiting)
             self._settle({index: await self._try_to_send(index)})
             return
-        results = await run_flights(
-            ((index, self._get_size(index)) for index in waiting),
-            self._try_to_send,
-            most=most,
-            may_start=lambda: not self._is_failing and time.monotonic() < stop_at,
-        )
-        self._settle(results)
+        results: dict[int, int | _Failure] = {}
+
+        async def send(index: int) -> None:
+            results[index] = await self._try_to_send(index)
+
+        try:
+            await run_flights(
+                ((index, self._get_size(index)) for index in waiting),
+                send,
+                most=most,
+                may_start=lambda: not self._is_failing and time.monotonic() < stop_at,
+            )
+        finally:
+            # What was confirmed counts, even if we are cancelled.
+            self._settle(results)
 
     async def _look_up(self) -> None:
         if self._done < self._page_stop:
