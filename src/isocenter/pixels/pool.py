@@ -28,6 +28,8 @@ _IDLE_S = 20.0
 # For a free process, while others are busy.
 _WAIT_S = 300.0
 _STOP_S = 2.0
+# Of all frames that processes have, coded and decoded; a larger one has them for itself.
+_MOST_BYTES = 1 << 30
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 _CRASHED = "the codec has crashed, presumably because of damaged pixel data"
@@ -75,10 +77,12 @@ class CodecPool:
         self._deadline_s = deadline_s
         self._idle_s = idle_s
         # Guards what follows.
-        self._free = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: deque[_Turn] = deque()
         self._idle: deque[tuple[float, _Process]] = deque()
         self._busy: set[_Process] = set()
         self._count = 0
+        self._size_bytes = 0
         self._is_closed = False
         self._cleaning: threading.Timer | None = None
 
@@ -91,6 +95,11 @@ class CodecPool:
     def idle_count(self) -> int:
         """How many of them have nothing to do."""
         return len(self._idle)
+
+    @property
+    def waiting_count(self) -> int:
+        """How many frames wait for their turn."""
+        return len(self._waiting)
 
     def recode(self, task: FrameTask) -> FrameResult:
         """Code a frame (see `FrameCoder`)."""
@@ -112,72 +121,117 @@ class CodecPool:
             raise TranscodingError(_CRASHED) from error
 
     def _try(self, task: FrameTask) -> FrameResult:
-        process = self._take()
+        turn = _Turn(len(task.data) + task.format.frame_bytes)
+        self._await(turn)
         is_usable = False
         try:
-            result = process.recode(task)
+            turn.process = turn.process or self._start()
+            result = turn.process.recode(task)
             is_usable = True
         finally:
-            self._give_back(process, is_usable=is_usable)
+            self._end(turn, is_usable=is_usable)
         return result
 
-    def _take(self) -> "_Process":
-        """Take the process that was busy last, or a new one."""
-        with self._free:
-            if not self._free.wait_for(self._has_room, _WAIT_S):
+    def _await(self, turn: "_Turn") -> None:
+        """Wait until it is our turn."""
+        with self._lock:
+            self._check_open()
+            self._waiting.append(turn)
+            self._give_turns()
+        if turn.has_come.wait(_WAIT_S):
+            return
+        with self._lock:
+            # It may have come at the last moment.
+            if not turn.has_come.is_set():
+                self._waiting.remove(turn)
+                self._give_turns()
                 raise DeadlineExceededError("all codecs were busy for too long")
-            if self._is_closed:
-                raise DeadlineExceededError(_STOPS)
-            while self._idle:
-                _, process = self._idle.pop()
-                if process.is_alive:
-                    self._busy.add(process)
-                    return process
-                process.end()
-                self._count -= 1
-            self._count += 1
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise DeadlineExceededError(_STOPS)
+
+    def _give_turns(self) -> None:
+        """Let those who wait begin, in the order in which they came; with the lock held.
+
+        Whoever gives a process back and has more to do comes behind those who wait already.
+        """
+        while self._waiting and (self._is_closed or self._has_room(self._waiting[0])):
+            turn = self._waiting.popleft()
+            self._size_bytes += turn.size_bytes
+            # The one that was busy last is the one that memory and caches know best.
+            turn.process = self._pop_idle()
+            if turn.process is None:
+                self._count += 1
+            else:
+                self._busy.add(turn.process)
+            turn.has_come.set()
+
+    def _has_room(self, turn: "_Turn") -> bool:
+        if self._size_bytes and self._size_bytes + turn.size_bytes > _MOST_BYTES:
+            return False
+        return bool(self._idle) or self._count < self._size
+
+    def _pop_idle(self) -> "_Process | None":
+        while self._idle:
+            _, process = self._idle.pop()
+            if process.is_alive:
+                return process
+            process.end()
+            self._count -= 1
+        return None
+
+    def _start(self) -> "_Process":
+        """Start a process that is counted already."""
+        self._check_open()
         try:
             process = _Process(self._deadline_s)
         except OSError as error:
-            self._forget()
             raise DeadlineExceededError("no process can be started for the codecs") from error
-        with self._free:
-            self._busy.add(process)
+        try:
+            with self._lock:
+                # Whoever closes the pool knows of a process only from here on.
+                self._check_open()
+                self._busy.add(process)
+        except DeadlineExceededError:
+            process.end()
+            raise
         return process
 
-    def _has_room(self) -> bool:
-        return bool(self._idle) or self._count < self._size or self._is_closed
-
-    def _forget(self) -> None:
-        with self._free:
-            self._count -= 1
-            self._free.notify()
-
-    def _give_back(self, process: "_Process", *, is_usable: bool) -> None:
-        with self._free:
-            self._busy.discard(process)
-            is_kept = is_usable and not self._is_closed
-            if is_kept:
+    def _end(self, turn: "_Turn", *, is_usable: bool) -> None:
+        """Let others have the process and the room, or the leave to start another process."""
+        process = turn.process
+        with self._lock:
+            self._size_bytes -= turn.size_bytes
+            is_kept = process is not None and is_usable and not self._is_closed
+            if process is not None:
+                self._busy.discard(process)
+            if process is not None and is_kept:
                 self._idle.append((time.monotonic(), process))
-                self._plan_cleaning()
             else:
                 self._count -= 1
-            self._free.notify()
-        if not is_kept:
+            self._give_turns()
+            if self._idle:
+                self._plan_cleaning()
+        if process is not None and not is_kept:
             process.end()
 
     def _plan_cleaning(self) -> None:
         """Have processes ended that stay idle; with the lock held."""
-        if self._cleaning is None:
-            self._cleaning = threading.Timer(self._idle_s, self._end_idle)
-            self._cleaning.name, self._cleaning.daemon = "idle codecs", True
-            self._cleaning.start()
+        if self._cleaning is not None:
+            return
+        cleaning = threading.Timer(self._idle_s, self._end_idle)
+        cleaning.name, cleaning.daemon = "idle codecs", True
+        # Without a thread for it, the next one who gives a process back plans it.
+        with contextlib.suppress(RuntimeError):
+            cleaning.start()
+            self._cleaning = cleaning
 
     def _end_idle(self) -> None:
         """End the processes that have had nothing to do for a while."""
         before = time.monotonic() - self._idle_s
         ended: list[_Process] = []
-        with self._free:
+        with self._lock:
             while self._idle and self._idle[0][0] <= before:
                 ended.append(self._idle.popleft()[1])
             self._count -= len(ended)
@@ -189,7 +243,7 @@ class CodecPool:
 
     def close(self) -> None:
         """End all processes; frames that are under way fail."""
-        with self._free:
+        with self._lock:
             self._is_closed = True
             if self._cleaning is not None:
                 self._cleaning.cancel()
@@ -199,9 +253,26 @@ class CodecPool:
             for process in self._busy:
                 # Its thread finds out, and ends it.
                 process.kill()
-            self._free.notify_all()
+            self._give_turns()
         for process in ended:
             process.end()
+
+
+class _Turn:
+    """A frame that waits for a process, or, without one, for leave to start one.
+
+    Parameters
+    ----------
+    size_bytes
+        How much memory its pixels take, coded and decoded.
+    """
+
+    __slots__ = ("has_come", "process", "size_bytes")
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.has_come = threading.Event()
+        self.process: _Process | None = None
 
 
 class _Process:
