@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from tests.support.pixels import build_image, build_samples
-from tests.unit.archive.parts import Parts
+from tests.unit.archive.parts import Parts, wait_until
 
+from isocenter.archive import transcoding
 from isocenter.archive.recoded_files import can_recode, choose_accepted, list_alternatives
 from isocenter.archive.transcoding import (
     Target,
@@ -160,4 +161,41 @@ async def test_transcoding_waits_for_a_task(parts: Parts) -> None:
     asyncio.get_running_loop().call_soon(call)
     await asyncio.sleep(0)
     assert [type(error) for error in seen] == [WouldWaitError]
+    transcoder.stop()
+
+
+class _NotingCoder(_WaitingCoder):
+    """Notes how many frames it has begun."""
+
+    count = 0
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        self.count += 1
+        return super().recode(task)
+
+
+async def test_work_ends_when_its_caller_leaves(parts: Parts) -> None:
+    coder = _NotingCoder()
+    transcoder = Transcoder(coder, parts.folder)
+    data = build_image(build_samples(720), frames=3)
+    asked = asyncio.create_task(transcoder.run(transcoder.spool, data, Target(_LOSSLESS)))
+    await wait_until(lambda: coder.count)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    coder.gate.set()
+    # The only thread has come to the end of it.
+    assert await transcoder.run(len, "free") == 4
+    assert coder.count == 1
+    assert parts.list_temporary() == []
+    transcoder.stop()
+
+
+async def test_original_is_kept_when_reception_takes_too_long(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcoding, "_RECEPTION_S", -1.0)
+    transcoder = Transcoder(_NotingCoder(), parts.folder)
+    data = build_image(build_samples(240))
+    assert await transcoder.run_reception(transcoder.spool, data, Target(_LOSSLESS)) is None
     transcoder.stop()
