@@ -5,21 +5,14 @@ started anew, never forked, since the server has threads.
 """
 
 import contextlib
-import fcntl
-import os
-import selectors
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from typing import IO, Protocol
+from typing import Protocol
 
-import msgspec
-
-from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.errors import DeadlineExceededError, InternalError, TranscodingError
+from isocenter.pixels.codec_process import CodecProcess, CrashError, StartError
 from isocenter.pixels.frames import FrameResult, FrameTask
-from isocenter.pixels.worker import LENGTH, MOST_MESSAGE_BYTES
 
 __all__ = ["CodecPool", "FrameCoder"]
 
@@ -27,18 +20,10 @@ _DEADLINE_S = 60.0
 _IDLE_S = 20.0
 # For a free process, while others are busy.
 _WAIT_S = 300.0
-_STOP_S = 2.0
 # Of all frames that processes have, coded and decoded; a larger one has them for itself.
 _MOST_BYTES = 1 << 30
-_PIPE_BYTES = 1 << 20
-_F_SETPIPE_SZ = 1031
 _CRASHED = "the codec has crashed, presumably because of damaged pixel data"
 _STOPS = "the server stops"
-_TOO_SLOW = "the codec has taken too long"
-
-
-class _CrashError(Exception):
-    """A process has ended."""
 
 
 class FrameCoder(Protocol):
@@ -53,6 +38,8 @@ class FrameCoder(Protocol):
             If that is not possible.
         DeadlineExceededError
             If there is nobody to do it: all are busy, or the server stops.
+        InternalError
+            If the codecs are not installed as they should be.
         """
         ...
 
@@ -79,8 +66,8 @@ class CodecPool:
         # Guards what follows.
         self._lock = threading.Lock()
         self._waiting: deque[_Turn] = deque()
-        self._idle: deque[tuple[float, _Process]] = deque()
-        self._busy: set[_Process] = set()
+        self._idle: deque[tuple[float, CodecProcess]] = deque()
+        self._busy: set[CodecProcess] = set()
         self._count = 0
         self._size_bytes = 0
         self._is_closed = False
@@ -105,7 +92,7 @@ class CodecPool:
         """Code a frame (see `FrameCoder`)."""
         try:
             result = self._try(task)
-        except _CrashError:
+        except CrashError:
             # The system may have ended the process for lack of memory: once more.
             result = self._try_again(task)
         if result.error:
@@ -115,9 +102,12 @@ class CodecPool:
     def _try_again(self, task: FrameTask) -> FrameResult:
         try:
             return self._try(task)
-        except _CrashError as error:
+        except CrashError as error:
             if self._is_closed:
                 raise DeadlineExceededError(_STOPS) from error
+            if isinstance(error, StartError):
+                # No fault of the frame.
+                raise InternalError("the codecs cannot be started; the log says why") from error
             raise TranscodingError(_CRASHED) from error
 
     def _try(self, task: FrameTask) -> FrameResult:
@@ -172,7 +162,7 @@ class CodecPool:
             return False
         return bool(self._idle) or self._count < self._size
 
-    def _pop_idle(self) -> "_Process | None":
+    def _pop_idle(self) -> CodecProcess | None:
         while self._idle:
             _, process = self._idle.pop()
             if process.is_alive:
@@ -181,11 +171,11 @@ class CodecPool:
             self._count -= 1
         return None
 
-    def _start(self) -> "_Process":
+    def _start(self) -> "CodecProcess":
         """Start a process that is counted already."""
         self._check_open()
         try:
-            process = _Process(self._deadline_s)
+            process = CodecProcess(self._deadline_s)
         except OSError as error:
             raise DeadlineExceededError("no process can be started for the codecs") from error
         try:
@@ -230,7 +220,7 @@ class CodecPool:
     def _end_idle(self) -> None:
         """End the processes that have had nothing to do for a while."""
         before = time.monotonic() - self._idle_s
-        ended: list[_Process] = []
+        ended: list[CodecProcess] = []
         with self._lock:
             while self._idle and self._idle[0][0] <= before:
                 ended.append(self._idle.popleft()[1])
@@ -272,107 +262,4 @@ class _Turn:
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self.has_come = threading.Event()
-        self.process: _Process | None = None
-
-
-class _Process:
-    """One worker process, used by one thread at a time."""
-
-    def __init__(self, deadline_s: float) -> None:
-        self._deadline_s = deadline_s
-        # A session of its own, so that signals of a terminal reach the server alone.
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", "isocenter.pixels.worker", str(deadline_s)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            start_new_session=True,
-        )
-        self._input, self._output = _get_pipes(self._process)
-        self._result = msgspec.msgpack.Decoder(FrameResult)
-        self._selector = selectors.DefaultSelector()
-        for pipe in (self._input, self._output):
-            os.set_blocking(pipe.fileno(), False)
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
-
-    @property
-    def is_alive(self) -> bool:
-        """True unless the process has ended."""
-        return self._process.poll() is None
-
-    def recode(self, task: FrameTask) -> FrameResult:
-        """Send a frame and wait for its result.
-
-        Raises
-        ------
-        _CrashError
-            If the process ends.
-        TranscodingError
-            If it takes too long; in both cases it is of no use then.
-        """
-        # Starting a process takes a while on a busy machine.
-        until = time.monotonic() + 2 * self._deadline_s
-        message = msgspec.msgpack.encode(task)
-        try:
-            self._write(LENGTH.pack(len(message)), until)
-            self._write(message, until)
-            (length,) = LENGTH.unpack(self._read(LENGTH.size, until))
-            if length > MOST_MESSAGE_BYTES:
-                raise _CrashError
-            return self._result.decode(self._read(length, until))
-        except (BrokenPipeError, msgspec.DecodeError) as error:
-            raise _CrashError from error
-
-    def _write(self, data: bytes, until: float) -> None:
-        with memoryview(data) as view:
-            position = 0
-            while position < len(data):
-                self._wait(self._input, selectors.EVENT_WRITE, until)
-                try:
-                    position += os.write(self._input.fileno(), view[position:])
-                except BlockingIOError:
-                    continue
-
-    def _read(self, length: int, until: float) -> bytearray:
-        data = bytearray(length)
-        with memoryview(data) as view:
-            position = 0
-            while position < length:
-                self._wait(self._output, selectors.EVENT_READ, until)
-                try:
-                    count = os.readv(self._output.fileno(), [view[position:]])
-                except BlockingIOError:
-                    continue
-                if not count:
-                    raise _CrashError
-                position += count
-        return data
-
-    def _wait(self, pipe: IO[bytes], event: int, until: float) -> None:
-        self._selector.register(pipe, event)
-        try:
-            if not self._selector.select(max(0.0, until - time.monotonic())):
-                raise TranscodingError(_TOO_SLOW)
-        finally:
-            self._selector.unregister(pipe)
-
-    def kill(self) -> None:
-        """End the process while a thread waits for it."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """End the process, which nobody uses any more."""
-        self._selector.close()
-        self._input.close()
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_S)
-        self._output.close()
-
-
-def _get_pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
-    assert process.stdin is not None, "a pipe was asked for"  # noqa: S101
-    assert process.stdout is not None, "a pipe was asked for"  # noqa: S101
-    return process.stdin, process.stdout
+        self.process: CodecProcess | None = None

@@ -13,6 +13,7 @@ from tests.support.pixels import build_samples
 
 from isocenter.errors import DeadlineExceededError, TranscodingError
 from isocenter.pixels import pool as pool_module
+from isocenter.pixels.codec_process import CodecProcess
 from isocenter.pixels.formats import PixelFormat
 from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
 from isocenter.pixels.pool import CodecPool
@@ -92,10 +93,11 @@ def test_process_that_dies_at_work_is_replaced_once(pool: CodecPool) -> None:
     assert pool.count == 1
 
 
-class _Doomed(pool_module._Process):
+class _Doomed(CodecProcess):
     """Is killed at work, by its frame perhaps."""
 
     def recode(self, task: FrameTask) -> FrameResult:
+        self.await_start()
         self._process.kill()
         return super().recode(task)
 
@@ -104,7 +106,7 @@ def test_frame_that_kills_its_process_again_is_refused(
     pool: CodecPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(pool_module, "_Process", _Doomed)
+        patch.setattr(pool_module, "CodecProcess", _Doomed)
         with pytest.raises(TranscodingError):
             pool.recode(_TASK)
         assert pool.count == 0
@@ -118,7 +120,7 @@ def test_no_process_is_no_fault_of_the_frame(
         raise BlockingIOError
 
     with monkeypatch.context() as patch:
-        patch.setattr(pool_module, "_Process", fail)
+        patch.setattr(pool_module, "CodecProcess", fail)
         with pytest.raises(DeadlineExceededError):
             pool.recode(_TASK)
     assert pool.recode(_TASK) == recode_frame(_TASK)
@@ -173,7 +175,7 @@ def test_closed_pool_ends_what_is_under_way() -> None:
     _wait(lambda: not worker.is_running())
 
 
-class _Gated(pool_module._Process):
+class _Gated(CodecProcess):
     """Does nothing before it may, and notes what it does."""
 
     gate = threading.Event()
@@ -187,7 +189,7 @@ class _Gated(pool_module._Process):
 
 @pytest.fixture
 def gated(monkeypatch: pytest.MonkeyPatch) -> type[_Gated]:
-    monkeypatch.setattr(pool_module, "_Process", _Gated)
+    monkeypatch.setattr(pool_module, "CodecProcess", _Gated)
     monkeypatch.setattr(_Gated, "gate", threading.Event())
     monkeypatch.setattr(_Gated, "served", [])
     return _Gated
@@ -254,16 +256,16 @@ def test_who_waits_too_long_gives_up(gated: type[_Gated], monkeypatch: pytest.Mo
 def test_process_that_starts_while_the_pool_closes_is_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    started: list[pool_module._Process] = []
+    started: list[CodecProcess] = []
     pool = CodecPool(1)
 
-    class _Late(pool_module._Process):
+    class _Late(CodecProcess):
         def __init__(self, deadline_s: float) -> None:
             super().__init__(deadline_s)
             started.append(self)
             pool.close()
 
-    monkeypatch.setattr(pool_module, "_Process", _Late)
+    monkeypatch.setattr(pool_module, "CodecProcess", _Late)
     with pytest.raises(DeadlineExceededError):
         pool.recode(_TASK)
     assert [process.is_alive for process in started] == [False]
