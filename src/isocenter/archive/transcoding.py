@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from isocenter.archive.file_buffers import FileBuffers
-from isocenter.archive.pieces import iter_portions, open_joined
+from isocenter.archive.pieces import iter_portions, open_joined, stream_pieces
 from isocenter.archive.workers import Workers, WouldWaitError
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
@@ -360,15 +360,7 @@ class TranscodedFiles:
         pieces = self.iter_pieces(found.attachment, target)
         # What is impossible shows with the first piece, when the answer can still be an error.
         first = await self._transcoder.run(next, pieces, b"")
-        return self._stream(first, pieces)
-
-    async def _stream(self, first: bytes, pieces: Generator[bytes]) -> AsyncGenerator[bytes]:
-        try:
-            yield first
-            while (piece := await self._workers.run(next, pieces, None)) is not None:
-                yield piece
-        finally:
-            await self._workers.run(pieces.close)
+        return stream_pieces(self._workers, pieces, first)
 
     async def spool(self, attachment: Attachment, target: Target) -> SpooledContent:
         """Transcode a file, or take it as it is if that is not possible; the caller closes it.
