@@ -8,10 +8,11 @@ Orthanc: transcoding (behaviour manual §28); Decision 0022
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,6 +24,9 @@ from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
 from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
+    DeadlineExceededError,
+    InternalError,
+    ServerError,
     TranscodingError,
 )
 from isocenter.index.reading import lookup_dicom_attachment
@@ -31,6 +35,7 @@ from isocenter.pixels.codecs import can_decode, can_encode
 from isocenter.pixels.frames import FrameResult, FrameTask
 from isocenter.pixels.pool import CodecPool, FrameCoder
 from isocenter.pixels.transcoding import Transcoded, TranscodeOrder, open_transcoded
+from isocenter.storage.failures import storage_errors
 from isocenter.storage.port import Buffer
 from isocenter.storage.spool import SpooledContent
 
@@ -44,7 +49,6 @@ __all__ = [
     "check_target",
     "describe_target",
     "parse_target",
-    "spool_buffer",
 ]
 
 _log = logging.getLogger(__name__)
@@ -143,8 +147,8 @@ class Transcoder:
     folder
         For temporary files.
     threads
-        How many operations run at once. They have threads of their own: they may take long, and
-        nobody else is to wait for a thread because of them.
+        How many operations run at once, and how many more of the reception. They have threads of
+        their own: they may take long, and nobody else is to wait for a thread because of them.
     """
 
     def __init__(
@@ -153,7 +157,9 @@ class Transcoder:
         self._coder = coder
         self._quality = quality
         self.folder = folder
+        self._is_stopped = False
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="transcoding")
+        self._reception = ThreadPoolExecutor(threads, thread_name_prefix="reception")
 
     async def run(
         self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
@@ -165,20 +171,26 @@ class Transcoder:
         WouldWaitError
             If called outside of a task; the operation was not begun then.
         """
-        loop = asyncio.get_running_loop()
-        if asyncio.current_task(loop) is None:
-            raise WouldWaitError
-        return await loop.run_in_executor(self._threads, lambda: operation(*arguments, **keywords))
+        return await _run(self._threads, partial(operation, *arguments, **keywords))
+
+    async def run_reception(
+        self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        """Run a blocking operation for what arrives, which never waits for what clients ask for."""
+        return await _run(self._reception, partial(operation, *arguments, **keywords))
 
     def stop(self) -> None:
         """End all processes; what is under way fails."""
+        self._is_stopped = True
         if isinstance(self._coder, CodecPool):
             self._coder.close()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._reception):
+            threads.shutdown(wait=True, cancel_futures=True)
 
+    @contextmanager
     def open(
         self, buffer: Buffer, target: Target, *, keeps_uid: bool = False
-    ) -> AbstractContextManager[Transcoded]:
+    ) -> Iterator[Transcoded]:
         """Bring a file into another transfer syntax. Blocks.
 
         Parameters
@@ -192,11 +204,18 @@ class Transcoder:
             On entry: if that is not possible.
         BadFileFormatError
             On entry: if the file is damaged.
+        FullStorageError, StorageUnavailableError
+            On entry: if temporary files cannot be written.
+        DeadlineExceededError
+            On entry: if the codecs are too busy.
         """
         order = TranscodeOrder(
             target.transfer_syntax_uid, target.quality or self._quality, keeps_uid, self.folder
         )
-        return open_transcoded(buffer, order, self._coder)
+        with ExitStack() as stack:
+            with storage_errors():
+                result = stack.enter_context(open_transcoded(buffer, order, self._coder))
+            yield result
 
     @contextmanager
     def open_or_keep(
@@ -212,27 +231,80 @@ class Transcoder:
         Raises
         ------
         DeadlineExceededError
-            If nobody knows whether it fails: the codecs are too busy, or the server stops.
+            If nobody knows whether it fails, because the server stops.
 
         References
         ----------
         Orthanc: failing transcoding keeps the original (behaviour manual §18.6, §22.2, §28.4)
         """
         with ExitStack() as stack:
-            try:
+
+            def make() -> Buffer:
                 result = stack.enter_context(self.open(buffer, target, keeps_uid=keeps_uid))
-            except (TranscodingError, BadFileFormatError) as error:
-                _log.warning(
-                    "an instance keeps its transfer syntax",
-                    extra={
-                        "instance": instance,
-                        "transfer_syntax": target.transfer_syntax_uid,
-                        "reason": error.details or error.message,
-                    },
-                )
-                yield buffer
-                return
-            yield stack.enter_context(open_joined(result.pieces, self.folder))
+                return stack.enter_context(open_joined(result.pieces, self.folder))
+
+            result = self._try(make, target, instance)
+            if result is None:
+                stack.close()
+            yield buffer if result is None else result
+
+    def spool(self, buffer: Buffer, target: Target, *, instance: str = "") -> SpooledContent | None:
+        """Bring a file into another transfer syntax; ``None`` if that fails. Blocks.
+
+        Parameters
+        ----------
+        instance
+            For the log.
+
+        Returns
+        -------
+        SpooledContent or None
+            The new file, which outlives the buffer; the caller closes it.
+
+        Raises
+        ------
+        DeadlineExceededError
+            As by `open_or_keep`.
+        """
+
+        def make() -> SpooledContent:
+            with self.open(buffer, target) as result:
+                return _spool(iter_portions(result.pieces), self.folder)
+
+        return self._try(make, target, instance)
+
+    def _try(self, make: Callable[[], T], target: Target, instance: str) -> T | None:
+        """Make something of a transcoded file; ``None``, and a line in the log, if that fails."""
+        try:
+            return make()
+        except Exception as error:
+            if self._is_stopped:
+                raise DeadlineExceededError("the server stops") from error
+            # Whatever it was: the instance is there, and must not be lost because of its pixels.
+            is_known = isinstance(error, ServerError) and not isinstance(error, InternalError)
+            _log.warning(
+                "an instance keeps its transfer syntax",
+                extra={
+                    "instance": instance,
+                    "transfer_syntax": target.transfer_syntax_uid,
+                    "reason": _describe_error(error),
+                },
+                exc_info=None if is_known else error,
+            )
+            return None
+
+
+async def _run(threads: ThreadPoolExecutor, operation: Callable[[], T]) -> T:
+    loop = asyncio.get_running_loop()
+    if asyncio.current_task(loop) is None:
+        raise WouldWaitError
+    return await loop.run_in_executor(threads, operation)
+
+
+def _describe_error(error: Exception) -> str:
+    if isinstance(error, ServerError):
+        return error.details or error.message
+    return type(error).__name__
 
 
 class TranscodedFiles:
@@ -283,11 +355,12 @@ class TranscodedFiles:
         return await self._transcoder.run(self._spool, attachment, target)
 
     def _spool(self, attachment: Attachment, target: Target) -> SpooledContent:
-        with (
-            self._buffers.open_whole(attachment) as buffer,
-            self._transcoder.open_or_keep(buffer, target) as result,
-        ):
-            return spool_buffer(result, self._transcoder.folder)
+        with self._buffers.open_whole(attachment) as buffer:
+            transcoded = self._transcoder.spool(buffer, target)
+            if transcoded is not None:
+                return transcoded
+            with memoryview(buffer) as view:
+                return _spool(iter_portions([view]), self._transcoder.folder)
 
     def iter_pieces(self, attachment: Attachment, target: Target) -> Generator[bytes]:
         """Transcode a file; in a worker thread."""
@@ -298,12 +371,12 @@ class TranscodedFiles:
             yield from iter_portions(result.pieces)
 
 
-def spool_buffer(buffer: Buffer, folder: Path) -> SpooledContent:
-    """Copy a buffer into a content that outlives it; the caller closes it. Blocks."""
+def _spool(pieces: Iterable[bytes], folder: Path) -> SpooledContent:
+    """Copy pieces into a content that outlives them."""
     content = SpooledContent(folder, _SPOOL_BYTES)
     try:
-        for start in range(0, len(buffer), _SPOOL_BYTES):
-            content.append(bytes(buffer[start : start + _SPOOL_BYTES]))
+        for piece in pieces:
+            content.append(piece)
             content.flush_pending()
     except BaseException:
         content.close()

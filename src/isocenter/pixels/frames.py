@@ -6,9 +6,6 @@ PS3.5 §8.2, §A.4, §G (RLE); PS3.3 §C.7.6.3.1.2 (Photometric Interpretation)
 """
 
 import struct
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from math import log2, sqrt
 from typing import TYPE_CHECKING, Any
@@ -140,39 +137,15 @@ def _decode_stream(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
         return _decode_rle(data, fmt)
     if family is Family.JPEG_LS:
         return imagecodecs.jpegls_decode(data)
-    if family is Family.JPEG_2000:
+    if family in {Family.JPEG_2000, Family.HTJ2K}:
+        # The decoder made for HTJ2K alone neither clips samples nor fails after damage.
         return imagecodecs.jpeg2k_decode(data, numthreads=1)
-    if family is Family.HTJ2K:
-        with _raising_ignored():
-            return imagecodecs.htj2k_decode(data)
     if not fmt.is_color:
         return imagecodecs.jpeg8_decode(data)
     is_ybr = family is Family.JPEG and fmt.photometric.startswith("YBR")
     return imagecodecs.jpeg8_decode(
         data, colorspace="ycbcr" if is_ybr else "rgb", outcolorspace="rgb"
     )
-
-
-@contextmanager
-def _raising_ignored() -> Iterator[None]:
-    """Raise what imagecodecs cannot raise itself: the decoder of HTJ2K goes on after damage.
-
-    The hook belongs to the whole process, which does nothing else meanwhile.
-
-    Raises
-    ------
-    RuntimeError
-        If something was ignored.
-    """
-    ignored: list[str] = []
-    before = sys.unraisablehook
-    sys.unraisablehook = lambda what: ignored.append(str(what.exc_value))
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-    if ignored:
-        raise RuntimeError(ignored[0])
 
 
 def _decode_rle(data: bytes, fmt: PixelFormat) -> "Samples":
@@ -262,6 +235,12 @@ def _clean(samples: "Samples", fmt: PixelFormat) -> "Samples":
     return samples & ((1 << fmt.bits_stored) - 1)
 
 
+def _get_range(fmt: PixelFormat) -> tuple[int, int]:
+    """Give the least and the largest value of the stored bits."""
+    least = -(1 << fmt.bits_stored - 1) if fmt.is_signed else 0
+    return least, least + (1 << fmt.bits_stored) - 1
+
+
 def _encode_rle(samples: "Samples") -> bytes:
     """Encode byte by byte: of each sample the highest first, row by row (PS3.5 §G.2)."""
     import numpy as np  # noqa: PLC0415 - see the package
@@ -323,12 +302,11 @@ def _choose_near(quality: int) -> int:
 def _encode_jpeg_ls(samples: "Samples", fmt: PixelFormat, near: int) -> bytes:
     from imagecodecs import jpegls_encode  # noqa: PLC0415 - see the package
 
-    if near and fmt.bits_stored < fmt.bits_allocated:
-        # The codec knows only the allocated bits: keep samples so far from the ends of their
-        # range that none leaves it.
+    if near and (fmt.is_signed or fmt.bits_stored < fmt.bits_allocated):
+        # The codec knows neither signs nor stored bits: keep samples so far from the ends of
+        # their range that none leaves it. Beyond the largest one there is the least one.
         signed = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
-        least = -(1 << fmt.bits_stored - 1) if fmt.is_signed else 0
-        most = least + (1 << fmt.bits_stored) - 1
+        least, most = _get_range(fmt)
         margin = min(near, (most - least) // 2)
         samples = signed.clip(least + margin * fmt.is_signed, most - margin).view(samples.dtype)
     return bytes(jpegls_encode(_squeeze(samples), level=near))

@@ -23,6 +23,7 @@ from isocenter.errors import (
     BadFileFormatError,
     DatabaseUnavailableError,
     DeadlineExceededError,
+    FullStorageError,
     MissingFileError,
     RemoteError,
     SerializationFailureError,
@@ -47,15 +48,18 @@ _log = logging.getLogger(__name__)
 _STEP_S = 0.1
 # So many instances are looked up in the index at once.
 _PAGE = 256
-# What clients see while a job waits.
+# So often an instance may get another file while it is sent.
+_MOST_REPLACEMENTS = 3
 # What may be wrong with one instance, or with the receiver.
 _OF_AN_INSTANCE = (
     RemoteError,
     DeadlineExceededError,
+    FullStorageError,
     BackendError,
     BadFileFormatError,
     TranscodingError,
 )
+# What clients see while a job waits.
 _WAITING = ("RetriesCount", "LastError", "WaitsUntil")
 _MIB = 1024 * 1024
 
@@ -337,7 +341,7 @@ class _Sending:
         expected = None
         if following < self._page_stop:
             expected = self._page.get(self._instances[following])
-        return await self._courier.send(instance, expected)
+        return await _send_present_file(self._outgoing, self._courier, instance, expected)
 
     async def _look_up(self) -> OutgoingInstance:
         if self._done >= self._page_stop:
@@ -350,6 +354,32 @@ class _Sending:
             self._courier.is_reached = True
             raise MissingFileError("an instance was deleted, or its file was not kept")
         return instance
+
+
+async def _send_present_file(
+    outgoing: Outgoing,
+    courier: Courier,
+    instance: OutgoingInstance,
+    following: OutgoingInstance | None,
+) -> int:
+    """Send an instance whose file may have been replaced since it was looked up (see `Courier`).
+
+    An instance that is overwritten, or compressed where it is, gets another file; the older one is
+    removed.
+    """
+    for _ in range(_MOST_REPLACEMENTS):
+        try:
+            return await courier.send(instance, following)
+        except MissingFileError:
+            found = (await outgoing.find([instance.public_id])).get(instance.public_id)
+            if found is None or _get_file(found) == _get_file(instance):
+                raise
+            instance, following = found, None
+    return await courier.send(instance, following)
+
+
+def _get_file(instance: OutgoingInstance) -> str:
+    return instance.attachment.attachment_uuid
 
 
 def _get_wait_s(job: Job) -> int:

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive.modalities import CallOptions
+from isocenter.archive.outgoing import OutgoingInstance
 from isocenter.archive.recoded_files import RecodedFiles
 from isocenter.archive.recoding import Recoding
 from isocenter.config.remote_modalities import RemoteModality
@@ -24,10 +26,12 @@ from isocenter.dimse.commands import CommandField
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.errors import (
     DatabaseUnavailableError,
+    FullStorageError,
     MissingFileError,
     NoPresentationContextError,
     RemoteError,
     ServerError,
+    StorageUnavailableError,
     UnknownItemError,
 )
 from isocenter.index.jobs import DatabaseJobs
@@ -35,7 +39,7 @@ from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import FailedItem, Job, Step
 from isocenter.jobs.states import JobState
-from isocenter.scu.store import MoveOriginator
+from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks import sending
 from isocenter.tasks.modality_store import (
     ModalityStoreKind,
@@ -282,6 +286,69 @@ async def test_store_of_vanished_file_fails(case: Case) -> None:
         await case.listen(port)
         error = await case.fail(await case.submit())
     assert isinstance(error, MissingFileError)
+
+
+async def test_store_sends_the_file_that_an_instance_got_meanwhile(case: Case) -> None:
+    receiver = Receiver()
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.submit()
+        async with aclosing(cast(Any, case.kind.run(job))) as steps:
+            case.jobs.save(job, await anext(steps), runtime=1)
+            # Looked up already; the next one was even opened.
+            for file in case.files[1:4]:
+                await replace_file(case.api, file.instance)
+            last = [step async for step in steps][-1]
+    assert last.is_last
+    assert receiver.confirmed == case.uids
+
+
+async def replace_file(api: Api, instance: str) -> None:
+    """Give an instance another file, and remove the older one."""
+    outgoing = api.archive.remotes.outgoing
+    before = (await outgoing.find([instance]))[instance].attachment
+    await api.request("POST", f"/instances/{instance}/attachments/dicom/compress")
+    after = (await outgoing.find([instance]))[instance].attachment
+    assert after.attachment_uuid != before.attachment_uuid
+    api.archive.storage.remove(before.attachment_uuid)
+
+
+@pytest.mark.parametrize("kind", [StorageUnavailableError, FullStorageError])
+@pytest.mark.parametrize("is_permissive", [False, True])
+async def test_store_waits_for_a_disk_of_ours(
+    case: Case, monkeypatch: pytest.MonkeyPatch, kind: type[ServerError], is_permissive: bool
+) -> None:
+    receiver = Receiver()
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.submit(retries=1, is_permissive=is_permissive)
+        with monkeypatch.context() as patch:
+            failing = AsyncMock(side_effect=kind("the disk"))
+            patch.setattr(case.api.archive.remotes.outgoing, "open", failing)
+            job = await case.run(job)
+        assert (job.state, job.content["LastError"]) == (JobState.RETRY, "the disk")
+        job = await case.run(await _take(case, job))
+    assert job.state is JobState.SUCCESS
+    assert receiver.confirmed == case.uids
+
+
+async def test_permissive_store_passes_over_what_a_full_disk_keeps_back(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = Receiver()
+    open_instance = case.api.archive.remotes.outgoing.open
+
+    async def open_some(instance: OutgoingInstance) -> InstanceToStore:
+        if instance.sop_instance_uid == case.uids[2]:
+            raise FullStorageError
+        return await open_instance(instance)
+
+    monkeypatch.setattr(case.api.archive.remotes.outgoing, "open", open_some)
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.run(await case.submit(is_permissive=True))
+    assert job.content["FailedInstancesCount"] == 1
+    assert receiver.confirmed == case.uids[:2] + case.uids[3:]
 
 
 async def test_store_refused_context_fails_without_retries(case: Case) -> None:

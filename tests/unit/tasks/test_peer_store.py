@@ -197,6 +197,23 @@ async def test_deleted_instance_is_no_fault_of_the_others(case: Case) -> None:
     assert (new.kind, new.destination, new.content["Size"]) == ("OrthancPeerStore", "remote", "0")
 
 
+async def test_file_that_an_instance_got_meanwhile_is_sent(case: Case) -> None:
+    peer = HTTPPeer()
+    outgoing = case.api.archive.remotes.outgoing
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url)
+        async with aclosing(cast(Any, case.kind.run(job))) as steps:
+            case.jobs.save(job, await anext(steps), runtime=1)
+            for file in case.files[1:4]:
+                before = (await outgoing.find([file.instance]))[file.instance].attachment
+                path = f"{file.paths['instances']}/attachments/dicom/compress"
+                assert (await case.api.request("POST", path)).status_code == 200
+                case.api.archive.storage.remove(before.attachment_uuid)
+            last = [step async for step in steps][-1]
+    assert last.is_last
+    assert sorted(asked.body for asked in peer.asked) == sorted(case.contents)
+
+
 async def test_peer_that_is_gone_fails_the_job(case: Case) -> None:
     job = await case.submit("http://127.0.0.1:1/", retries=9)
     await case.api.archive.remotes.peers.delete("remote")
