@@ -29,7 +29,8 @@ from isocenter.scu.storage_session import StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.retries import RetryPolicy
 from isocenter.tasks.routed import build_withdrawal
-from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, build_sending_retry
+from isocenter.tasks.sending import Sender
+from isocenter.tasks.sending_orders import SendingOrder, build_sending_job, build_sending_retry
 
 __all__ = ["ModalityStoreKind", "StoreOrder", "build_store_job"]
 

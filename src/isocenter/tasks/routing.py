@@ -43,7 +43,7 @@ from isocenter.jobs.records import NewJob
 from isocenter.tasks.modality_store import StoreOrder, build_store_job
 from isocenter.tasks.peer_store import PeerOrder, build_peer_job
 from isocenter.tasks.routed import note_routed
-from isocenter.tasks.sending import SendingOrder
+from isocenter.tasks.sending_orders import SendingOrder
 
 __all__ = ["Router", "select_resources"]
 
