@@ -6,9 +6,10 @@ Orthanc REST: POST /modalities/{id}/store (behaviour manual §23.2, §28.3)
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 
@@ -28,6 +29,7 @@ from isocenter.errors import (
     BadRangeError,
     CorruptedBlobError,
     LimitError,
+    MissingFileError,
 )
 from isocenter.index.packaging import read_package, resolve_resources
 from isocenter.index.port import Transaction
@@ -43,6 +45,8 @@ __all__ = ["Outgoing", "OutgoingFile", "OutgoingInstance", "OutgoingPlan"]
 
 # File meta information beyond this is not looked through for the start of the data set.
 _LONGEST_META_BYTES = 1 << 20
+# So often an instance may get another file while it is used.
+_MOST_REPLACEMENTS = 3
 # Files that are read in one hop to a thread.
 _HASHED_AT_ONCE = 16
 
@@ -52,6 +56,8 @@ _SOP_INSTANCE_UID = 0x00080018
 _WRONG_SIZE = "a stored file does not have the size it was stored with"
 
 OutgoingInstance = OutgoingRow
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,31 @@ class Outgoing:
                 found[instance.public_id] = identified
         return found
 
+    async def use_present(
+        self,
+        instance: OutgoingInstance,
+        use: Callable[[OutgoingInstance], Awaitable[T]],
+    ) -> T:
+        """Use the file of an instance that was found a while ago, or the one it has got since.
+
+        An instance that is overwritten, or compressed where it is, gets another file; the older one
+        is removed.
+
+        Raises
+        ------
+        MissingFileError
+            If the instance is gone, or the file that it has.
+        """
+        for _ in range(_MOST_REPLACEMENTS):
+            try:
+                return await use(instance)
+            except MissingFileError:
+                found = (await self.find([instance.public_id])).get(instance.public_id)
+                if found is None or _get_file(found) == _get_file(instance):
+                    raise
+                instance = found
+        return await use(instance)
+
     async def open(self, instance: OutgoingInstance) -> InstanceToStore:
         """Open an instance for one C-STORE; a small file is read at once, a large one in pieces.
 
@@ -281,6 +312,10 @@ class Outgoing:
             summary.transfer_syntax_uid,
             instance.attachment,
         )
+
+
+def _get_file(instance: OutgoingInstance) -> str:
+    return instance.attachment.attachment_uuid
 
 
 def _describe_content(buffer: Buffer, content: bytes) -> InstanceToStore:

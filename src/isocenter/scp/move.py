@@ -21,6 +21,7 @@ from isocenter.errors import (
     BackendError,
     BadFileFormatError,
     DeadlineExceededError,
+    FullStorageError,
     MissingFileError,
     NoPresentationContextError,
     RemoteError,
@@ -221,6 +222,7 @@ class _Sender:
         except (
             RemoteError,
             DeadlineExceededError,
+            FullStorageError,
             BackendError,
             BadFileFormatError,
             TranscodingError,

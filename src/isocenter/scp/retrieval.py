@@ -75,10 +75,14 @@ class RetrievePlanner:
         self, instances: Sequence[str], open_file: Opener
     ) -> AsyncGenerator[Opened, None]:
         """Open one instance after another, the next one while the one before is sent."""
+
+        def open_present(instance: OutgoingInstance) -> Awaitable[InstanceToStore]:
+            return self.outgoing.use_present(instance, open_file)
+
         for start in range(0, len(instances), _PAGE):
             page = instances[start : start + _PAGE]
             found = await self.outgoing.find(page)
-            async with aclosing(_iter_page(page, found, open_file)) as opening:
+            async with aclosing(_iter_page(page, found, open_present)) as opening:
                 async for opened in opening:
                     yield opened
 

@@ -45,8 +45,6 @@ _log = logging.getLogger(__name__)
 _STEP_S = 0.1
 # So many instances are looked up in the index at once.
 _PAGE = 256
-# So often an instance may get another file while it is sent.
-_MOST_REPLACEMENTS = 3
 # What may be wrong with one instance, or with the receiver.
 _OF_AN_INSTANCE = (
     RemoteError,
@@ -341,7 +339,9 @@ class _Sending:
             following = self._page.get(self._instances[index + 1])
         try:
             if instance is not None:
-                return await _send_present_file(self._outgoing, self._courier, instance, following)
+                return await self._outgoing.use_present(
+                    instance, lambda present: self._courier.send(present, following)
+                )
         except _OF_AN_INSTANCE as error:
             self._is_failing = True
             return _Failure(error, self._courier.is_single(error))
@@ -398,32 +398,6 @@ async def _find(outgoing: Outgoing, public_ids: Sequence[str]) -> Mapping[str, O
     except DeadlineExceededError as error:
         # The receiver has nothing to do with it.
         raise DatabaseUnavailableError(error.details) from error
-
-
-async def _send_present_file(
-    outgoing: Outgoing,
-    courier: Courier,
-    instance: OutgoingInstance,
-    following: OutgoingInstance | None,
-) -> int:
-    """Send an instance whose file may have been replaced since it was looked up (see `Courier`).
-
-    An instance that is overwritten, or compressed where it is, gets another file; the older one is
-    removed.
-    """
-    for _ in range(_MOST_REPLACEMENTS):
-        try:
-            return await courier.send(instance, following)
-        except MissingFileError:
-            found = (await _find(outgoing, [instance.public_id])).get(instance.public_id)
-            if found is None or _get_file(found) == _get_file(instance):
-                raise
-            instance, following = found, None
-    return await courier.send(instance, following)
-
-
-def _get_file(instance: OutgoingInstance) -> str:
-    return instance.attachment.attachment_uuid
 
 
 def _get_wait_s(job: Job) -> int:
