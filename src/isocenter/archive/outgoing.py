@@ -14,6 +14,7 @@ import msgspec
 from isocenter.archive.content import StoredFile
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.packaging import list_sorted_instances
+from isocenter.archive.pieces import stream_pieces
 from isocenter.archive.received import Content
 from isocenter.archive.workers import Workers
 from isocenter.dicom.file_meta import read_file_meta
@@ -203,8 +204,7 @@ class Outgoing:
         return replace(described, data_set=self._stream_spooled(content, start))
 
     async def _stream_spooled(self, content: SpooledContent, start: int) -> AsyncIterator[bytes]:
-        pieces = content.iter_chunks()
-        while (piece := await self._workers.run(next, pieces, None)) is not None:
+        async for piece in stream_pieces(self._workers, content.iter_chunks()):
             if start < len(piece):
                 yield piece[start:]
             start = max(0, start - len(piece))

@@ -13,13 +13,14 @@ from isal import isal_zlib
 
 from isocenter.archive.outgoing import Outgoing, OutgoingFile, OutgoingInstance
 from isocenter.archive.peers import PeerCalling
+from isocenter.archive.pieces import stream_pieces
 from isocenter.archive.received import Content
 from isocenter.archive.transcoding import Target, TranscodedFiles
 from isocenter.archive.workers import Workers
 from isocenter.config.peers import Peer
 from isocenter.errors import RemoteError
-from isocenter.peers.client import Body, PeerClient
-from isocenter.storage.spool import SpooledContent
+from isocenter.peers.client import PeerClient
+from isocenter.peers.connection import Body
 
 __all__ = ["PeerCalls"]
 
@@ -92,12 +93,7 @@ class PeerCalls:
     def _build_body(self, content: Content) -> Body:
         if isinstance(content, bytes):
             return Body(lambda: content, len(content))
-        return Body(lambda: self._stream(content), content.size_bytes)
-
-    async def _stream(self, content: SpooledContent) -> AsyncIterator[bytes]:
-        pieces = content.iter_chunks()
-        while (piece := await self._workers.run(next, pieces, None)) is not None:
-            yield piece
+        return Body(lambda: stream_pieces(self._workers, content.iter_chunks()), content.size_bytes)
 
     async def store(
         self,
@@ -125,7 +121,11 @@ class PeerCalls:
             file = await self._outgoing.open_file(instance)
             return await self._store(client, file, is_compressed=is_compressed)
         with await self._transcoded_files.spool(instance.attachment, target) as content:
-            file = OutgoingFile(content.size_bytes, None, lambda: self._stream(content))
+            file = OutgoingFile(
+                content.size_bytes,
+                None,
+                lambda: stream_pieces(self._workers, content.iter_chunks()),
+            )
             return await self._store(client, file, is_compressed=is_compressed)
 
     async def _store(self, client: PeerClient, file: OutgoingFile, *, is_compressed: bool) -> int:

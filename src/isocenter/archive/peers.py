@@ -22,7 +22,8 @@ from isocenter.errors import (
     UnknownResourceError,
 )
 from isocenter.index.remote_systems import RemoteSystems
-from isocenter.peers.client import PeerClient, PeerTarget, check_proxy
+from isocenter.peers.client import PeerClient
+from isocenter.peers.connection import PeerTarget, check_proxy
 from isocenter.peers.loading import load_libraries
 from isocenter.peers.trust import OwnCertificate, build_trust
 

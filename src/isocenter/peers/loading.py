@@ -14,6 +14,7 @@ def load_libraries() -> None:
     Decision 0021
     """
     import anyio  # noqa: PLC0415 - see the package
+    import httpcore  # noqa: F401, PLC0415 - see the package
     import httpx  # noqa: F401, PLC0415 - see the package
 
     # It imports most of itself with its first use of an event loop, or of a name.
