@@ -8,7 +8,7 @@ PS3.5 §8.2, §A.4, §G (RLE); PS3.3 §C.7.6.3.1.2 (Photometric Interpretation);
 import struct
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from isocenter.errors import TranscodingError
 from isocenter.pixels.codecs import Family, lookup_family
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Samples = ndarray[Any, Any]
 
-__all__ = ["decode_frame"]
+__all__ = ["DecodedFrame", "decode_frame"]
 
 _RGB, _YBR_FULL, _YBR_422 = "RGB", "YBR_FULL", "YBR_FULL_422"
 _YBR_RCT, _YBR_ICT = "YBR_RCT", "YBR_ICT"
@@ -28,8 +28,26 @@ _YBR_RCT, _YBR_ICT = "YBR_RCT", "YBR_ICT"
 _PADDING = bytes((90 + 101 * index) % 253 for index in range(64))
 
 
-def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> "tuple[Samples, str]":
-    """Decode a frame to cells (rows, columns, samples), and name what they mean.
+class DecodedFrame(NamedTuple):
+    """A frame without compression.
+
+    Attributes
+    ----------
+    samples
+        Cells (rows, columns, samples) without signs.
+    photometric
+        Photometric Interpretation.
+    is_lossy
+        True if samples differ from the original ones.
+    """
+
+    samples: "Samples"
+    photometric: str
+    is_lossy: bool = False
+
+
+def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> DecodedFrame:
+    """Decode a frame to cells, and name what they mean.
 
     Parameters
     ----------
@@ -45,7 +63,7 @@ def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> "tuple[Samp
     if family is None:
         raise TranscodingError(f"frames in the transfer syntax {source} cannot be decoded")
     if family is Family.NATIVE:
-        return _from_native(view, fmt), fmt.photometric
+        return DecodedFrame(_from_native(view, fmt), fmt.photometric)
     data = bytes(view)
     header = check_stream(data, family, fmt)
     try:
@@ -55,9 +73,12 @@ def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> "tuple[Samp
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise TranscodingError("a compressed frame is damaged") from error
     samples = _arrange(samples, fmt)
+    is_lossy = header is not None and header.is_lossy
     if header is not None:
         samples = _widen(samples, header, fmt)
-    return samples, _name_decoded(family, fmt)
+    if is_lossy:
+        samples = _clip(samples, fmt)
+    return DecodedFrame(samples, _name_decoded(family, fmt), is_lossy)
 
 
 def _check_whole(samples: "Samples", others: "Samples") -> None:
@@ -161,6 +182,17 @@ def _widen(samples: "Samples", header: StreamHeader, fmt: PixelFormat) -> "Sampl
         shift = fmt.bits_allocated - header.bits
         samples = (samples.astype(wide) << shift) >> shift
     return samples.astype(wide, copy=False).view(f"u{fmt.bits_allocated // 8}")
+
+
+def _clip(samples: "Samples", fmt: PixelFormat) -> "Samples":
+    """Bring samples back that have left the range of the stored bits when something was lost.
+
+    A codec knows at most the bits that its stream has, which may be more.
+    """
+    if fmt.bits_stored == fmt.bits_allocated or fmt.high_bit != fmt.bits_stored - 1:
+        return samples
+    signed = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
+    return signed.clip(fmt.least, fmt.most).view(samples.dtype)
 
 
 def _name_decoded(family: Family, fmt: PixelFormat) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.jpeg_streams import build_progressive, build_restarts
 
 from isocenter.errors import TranscodingError
-from isocenter.pixels.decoding import decode_frame
+from isocenter.pixels.decoding import DecodedFrame, decode_frame
 from isocenter.pixels.formats import PixelFormat
 
 _BASE = "1.2.840.10008.1.2"
@@ -42,7 +42,7 @@ def _format(samples: int = 1, bits: int = 8, **more: Any) -> PixelFormat:
     return PixelFormat(**{**fields, **more})
 
 
-def _decode(data: bytes, suffix: str, fmt: PixelFormat) -> tuple[Samples, str]:
+def _decode(data: bytes, suffix: str, fmt: PixelFormat) -> DecodedFrame:
     return decode_frame(memoryview(data), f"{_BASE}.{suffix}", fmt)
 
 
@@ -84,7 +84,7 @@ def test_frame_that_is_cut_is_refused_even_with_an_end(name: str) -> None:
 
 def test_frame_without_some_restart_intervals_is_refused() -> None:
     fmt = _format(rows=32, columns=32)
-    samples, _ = _decode(build_restarts(), "4.50", fmt)
+    samples = _decode(build_restarts(), "4.50", fmt).samples
     assert samples.min() == samples.max() > 128
     data = build_restarts()
     for cut in (build_restarts(15), data[:-3] + _EOI, data.replace(b"\x9e\xbf", b"\x9e", 1)):
@@ -95,7 +95,7 @@ def test_frame_without_some_restart_intervals_is_refused() -> None:
 def test_frame_without_some_progressive_scan_is_refused() -> None:
     fmt = _format(rows=32, columns=32)
     data = build_progressive()
-    samples, _ = _decode(data, "4.55", fmt)
+    samples = _decode(data, "4.55", fmt).samples
     assert samples.min() == samples.max() > 128
     last = data.rindex(b"\xff\xda")
     for cut in (data[:last] + _EOI, data[:-4] + _EOI, data[:last] + data[last + 8 :]):
