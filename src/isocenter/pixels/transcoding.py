@@ -34,7 +34,6 @@ from isocenter.errors import TranscodingError
 from isocenter.pixels.codecs import (
     NATIVE,
     Codec,
-    Family,
     can_encode,
     check_format,
     get_encoder,
@@ -182,6 +181,7 @@ class _Transcoding:
         is_plain = order.target not in {DEFLATED, EXPLICIT_VR_BIG_ENDIAN}
         self._layout = get_layout(order.target) if is_plain else EXPLICIT_LITTLE
         self._uid = parts.get_text(SOP_INSTANCE_UID)
+        self._was_lossy = False
 
     def build(self) -> Transcoded:
         parts = self._parts
@@ -258,6 +258,7 @@ class _Transcoding:
             if named not in {None, result.photometric}:
                 raise TranscodingError("the frames differ in their colors")
             named = result.photometric
+            self._was_lossy = self._was_lossy or result.is_lossy
             spool.add(result.data)
             if not spool.lengths and spool.size > _LARGEST_VALUE:
                 raise TranscodingError("a file without compression may have 4 GB of pixels")
@@ -290,7 +291,6 @@ class _Transcoding:
     def _list_changes(
         self, fmt: PixelFormat, photometric: str, codec: Codec | None, spool: FrameSpool
     ) -> dict[int, NewElement | NewItems]:
-        parts = self._parts
         changes: dict[int, NewElement | NewItems] = {}
         if photometric != fmt.photometric:
             changes[_PHOTOMETRIC] = NewElement("CS", photometric.encode("latin-1"))
@@ -298,7 +298,7 @@ class _Transcoding:
             changes[_PLANAR] = build_number(0, self._layout)
         if codec is not None and codec.is_lossy:
             changes |= self._describe_loss(fmt, codec, spool)
-        elif lookup_family(parts.meta.transfer_syntax_uid) is Family.JPEG:
+        elif self._was_lossy:
             # Once lost, always lost (PS3.3 §C.7.6.1.1.5).
             changes[_LOSSY] = NewElement("CS", b"01")
         return changes

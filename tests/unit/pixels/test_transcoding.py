@@ -258,12 +258,15 @@ def test_a_chosen_uid_is_kept() -> None:
     assert "SourceImageSequence" not in file
 
 
-def test_what_was_lost_stays_lost() -> None:
+@pytest.mark.parametrize("target", [_EXPLICIT, _RLE])
+@pytest.mark.parametrize("source", [*LOSSLESS, *LOSSY])
+def test_what_was_lost_stays_lost(source: str, target: str) -> None:
+    """The frames tell, whatever the header says."""
     pixels = build_samples(_COUNT, bits=8, size=1)
-    packed = _transcode(build_image(pixels, allocated=8), f"{_BASE}.4.50", keeps_uid=True)
+    packed = _transcode(build_image(pixels, allocated=8), source, keeps_uid=True)
     bare = packed.replace(encode_element(0x00282110, "CS", "01"), b"")
-    file = _read(_transcode(bare, _EXPLICIT))
-    assert file.LossyImageCompression == "01"
+    file = _read(_transcode(bare, target))
+    assert file.get("LossyImageCompression") == ("01" if source in LOSSY else None)
 
 
 def test_target_that_is_the_source_copies_the_bytes() -> None:
