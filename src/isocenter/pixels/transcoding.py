@@ -185,6 +185,8 @@ class _Transcoding:
 
     def build(self) -> Transcoded:
         parts = self._parts
+        if parts.has_floats and self._order.target not in NATIVE:
+            raise TranscodingError("floating point pixels cannot be compressed")
         is_between_plain = parts.meta.transfer_syntax_uid in NATIVE and self._order.target in NATIVE
         if parts.pixels is None or (is_between_plain and not parts.pixels.is_encapsulated):
             pieces = list(self._recode(parts.start, len(parts.view)))
@@ -234,10 +236,14 @@ class _Transcoding:
         check_format(fmt)
         codec = None if order.target in NATIVE else get_encoder(order.target)
         frames = self._iter_frames(pixels, fmt)
+        if codec is not None and codec.is_lossy:
+            self._check_overlays()
         spool = self._stack.enter_context(
             FrameSpool(order.folder, is_encapsulated=codec is not None)
         )
         photometric = self._code(frames, fmt, spool)
+        if self._was_lossy:
+            self._check_overlays()
         changes = self._list_changes(fmt, photometric, codec, spool)
         if codec is None:
             body = self._write_native(spool)
@@ -245,6 +251,11 @@ class _Transcoding:
             body = self._write_encapsulated(spool, changes)
         header = self._rewrite_header(changes)
         return [*header, *body, *self._recode(pixels.stop, len(parts.view))]
+
+    def _check_overlays(self) -> None:
+        """Refuse losses in bits that are overlay planes."""
+        if self._parts.has_embedded_overlays:
+            raise TranscodingError("overlays in the bits above the pixels would be lost")
 
     def _code(self, frames: Iterator[Piece], fmt: PixelFormat, spool: FrameSpool) -> str:
         """Code all frames anew, and tell what their colors are."""

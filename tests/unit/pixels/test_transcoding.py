@@ -377,6 +377,69 @@ def test_rle_segments_of_unequal_lengths_are_refused() -> None:
                 _transcode(data, _EXPLICIT)
 
 
+def _build_with_overlay(group: int, *, bit: int, has_data: bool) -> bytes:
+    elements: dict[int, tuple[str, bytes | str]] = {
+        group + 0x0100: ("US", struct.pack("<H", 16)),
+        group + 0x0102: ("US", struct.pack("<H", bit)),
+    }
+    if has_data:
+        elements[group + 0x3000] = ("OW", bytes(30))
+    return build_image(build_samples(_COUNT, bits=16), stored=12, elements=elements)
+
+
+@pytest.mark.parametrize("group", [0x60000000, 0x601E0000])
+def test_overlays_above_the_pixels_are_never_lost(group: int) -> None:
+    data = _build_with_overlay(group, bit=12, has_data=False)
+    for target in LOSSLESS:
+        assert _decode(_transcode(data, target)) == _read(data).PixelData
+    for target in LOSSY[1:]:
+        with pytest.raises(TranscodingError):
+            _transcode(data, target)
+
+
+def test_overlays_of_their_own_do_not_hinder() -> None:
+    for bit, has_data in ((0, True), (0, False), (12, True)):
+        data = _build_with_overlay(0x60000000, bit=bit, has_data=has_data)
+        assert _read(_transcode(data, LOSSY[-1])).LossyImageCompression == "01"
+
+
+def test_overlays_in_samples_with_losses_are_refused() -> None:
+    """What was lost there nobody knows, and it must not be clipped to the stored bits."""
+    packed = _transcode(build_image(build_samples(_COUNT, bits=12)), f"{_BASE}.4.81")
+    start = packed.rindex(b"\xe0\x7f\x10\0")
+    position = encode_element(0x60000102, "US", struct.pack("<H", 12))
+    with pytest.raises(TranscodingError):
+        _transcode(packed[:start] + position + packed[start:], _EXPLICIT)
+
+
+@pytest.mark.parametrize(("tag", "vr"), [(0x7FE00008, "OF"), (0x7FE00009, "OD")])
+def test_floating_point_pixels_are_not_called_compressed(tag: int, vr: str) -> None:
+    data = build_instance({tag: (vr, bytes(64))})
+    for target in (*LOSSLESS, *LOSSY):
+        with pytest.raises(TranscodingError):
+            _transcode(data, target)
+    for target in NATIVE:
+        assert _read(_transcode(data, target))[tag].value == bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_number"),
+    [
+        *(("2", True), ("+2", True), (" 2 ", True), ("++2", False), ("-2", False)),
+        *(("2e0", False), ("0", False), ("0000000002", False), ("\u0662", False)),
+    ],
+)
+def test_number_of_frames_is_a_number_or_refused(text: str, is_number: bool) -> None:
+    elements: dict[int, tuple[str, bytes | str]] = {0x00280008: ("IS", text.encode("utf-8"))}
+    pixels = build_samples(2 * _COUNT, bits=16)
+    data = build_image(pixels, elements=elements)
+    if is_number:
+        assert _decode(_transcode(data, _RLE)) == pixels
+    else:
+        with pytest.raises(TranscodingError):
+            _transcode(data, _RLE)
+
+
 _DAMAGED_RLE = struct.pack("<16I", 2, 64, 1 << 30, *([0] * 13)) + b"\0" * 8
 
 
