@@ -66,10 +66,12 @@ def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> DecodedFram
         return DecodedFrame(_from_native(view, fmt), fmt.photometric)
     data = bytes(view)
     header = check_stream(data, family, fmt)
+    colors = _find_colors(family, fmt, header)
     try:
-        samples = _decode_stream(data, family, fmt)
+        samples = _decode_stream(data, family, fmt, colors=colors)
         if header is not None and header.ends:
-            _check_whole(samples, _decode_stream(_pad_coded(data, header.ends), family, fmt))
+            padded = _pad_coded(data, header.ends)
+            _check_whole(samples, _decode_stream(padded, family, fmt, colors=colors))
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise TranscodingError("a compressed frame is damaged") from error
     samples = _arrange(samples, fmt)
@@ -78,7 +80,7 @@ def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> DecodedFram
         samples = _widen(samples, header, fmt)
     if is_lossy:
         samples = _clip(samples, fmt)
-    return DecodedFrame(samples, _name_decoded(family, fmt), is_lossy)
+    return DecodedFrame(samples, _name_decoded(fmt, colors), is_lossy)
 
 
 def _check_whole(samples: "Samples", others: "Samples") -> None:
@@ -111,7 +113,20 @@ def _from_native(data: memoryview, fmt: PixelFormat) -> "Samples":
     return cells.reshape(fmt.rows, fmt.columns, fmt.samples)
 
 
-def _decode_stream(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
+def _find_colors(family: Family, fmt: PixelFormat, header: StreamHeader | None) -> str:
+    """Find which colors a JPEG stream with losses holds; empty if it is not to be converted.
+
+    What the stream says itself is right where the file says something else: a codec has written
+    it, and viewers believe it.
+    """
+    if family is not Family.JPEG or not fmt.is_color:
+        return ""
+    if header is not None and header.colors:
+        return header.colors
+    return "YBR" if fmt.photometric.startswith("YBR") else ""
+
+
+def _decode_stream(data: bytes, family: Family, fmt: PixelFormat, *, colors: str) -> "Samples":
     import imagecodecs  # noqa: PLC0415 - see the package
 
     if family is Family.RLE:
@@ -121,16 +136,10 @@ def _decode_stream(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
     if family in {Family.JPEG_2000, Family.HTJ2K}:
         # The decoder made for HTJ2K alone neither clips samples nor fails after damage.
         return imagecodecs.jpeg2k_decode(data, numthreads=1)
-    return _decode_jpeg(data, family, fmt)
-
-
-def _decode_jpeg(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
-    from imagecodecs import jpeg8_decode  # noqa: PLC0415 - see the package
-
     if not fmt.is_color:
-        return jpeg8_decode(data)
-    is_ybr = family is Family.JPEG and fmt.photometric.startswith("YBR")
-    return jpeg8_decode(data, colorspace="ycbcr" if is_ybr else "rgb", outcolorspace="rgb")
+        return imagecodecs.jpeg8_decode(data)
+    source = "ycbcr" if colors == "YBR" else "rgb"
+    return imagecodecs.jpeg8_decode(data, colorspace=source, outcolorspace="rgb")
 
 
 def _pad_coded(data: bytes, ends: Sequence[int]) -> bytes:
@@ -195,11 +204,9 @@ def _clip(samples: "Samples", fmt: PixelFormat) -> "Samples":
     return signed.clip(fmt.least, fmt.most).view(samples.dtype)
 
 
-def _name_decoded(family: Family, fmt: PixelFormat) -> str:
+def _name_decoded(fmt: PixelFormat, colors: str) -> str:
     """Say what the colors of a decoded frame are."""
-    is_transformed = fmt.photometric in {_YBR_RCT, _YBR_ICT}
-    is_ybr = family is Family.JPEG and fmt.photometric.startswith("YBR")
-    if fmt.is_color and (is_ybr or is_transformed):
+    if colors or (fmt.is_color and fmt.photometric in {_YBR_RCT, _YBR_ICT}):
         return _RGB
     # What was never subsampled is full, whatever the file says.
     return _YBR_FULL if fmt.photometric == _YBR_422 else fmt.photometric

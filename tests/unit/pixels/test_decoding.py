@@ -117,3 +117,33 @@ def test_frame_without_some_tile_parts_is_refused() -> None:
     for start in starts[1:]:
         with pytest.raises(TranscodingError):
             _decode(data[:start] + _EOI, "4.202", _format())
+
+
+_COLORS: dict[str, dict[str, Any]] = {
+    "JFIF": {},
+    "Adobe": {"colorspace": "rgb", "outcolorspace": "rgb"},
+}
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_FULL_422"])
+@pytest.mark.parametrize("name", _COLORS)
+def test_jpeg_knows_its_colors_better_than_the_file(name: str, photometric: str) -> None:
+    samples = _build_smooth()
+    data = bytes(imagecodecs.jpeg8_encode(samples, 95, **_COLORS[name]))
+    decoded = _decode(data, "4.50", _format(3, photometric=photometric))
+    assert decoded.photometric == "RGB"
+    assert abs(decoded.samples.astype(int) - samples).max() < 30
+
+
+def test_file_tells_the_colors_of_jpeg_that_does_not() -> None:
+    data = bytes(imagecodecs.jpeg8_encode(_build_smooth(), 95)).replace(b"JFIF", b"JFXX")
+    plain = _decode(data, "4.50", _format(3, photometric="RGB"))
+    converted = _decode(data, "4.50", _format(3, photometric="YBR_FULL"))
+    assert plain.photometric == converted.photometric == "RGB"
+    assert abs(converted.samples.astype(int) - _build_smooth()).max() < 30
+    assert abs(plain.samples.astype(int) - _build_smooth()).max() > 60
+
+
+def _build_smooth() -> Samples:
+    rows, columns = np.mgrid[:_SIDE, :_SIDE]
+    return np.stack([3 * rows, 3 * columns, rows + columns], -1).astype(np.uint8)
