@@ -31,6 +31,7 @@ from isocenter.pixels.fragments import MOST_FRAMES
 
 __all__ = ["FileParts", "PixelElement", "open_parts"]
 
+_CHARACTER_SET = 0x00080005
 SOP_CLASS_UID = 0x00080016
 SOP_INSTANCE_UID = 0x00080018
 _SAMPLES = 0x00280002
@@ -53,6 +54,7 @@ _FLOATS = frozenset({0x7FE00008, 0x7FE00009})
 _LOSSY_TAGS = (0x00282110, 0x00282112, 0x00282114)
 _WANTED = frozenset(
     {
+        _CHARACTER_SET,
         SOP_CLASS_UID,
         SOP_INSTANCE_UID,
         _IMAGE_TYPE,
@@ -72,6 +74,8 @@ _WANTED = frozenset(
     }
 )
 _LONGEST_VALUE = 1024
+# 1024 characters, which may take several bytes, and escape sequences between them.
+_LONGEST_TEXT = 16 * 1024
 _FRAME_COUNT = re.compile(r"\+?[0-9]{1,9}")
 # A data set that has to be brought into another byte order first is held in memory.
 _LARGEST_IN_MEMORY = 256 * 1024 * 1024
@@ -265,6 +269,8 @@ def _read_wanted(view: memoryview, tag: int, *, start: int, stop: int) -> bytes 
         return b""
     if _is_overlay(tag, _OVERLAY_BIT_POSITION):
         return bytes(view[start : min(stop, start + 2)])
+    if tag == _DERIVATION:
+        return bytes(view[start : min(stop, start + _LONGEST_TEXT)])
     if tag == _EXTENDED_OFFSETS and stop - start > 8 * MOST_FRAMES:
         raise BadFileFormatError("The Extended Offset Table is too long")
     if tag == _EXTENDED_OFFSETS or (tag in _WANTED and stop - start <= _LONGEST_VALUE):

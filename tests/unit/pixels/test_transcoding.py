@@ -205,6 +205,57 @@ def test_losses_are_told_in_the_header(target: str) -> None:
     assert file.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.1.1.1"
 
 
+_DESCRIPTIONS = [
+    pytest.param("ISO_IR 192", "\u00e9" * 1024, "utf-8", id="1024 characters of UTF-8"),
+    pytest.param("ISO_IR 192", "a" + "\u65e5" * 2000, "utf-8", id="longer than allowed"),
+    pytest.param("ISO_IR 192", "a" * 60_000, "utf-8", id="much longer"),
+    pytest.param("ISO_IR 144", "\u0416" * 1024, "iso8859_5", id="one byte"),
+    pytest.param("GB18030", "\u65e5" * 1024, "gb18030", id="two bytes"),
+    pytest.param("", "\u00e9" * 1024, "latin-1", id="no character set"),
+    pytest.param(
+        "\\ISO 2022 IR 87", "a" * 400 + "\u65e5" * 700, "iso2022_jp", id="escape sequences"
+    ),
+]
+
+
+@pytest.mark.parametrize(("term", "description", "codec"), _DESCRIPTIONS)
+def test_old_description_is_cut_between_characters(term: str, description: str, codec: str) -> None:
+    elements: dict[int, tuple[str, bytes | str]] = {
+        0x00080005: ("CS", term),
+        0x00082111: ("ST", description.encode(codec)),
+    }
+    pixels = build_samples(_COUNT, bits=8, size=1)
+    image = build_image(pixels, allocated=8, elements=elements)
+    packed = _transcode(image, f"{_BASE}.4.50", keeps_uid=True)
+    value = _read(packed).get_item(0x00082111).value
+    text = value.strip().decode(codec)
+    start, rest = text.split(" [", 1)
+    assert start.startswith("Lossy compression with JPEG")
+    assert rest.endswith("]")
+    kept = rest[:-1]
+    assert description.startswith(kept)
+    assert len(kept) == (400 if codec == "iso2022_jp" else 1024 - len(start) - 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, ["DERIVED", "SECONDARY"]),
+        ("", ["DERIVED", "SECONDARY"]),
+        ("ORIGINAL", ["DERIVED", "SECONDARY"]),
+        ("ORIGINAL\\\\AXIAL", ["DERIVED", "SECONDARY", "AXIAL"]),
+        ("DERIVED\\PRIMARY", ["DERIVED", "PRIMARY"]),
+    ],
+)
+def test_image_type_has_its_two_values(before: str | None, after: list[str]) -> None:
+    elements: dict[int, tuple[str, bytes | str]] = (
+        {} if before is None else {0x00080008: ("CS", before)}
+    )
+    pixels = build_samples(_COUNT, bits=8, size=1)
+    image = build_image(pixels, allocated=8, elements=elements)
+    assert list(_read(_transcode(image, f"{_BASE}.4.50")).ImageType) == after
+
+
 @pytest.mark.parametrize(
     ("target", "method"),
     [
