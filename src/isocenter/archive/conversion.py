@@ -6,27 +6,20 @@ Orthanc: ingest transcoding (behaviour manual §28.4)
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import ParamSpec, TypeVar
 
-from isocenter.archive.received import Content
+from isocenter.archive.received import Content, close_content, open_buffer
 from isocenter.archive.settings import Settings
-from isocenter.archive.transcoding import Target, Transcoder, can_transcode, spool_buffer
+from isocenter.archive.transcoding import Target, Transcoder, can_transcode
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.reader import FileSummary, read_summary
 from isocenter.dicom.transfer_syntaxes import is_encapsulated, lookup_transfer_syntax
 from isocenter.errors import ConfigurationError
-from isocenter.storage.port import Buffer
-from isocenter.storage.spool import SpooledContent
 
 __all__ = ["Converter", "build_converter"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class Converter:
-    """Converts what arrives. Blocks; thread-safe.
+    """Converts what arrives. Thread-safe.
 
     Parameters
     ----------
@@ -49,23 +42,15 @@ class Converter:
         self._of_uncompressed = of_uncompressed
         self._of_compressed = of_compressed
 
-    async def run(
-        self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
-    ) -> T:
-        """Run a blocking operation that converts (see `Transcoder.run`)."""
-        return await self._transcoder.run(operation, *arguments, **keywords)
-
-    def convert(
+    def is_wanted(
         self, content: Content, check: Callable[[FileSummary], None] | None = None
-    ) -> Content:
-        """Convert a file, or give it as it is if that is not wanted or not possible.
+    ) -> bool:
+        """Tell from the header of a file whether it is to be converted. Blocks, but not for long.
 
         Parameters
         ----------
-        content
-            Closed if the result is another one, or an error.
         check
-            Called with the summary of the file as it came.
+            Called with the summary of the file.
 
         Raises
         ------
@@ -74,39 +59,40 @@ class Converter:
         ServerError
             What the check raises.
         """
-        if not isinstance(content, SpooledContent):
-            return self._convert(content, check) or content
+        with open_buffer(content) as buffer:
+            summary = read_summary(
+                buffer, wanted=frozenset(), default_encoding=self._settings.default_encoding
+            )
+        if check is not None:
+            check(summary)
+        return self._is_wanted(summary)
+
+    async def convert(self, content: Content) -> Content:
+        """Convert a file, or give it as it is if that is not possible.
+
+        Parameters
+        ----------
+        content
+            Closed if the result is another one, or an error.
+
+        Raises
+        ------
+        DeadlineExceededError
+            If the server stops.
+        """
+        return await self._transcoder.run_reception(self._convert, content)
+
+    def _convert(self, content: Content) -> Content:
         try:
-            with content.buffer() as buffer:
-                converted = self._convert(buffer, check)
+            with open_buffer(content) as buffer:
+                converted = self._transcoder.spool(buffer, self._target)
         except BaseException:
-            content.close()
+            close_content(content)
             raise
         if converted is None:
             return content
-        content.close()
+        close_content(content)
         return converted
-
-    def _convert(
-        self, buffer: Buffer, check: Callable[[FileSummary], None] | None
-    ) -> Content | None:
-        summary = read_summary(
-            buffer, wanted=frozenset(), default_encoding=self._settings.default_encoding
-        )
-        if check is not None:
-            check(summary)
-        if not self._is_wanted(summary):
-            return None
-        with ExitStack() as stack:
-            result = stack.enter_context(self._transcoder.open_or_keep(buffer, self._target))
-            if result is buffer:
-                return None
-            # The result is of use for a short time only.
-            return (
-                result
-                if isinstance(result, bytes)
-                else spool_buffer(result, self._transcoder.folder)
-            )
 
     def _is_wanted(self, summary: FileSummary) -> bool:
         source, target = summary.transfer_syntax_uid, self._target.transfer_syntax_uid

@@ -146,7 +146,7 @@ class Creator:
         contents = await self._workers.run(self._build, request, parent)
         if len(contents) == 1:
             return Created([await self._ingest.store(contents[0], origin)], request.is_series)
-        outcomes = await self._workers.run(self._ingest.store_jointly, contents, origin)
+        outcomes = await self._ingest.store_jointly(contents, origin)
         return Created(outcomes, request.is_series)
 
     def _parse(self, body: Content) -> CreationRequest:

@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
@@ -14,10 +13,17 @@ from isocenter.archive.blobs import Blobs
 from isocenter.archive.conversion import Converter
 from isocenter.archive.description import FileDescription
 from isocenter.archive.memo import Memo
-from isocenter.archive.received import Content, Origin, StoreOutcome, StoreStatus
+from isocenter.archive.received import (
+    Content,
+    Origin,
+    StoreOutcome,
+    StoreStatus,
+    close_content,
+    open_buffer,
+)
 from isocenter.archive.settings import Settings
 from isocenter.archive.threads import Job, JobThreads, call_on_loop
-from isocenter.archive.workers import Workers
+from isocenter.archive.workers import Workers, WouldWaitError
 from isocenter.clock import now
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.main_tags import MainTags
@@ -233,6 +239,8 @@ class Ingest:
             If the server takes nothing.
         """
         started_at = perf_counter()
+        if self._options.converter is not None:
+            content, check = await self._convert(content, check), None
         outcome = await self._take(content, origin, check)
         if self._measures.is_enabled:
             self._measures.store_dicom.note_since(started_at)
@@ -240,9 +248,6 @@ class Ingest:
 
     async def _take(self, content: Content, origin: Origin, check: Check | None) -> StoreOutcome:
         """Choose the way through the pipeline."""
-        if self._options.converter is not None:
-            run = self._options.converter.run
-            return await run(self.store_blocking, content, origin, check)
         if isinstance(content, SpooledContent):
             if content.path is not None or content.pending_bytes:
                 return await self._workers.run(self.store_blocking, content, origin, check)
@@ -303,9 +308,7 @@ class Ingest:
     def store_blocking(
         self, content: Content, origin: Origin, check: Check | None = None
     ) -> StoreOutcome:
-        """Store one instance, on the calling thread."""
-        if self._options.converter is not None and not self._options.is_read_only:
-            content, check = self._convert(content, check), None
+        """Store one instance as it came, on the calling thread."""
         if isinstance(content, SpooledContent):
             with content:
                 content.flush_pending()
@@ -435,7 +438,7 @@ class Ingest:
     def _prepare(self, content: Content, memo: Memo, check: Check | None) -> _Prepared:
         if self._options.is_read_only:
             raise ReadOnlyError
-        with _open_buffer(content) as buffer:
+        with open_buffer(content) as buffer:
             if not len(buffer):
                 message = "Received an empty DICOM file"
                 raise BadFileFormatError(message)
@@ -477,10 +480,10 @@ class Ingest:
             self._discard_unused(new, result)
         return _build_outcome(result, public_ids)
 
-    def store_jointly(
+    async def store_jointly(
         self, contents: Sequence[SpooledContent], origin: Origin
     ) -> list[StoreOutcome]:
-        """Store some instances on the calling thread: all of them, or none if one is refused.
+        """Store some instances: all of them, or none if one is refused.
 
         Parameters
         ----------
@@ -492,12 +495,22 @@ class Ingest:
         ServerError
             As by `store`.
         """
+        opened: list[Content] = [*contents]
+        if self._options.converter is not None:
+            try:
+                for position, content in enumerate(contents):
+                    opened[position] = await self._convert(content)
+            except BaseException:
+                for each in opened:
+                    close_content(each)
+                raise
+        return await self._workers.run(self._store_jointly, opened, origin)
+
+    def _store_jointly(self, contents: Sequence[Content], origin: Origin) -> list[StoreOutcome]:
         memo = self._new_memo(origin)
         rows: list[NewInstance] = []
-        opened: list[Content] = [*contents]
         try:
-            for position, received in enumerate(contents):
-                opened[position] = content = self._convert(received)
+            for content in contents:
                 prepared = self._prepare(content, memo, None)
                 keeps = self._options.keeps_files
                 attachment = self.blobs.write(content, _DICOM) if keeps else None
@@ -508,21 +521,30 @@ class Ingest:
                 self._discard_unused(new, error)
             raise
         finally:
-            for content in opened:
-                if isinstance(content, SpooledContent):
-                    content.close()
+            for content in contents:
+                close_content(content)
         for new, result in zip(rows, results, strict=True):
             if not result.is_stored:
                 self._discard_unused(new, result)
         pairs = zip(rows, results, strict=True)
         return [_build_outcome(result, PublicIds(*new.public_ids)) for new, result in pairs]
 
-    def _convert(self, content: Content, check: Check | None = None) -> Content:
-        """Bring a file into the transfer syntax of the archive; the door checks what came."""
+    async def _convert(self, content: Content, check: Check | None = None) -> Content:
+        """Bring a file into the transfer syntax of the archive; the door checks what came.
+
+        Only what is to be converted waits for the threads that do it.
+        """
         converter = self._options.converter
         if converter is None or self._options.is_read_only:
             return content
-        return converter.convert(content, check)
+        try:
+            is_wanted = await self._workers.run(converter.is_wanted, content, check)
+        except WouldWaitError:
+            raise
+        except BaseException:
+            close_content(content)
+            raise
+        return await converter.convert(content) if is_wanted else content
 
     def _is_settled(self, public_id: str) -> bool:
         """Tell whether an instance is stored already and will stay as it is.
@@ -551,15 +573,6 @@ class Ingest:
             return
         if found is None or found.attachment.attachment_uuid != name:
             self.blobs.discard(name)
-
-
-@contextmanager
-def _open_buffer(content: Content) -> Iterator[Buffer]:
-    if isinstance(content, SpooledContent):
-        with content.buffer() as buffer:
-            yield buffer
-    else:
-        yield content
 
 
 def _compute_md5(content: Buffer) -> str:

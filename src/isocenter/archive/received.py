@@ -1,15 +1,42 @@
 """What a door hands to the ingest pipeline, and what it gets back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
 from isocenter.dicom.identifiers import PublicIds
+from isocenter.storage.port import Buffer
 from isocenter.storage.spool import SpooledContent
 
-__all__ = ["Content", "Origin", "OriginKind", "StoreOutcome", "StoreStatus"]
+__all__ = [
+    "Content",
+    "Origin",
+    "OriginKind",
+    "StoreOutcome",
+    "StoreStatus",
+    "close_content",
+    "open_buffer",
+]
 
 Content = bytes | SpooledContent
 """The bytes of a DICOM file: in memory if small, else collected in a temporary file."""
+
+
+@contextmanager
+def open_buffer(content: Content) -> Iterator[Buffer]:
+    """Open a content as contiguous bytes. Blocks."""
+    if isinstance(content, SpooledContent):
+        with content.buffer() as buffer:
+            yield buffer
+    else:
+        yield content
+
+
+def close_content(content: Content) -> None:
+    """Drop a content."""
+    if isinstance(content, SpooledContent):
+        content.close()
 
 
 class OriginKind(StrEnum):

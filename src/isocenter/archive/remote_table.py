@@ -1,5 +1,6 @@
 """What this server knows of others, by their symbolic names; the database may keep it."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,7 @@ from isocenter.index.remote_systems import (
     RemoteSystems,
     delete_remote,
     list_remotes,
+    lookup_remote,
     set_remote,
 )
 
@@ -27,6 +29,7 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class RemoteTable(Mapping[str, T], Generic[T]):
     """Remote systems by their symbolic names: a view that is always up to date.
 
     The mapping itself never waits. Where several servers share a database, it may be some seconds
-    behind; `get_known` asks the database. For the event loop's thread.
+    behind; `get_known` and `list_known` ask the database. For the event loop's thread.
 
     Parameters
     ----------
@@ -84,6 +87,10 @@ class RemoteTable(Mapping[str, T], Generic[T]):
         self._form = form
         self._is_kept = is_kept
         self._current: dict[str, T] = {} if is_kept else dict(configured)
+        # What comes last into the database must come last into the mapping.
+        self._writing = asyncio.Lock()
+        # Grows with each change that is made here.
+        self._edition = 0
         self._refreshing = (
             Periodic(form.many, _REFRESH_S, self._refresh) if is_kept and is_shared else None
         )
@@ -111,9 +118,8 @@ class RemoteTable(Mapping[str, T], Generic[T]):
 
     async def list_known(self) -> dict[str, T]:
         """Read all of them, in the order of their names."""
-        if self._refreshing is not None:
-            await self._refresh()
-        return dict(sorted(self._current.items()))
+        known = self._current if self._refreshing is None else await self._read_all()
+        return dict(sorted(known.items()))
 
     async def get_known(self, name: str) -> T:
         """Read one of them.
@@ -123,13 +129,10 @@ class RemoteTable(Mapping[str, T], Generic[T]):
         MissingError
             If there is none of that name.
         """
-        if name not in self._current and self._refreshing is not None:
-            await self._refresh()
-        try:
-            return self._current[name]
-        except KeyError:
-            message = f"No {self._form.one} with symbolic name: {name[:100]}"
-            raise self._form.unknown(message) from None
+        known = self._current.get(name) if self._refreshing is None else await self._read(name)
+        if known is None:
+            raise self._form.unknown(f"No {self._form.one} with symbolic name: {name[:100]}")
+        return known
 
     async def put(self, name: str, remote: T) -> None:
         """Create or replace one of them.
@@ -139,12 +142,16 @@ class RemoteTable(Mapping[str, T], Generic[T]):
         BadParameterError
             If there are too many.
         """
-        if name not in self._current and len(self._current) >= _MOST_REMOTES:
-            raise BadParameterError(f"more than {_MOST_REMOTES} {self._form.many}")
-        if self._is_kept:
-            document = _encode(self._form.format(remote)).decode()
-            await self._workers.write(lambda tx: set_remote(tx, self._form.systems, name, document))
-        self._current[name] = remote
+        async with self._writing:
+            if name not in self._current and len(self._current) >= _MOST_REMOTES:
+                raise BadParameterError(f"more than {_MOST_REMOTES} {self._form.many}")
+            if self._is_kept:
+                document = _encode(self._form.format(remote)).decode()
+                await self._workers.write(
+                    lambda tx: set_remote(tx, self._form.systems, name, document)
+                )
+            self._current[name] = remote
+            self._edition += 1
 
     async def delete(self, name: str) -> None:
         """Forget one of them.
@@ -154,18 +161,45 @@ class RemoteTable(Mapping[str, T], Generic[T]):
         MissingError
             If there is none of that name.
         """
-        await self.get_known(name)
-        if self._is_kept:
-            await self._workers.write(lambda tx: delete_remote(tx, self._form.systems, name))
-        self._current.pop(name, None)
+        async with self._writing:
+            await self.get_known(name)
+            if self._is_kept:
+                await self._workers.write(lambda tx: delete_remote(tx, self._form.systems, name))
+            self._current.pop(name, None)
+            self._edition += 1
 
     async def _refresh(self) -> bool:
-        self._current = await self._workers.read_long(self._read_all)
+        await self._read_all()
         return False
 
-    def _read_all(self, tx: Transaction) -> dict[str, T]:
+    async def _read_all(self) -> dict[str, T]:
+        def read(tx: Transaction) -> dict[str, T]:
+            return self._parse_all(list_remotes(tx, self._form.systems))
+
+        found = self._current = await self._read_newest(read)
+        return found
+
+    async def _read(self, name: str) -> T | None:
+        def read(tx: Transaction) -> dict[str, T]:
+            document = lookup_remote(tx, self._form.systems, name)
+            return {} if document is None else self._parse_all({name: document})
+
+        found = await self._read_newest(read)
+        self._current.pop(name, None)
+        self._current.update(found)
+        return found.get(name)
+
+    async def _read_newest(self, read: Callable[[Transaction], R]) -> R:
+        """Read again what a change of ours has overtaken: it may be older than the change."""
+        while True:
+            edition = self._edition
+            found = await self._workers.read_long(read)
+            if edition == self._edition:
+                return found
+
+    def _parse_all(self, documents: Mapping[str, str]) -> dict[str, T]:
         found = {}
-        for name, document in list_remotes(tx, self._form.systems).items():
+        for name, document in documents.items():
             try:
                 found[name] = self._form.parse(_decode(document))
             except ConfigurationError:

@@ -8,29 +8,36 @@ Orthanc: transcoding (behaviour manual §28); Decision 0022
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from isocenter.archive.file_buffers import FileBuffers
-from isocenter.archive.pieces import iter_portions, open_joined
+from isocenter.archive.pieces import iter_portions, open_joined, stream_pieces
 from isocenter.archive.workers import Workers, WouldWaitError
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
 from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
+    DeadlineExceededError,
+    InternalError,
+    ServerError,
     TranscodingError,
 )
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment
 from isocenter.pixels.codecs import can_decode, can_encode
+from isocenter.pixels.effort import Patience
 from isocenter.pixels.frames import FrameResult, FrameTask
 from isocenter.pixels.pool import CodecPool, FrameCoder
 from isocenter.pixels.transcoding import Transcoded, TranscodeOrder, open_transcoded
+from isocenter.storage.failures import storage_errors
 from isocenter.storage.port import Buffer
 from isocenter.storage.spool import SpooledContent
 
@@ -44,7 +51,6 @@ __all__ = [
     "check_target",
     "describe_target",
     "parse_target",
-    "spool_buffer",
 ]
 
 _log = logging.getLogger(__name__)
@@ -53,6 +59,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SPOOL_BYTES = 1 << 20
+# Whoever sends something waits less long than who asks for something.
+_RECEPTION_S = 120.0
+# Of the caller whose operation a thread runs.
+_patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +153,8 @@ class Transcoder:
     folder
         For temporary files.
     threads
-        How many operations run at once. They have threads of their own: they may take long, and
-        nobody else is to wait for a thread because of them.
+        How many operations run at once, and how many more of the reception. They have threads of
+        their own: they may take long, and nobody else is to wait for a thread because of them.
     """
 
     def __init__(
@@ -153,32 +163,43 @@ class Transcoder:
         self._coder = coder
         self._quality = quality
         self.folder = folder
+        self._is_stopped = False
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="transcoding")
+        self._reception = ThreadPoolExecutor(threads, thread_name_prefix="reception")
 
     async def run(
         self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
     ) -> T:
         """Run a blocking operation that transcodes (see `Workers.run`).
 
+        If the caller is cancelled, the operation stops between two frames.
+
         Raises
         ------
         WouldWaitError
             If called outside of a task; the operation was not begun then.
         """
-        loop = asyncio.get_running_loop()
-        if asyncio.current_task(loop) is None:
-            raise WouldWaitError
-        return await loop.run_in_executor(self._threads, lambda: operation(*arguments, **keywords))
+        return await _run(self._threads, partial(operation, *arguments, **keywords), Patience())
+
+    async def run_reception(
+        self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        """Run a blocking operation for what arrives, which never waits for what clients ask for."""
+        call = partial(operation, *arguments, **keywords)
+        return await _run(self._reception, call, Patience(_RECEPTION_S))
 
     def stop(self) -> None:
         """End all processes; what is under way fails."""
+        self._is_stopped = True
         if isinstance(self._coder, CodecPool):
             self._coder.close()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._reception):
+            threads.shutdown(wait=True, cancel_futures=True)
 
+    @contextmanager
     def open(
         self, buffer: Buffer, target: Target, *, keeps_uid: bool = False
-    ) -> AbstractContextManager[Transcoded]:
+    ) -> Iterator[Transcoded]:
         """Bring a file into another transfer syntax. Blocks.
 
         Parameters
@@ -192,11 +213,22 @@ class Transcoder:
             On entry: if that is not possible.
         BadFileFormatError
             On entry: if the file is damaged.
+        FullStorageError, StorageUnavailableError
+            On entry: if temporary files cannot be written.
+        DeadlineExceededError
+            On entry: if the codecs are too busy.
         """
         order = TranscodeOrder(
-            target.transfer_syntax_uid, target.quality or self._quality, keeps_uid, self.folder
+            target.transfer_syntax_uid,
+            target.quality or self._quality,
+            keeps_uid,
+            self.folder,
+            _patience.get() or Patience(),
         )
-        return open_transcoded(buffer, order, self._coder)
+        with ExitStack() as stack:
+            with storage_errors():
+                result = stack.enter_context(open_transcoded(buffer, order, self._coder))
+            yield result
 
     @contextmanager
     def open_or_keep(
@@ -212,27 +244,93 @@ class Transcoder:
         Raises
         ------
         DeadlineExceededError
-            If nobody knows whether it fails: the codecs are too busy, or the server stops.
+            If nobody needs it, because the server stops or the caller has left.
 
         References
         ----------
         Orthanc: failing transcoding keeps the original (behaviour manual §18.6, §22.2, §28.4)
         """
         with ExitStack() as stack:
-            try:
+
+            def make() -> Buffer:
                 result = stack.enter_context(self.open(buffer, target, keeps_uid=keeps_uid))
-            except (TranscodingError, BadFileFormatError) as error:
-                _log.warning(
-                    "an instance keeps its transfer syntax",
-                    extra={
-                        "instance": instance,
-                        "transfer_syntax": target.transfer_syntax_uid,
-                        "reason": error.details or error.message,
-                    },
-                )
-                yield buffer
-                return
-            yield stack.enter_context(open_joined(result.pieces, self.folder))
+                return stack.enter_context(open_joined(result.pieces, self.folder))
+
+            result = self._try(make, target, instance)
+            if result is None:
+                stack.close()
+            yield buffer if result is None else result
+
+    def spool(self, buffer: Buffer, target: Target, *, instance: str = "") -> SpooledContent | None:
+        """Bring a file into another transfer syntax; ``None`` if that fails. Blocks.
+
+        Parameters
+        ----------
+        instance
+            For the log.
+
+        Returns
+        -------
+        SpooledContent or None
+            The new file, which outlives the buffer; the caller closes it.
+
+        Raises
+        ------
+        DeadlineExceededError
+            As by `open_or_keep`.
+        """
+
+        def make() -> SpooledContent:
+            with self.open(buffer, target) as result:
+                return _spool(iter_portions(result.pieces), self.folder)
+
+        return self._try(make, target, instance)
+
+    def _try(self, make: Callable[[], T], target: Target, instance: str) -> T | None:
+        """Make something of a transcoded file; ``None``, and a line in the log, if that fails."""
+        try:
+            return make()
+        except Exception as error:
+            patience = _patience.get()
+            if self._is_stopped or (patience is not None and patience.has_ended):
+                raise DeadlineExceededError("nobody waits for the file any more") from error
+            # Whatever it was: the instance is there, and must not be lost because of its pixels.
+            is_known = isinstance(error, ServerError) and not isinstance(error, InternalError)
+            _log.warning(
+                "an instance keeps its transfer syntax",
+                extra={
+                    "instance": instance,
+                    "transfer_syntax": target.transfer_syntax_uid,
+                    "reason": _describe_error(error),
+                },
+                exc_info=None if is_known else error,
+            )
+            return None
+
+
+async def _run(threads: ThreadPoolExecutor, operation: Callable[[], T], patience: Patience) -> T:
+    """Run an operation that stops between two frames if its caller leaves."""
+    loop = asyncio.get_running_loop()
+    if asyncio.current_task(loop) is None:
+        raise WouldWaitError
+
+    def call() -> T:
+        token = _patience.set(patience)
+        try:
+            return operation()
+        finally:
+            _patience.reset(token)
+
+    try:
+        return await loop.run_in_executor(threads, call)
+    finally:
+        patience.end()
+
+
+def _describe_error(error: Exception) -> str:
+    if isinstance(error, ServerError):
+        return error.details or error.message
+    return type(error).__name__
 
 
 class TranscodedFiles:
@@ -262,15 +360,7 @@ class TranscodedFiles:
         pieces = self.iter_pieces(found.attachment, target)
         # What is impossible shows with the first piece, when the answer can still be an error.
         first = await self._transcoder.run(next, pieces, b"")
-        return self._stream(first, pieces)
-
-    async def _stream(self, first: bytes, pieces: Generator[bytes]) -> AsyncGenerator[bytes]:
-        try:
-            yield first
-            while (piece := await self._workers.run(next, pieces, None)) is not None:
-                yield piece
-        finally:
-            await self._workers.run(pieces.close)
+        return stream_pieces(self._workers, pieces, first)
 
     async def spool(self, attachment: Attachment, target: Target) -> SpooledContent:
         """Transcode a file, or take it as it is if that is not possible; the caller closes it.
@@ -283,11 +373,12 @@ class TranscodedFiles:
         return await self._transcoder.run(self._spool, attachment, target)
 
     def _spool(self, attachment: Attachment, target: Target) -> SpooledContent:
-        with (
-            self._buffers.open_whole(attachment) as buffer,
-            self._transcoder.open_or_keep(buffer, target) as result,
-        ):
-            return spool_buffer(result, self._transcoder.folder)
+        with self._buffers.open_whole(attachment) as buffer:
+            transcoded = self._transcoder.spool(buffer, target)
+            if transcoded is not None:
+                return transcoded
+            with memoryview(buffer) as view:
+                return _spool(iter_portions([view]), self._transcoder.folder)
 
     def iter_pieces(self, attachment: Attachment, target: Target) -> Generator[bytes]:
         """Transcode a file; in a worker thread."""
@@ -298,12 +389,12 @@ class TranscodedFiles:
             yield from iter_portions(result.pieces)
 
 
-def spool_buffer(buffer: Buffer, folder: Path) -> SpooledContent:
-    """Copy a buffer into a content that outlives it; the caller closes it. Blocks."""
+def _spool(pieces: Iterable[bytes], folder: Path) -> SpooledContent:
+    """Copy pieces into a content that outlives them."""
     content = SpooledContent(folder, _SPOOL_BYTES)
     try:
-        for start in range(0, len(buffer), _SPOOL_BYTES):
-            content.append(bytes(buffer[start : start + _SPOOL_BYTES]))
+        for piece in pieces:
+            content.append(piece)
             content.flush_pending()
     except BaseException:
         content.close()

@@ -21,6 +21,8 @@ __all__ = ["TLSListener"]
 _logger = logging.getLogger(__name__)
 
 _MOST_HANDSHAKES = 128
+# Nobody is cut off earlier, so a burst of honest callers waits for its turn instead.
+_SHIELDED_S = 2.0
 # How long nobody is accepted after the system has run out of something, such as open files.
 _PAUSE_S = 1.0
 # What systems without IPv6 say.
@@ -30,8 +32,9 @@ _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 class TLSListener:
     """A listening server; each connection goes to a protocol once its handshake has ended.
 
-    With too many handshakes under way the oldest one is cut off: an honest caller needs
-    milliseconds, so it is seldom the oldest.
+    With too many handshakes under way, further callers wait in the queue of the system until one
+    has ended. Once the oldest has taken long, it is cut off for the next caller: an honest one
+    needs milliseconds, so it is seldom the oldest.
 
     Parameters
     ----------
@@ -55,8 +58,9 @@ class TLSListener:
         self._handshake_s = handshake_s
         self._sockets: list[socket.socket] = []
         self._listening: list[asyncio.Task[None]] = []
-        # The oldest first.
-        self._handshakes: dict[asyncio.Task[None], None] = {}
+        # When each began, the oldest first.
+        self._handshakes: dict[asyncio.Task[None], float] = {}
+        self._has_ended = asyncio.Event()
         self._has_told = False
 
     @property
@@ -106,18 +110,32 @@ class TLSListener:
                 _logger.warning("a connection cannot be accepted", extra={"reason": str(error)})
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            connection.settimeout(0)
-            self._make_room()
+            try:
+                connection.settimeout(0)
+                await self._wait_for_room()
+            except BaseException:
+                connection.close()
+                raise
             task = asyncio.create_task(self._shake_hands(connection))
-            self._handshakes[task] = None
+            self._handshakes[task] = loop.time()
             task.add_done_callback(self._forget)
 
-    def _make_room(self) -> None:
-        if len(self._handshakes) < _MOST_HANDSHAKES:
-            return
-        oldest = next(iter(self._handshakes))
-        del self._handshakes[oldest]
-        oldest.cancel()
+    async def _wait_for_room(self) -> None:
+        loop = asyncio.get_running_loop()
+        while len(self._handshakes) >= _MOST_HANDSHAKES:
+            oldest, began = next(iter(self._handshakes.items()))
+            left_s = began + _SHIELDED_S - loop.time()
+            if left_s <= 0:
+                self._cut_off(oldest)
+                return
+            self._has_ended.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await self._has_ended.wait()
+
+    def _cut_off(self, handshake: asyncio.Task[None]) -> None:
+        del self._handshakes[handshake]
+        handshake.cancel()
         if not self._has_told:
             self._has_told = True
             _logger.warning(
@@ -127,6 +145,7 @@ class TLSListener:
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._handshakes.pop(task, None)
+        self._has_ended.set()
         if not self._handshakes:
             self._has_told = False
 

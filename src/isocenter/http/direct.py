@@ -25,7 +25,12 @@ from isocenter.http.repeated import (
     RepeatedAnswers,
 )
 from isocenter.http.sending import send_file
-from isocenter.http.short_writes import BodyReceiver, ShortRequest, ShortWrites
+from isocenter.http.short_writes import (
+    BodyReceiver,
+    ShortRequest,
+    ShortWrites,
+    new_reading_buffer,
+)
 
 __all__ = ["DirectAnswers", "DirectProtocol", "build_protocol"]
 
@@ -173,6 +178,7 @@ class DirectProtocol(LimitedProtocol):
 
     answers: ClassVar[DirectAnswers]
     writes: ClassVar[ShortWrites | None] = None
+    reading_buffer: ClassVar[memoryview]
     # The request whose body is arriving.
     _short: ShortRequest | None = None
     # Reads the connection once a body was long enough to come in pieces.
@@ -300,7 +306,7 @@ class DirectProtocol(LimitedProtocol):
 
     def _begin_receiver(self) -> BodyReceiver:
         """Have bodies go from the connection to their places."""
-        receiver = BodyReceiver(self, self._note_arrival)
+        receiver = BodyReceiver(self, self._note_arrival, self.reading_buffer)
         # The way to read is chosen when reading begins.
         self.transport.pause_reading()
         self.transport.set_protocol(receiver)
@@ -415,5 +421,5 @@ def build_protocol(
     }
     if answers is None:
         return type("BoundLimitedProtocol", (LimitedProtocol,), values)
-    values |= {"answers": answers, "writes": writes}
+    values |= {"answers": answers, "writes": writes, "reading_buffer": new_reading_buffer()}
     return type("BoundDirectProtocol", (DirectProtocol,), values)

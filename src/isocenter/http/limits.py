@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from isocenter.http.old_clients import end_with_connection
 from isocenter.http.upgrades import format_without_upgrade
@@ -57,6 +57,10 @@ class LimitedProtocol(HttpToolsProtocol):
     _is_in_head = False
     _is_receiving = False
     _has_offer = False
+    # What arrives is not looked at any more.
+    _is_deaf = False
+    # The client has said its last word and waits for answers.
+    _is_half_closed = False
     _silence: asyncio.TimerHandle | None = None
     _last_arrival = 0.0
     _answered_at = 0.0
@@ -80,6 +84,33 @@ class LimitedProtocol(HttpToolsProtocol):
         super()._unset_keepalive_if_required()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what was asked before the client closed its side; called by the transport.
+
+        References
+        ----------
+        RFC 9112 §9.6
+        """
+        is_encrypted = self.transport.get_extra_info("ssl_object") is not None
+        self._is_half_closed = self._is_answering and not self._is_receiving and not is_encrypted
+        return self._is_half_closed or None
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a request waits for its answer, or for the rest of it."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, after the answers to the requests before it."""
+        if self._is_in_head and self._is_answering:
+            # Read on, or the end of the connection would take the answers with it.
+            self._is_receiving = False
+            self._is_deaf = True
+            self.cycle.keep_alive = False
+        else:
+            super().send_400_response(msg)
+
     def _unset_keepalive_if_required(self) -> None:
         """Leave the timer alone: setting it anew for each request costs more than looking once."""
 
@@ -89,6 +120,9 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_response_complete()
             return
         self.server_state.total_requests += 1
+        if self._is_half_closed:
+            self.transport.close()
+            return
         self.flow.resume_reading()
         self._answered_at = self.loop.time()
         if self.timeout_keep_alive_task is None:
@@ -114,6 +148,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; called by the transport."""
+        if self._is_deaf:
+            return
         self._last_arrival = self.loop.time()
         self._has_progress = False
         self._parse(data)

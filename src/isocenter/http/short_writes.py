@@ -17,7 +17,7 @@ from isocenter.http.immediate_routes import ImmediateRoute, ImmediateRoutes, Ste
 from isocenter.http.observing import Observer
 from isocenter.http.routes import Route
 
-__all__ = ["BodyReceiver", "ShortRequest", "ShortWrites"]
+__all__ = ["BodyReceiver", "ShortRequest", "ShortWrites", "new_reading_buffer"]
 
 LARGEST_BODY_BYTES = 1024 * 1024
 """Longest body that is collected here."""
@@ -213,6 +213,14 @@ class ShortWrites:
         self._observer.active -= 1
 
 
+def new_reading_buffer() -> memoryview:
+    """Make the memory that all receivers of one event loop share.
+
+    The transport asks for it, fills it and tells of that in one go, and then it is copied.
+    """
+    return memoryview(bytearray(_OTHER_BYTES))
+
+
 class BodyReceiver(asyncio.BufferedProtocol):
     """Stands in for the protocol of a connection over which bodies of short requests come.
 
@@ -232,11 +240,16 @@ class BodyReceiver(asyncio.BufferedProtocol):
         The request whose body is arriving, if there is one.
     """
 
-    def __init__(self, owner: asyncio.Protocol, on_arrival: Callable[[ShortRequest], None]) -> None:
+    def __init__(
+        self,
+        owner: asyncio.Protocol,
+        on_arrival: Callable[[ShortRequest], None],
+        other: memoryview,
+    ) -> None:
         self.short: ShortRequest | None = None
         self._owner = owner
         self._on_arrival = on_arrival
-        self._other = memoryview(bytearray(_OTHER_BYTES))
+        self._other = other
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """Give the room for the rest of a body, and no more, or for what is none."""

@@ -4,7 +4,7 @@ from enum import Enum
 
 from isocenter.index.port import Transaction
 
-__all__ = ["RemoteSystems", "delete_remote", "list_remotes", "set_remote"]
+__all__ = ["RemoteSystems", "delete_remote", "list_remotes", "lookup_remote", "set_remote"]
 
 
 class RemoteSystems(Enum):
@@ -18,6 +18,14 @@ def list_remotes(tx: Transaction, systems: RemoteSystems) -> dict[str, str]:
     """Read all of a kind: symbolic name to JSON document, in the order of names."""
     rows = tx.rows(f"list_{systems.value}")
     return {str(name): str(document) for name, document in rows}
+
+
+def lookup_remote(tx: Transaction, systems: RemoteSystems, name: str) -> str | None:
+    """Read the JSON document of one, or ``None`` if there is none."""
+    if "\0" in name:
+        return None
+    row = tx.row(f"lookup_{systems.value}", {"name": name})
+    return None if row is None else str(row[0])
 
 
 def set_remote(tx: Transaction, systems: RemoteSystems, name: str, document: str) -> None:

@@ -111,7 +111,8 @@ class AssociationPool:
         return idle
 
     def _keep(self, target: AssociationTarget, lease: Lease, stack: AsyncExitStack) -> None:
-        for superfluous in (target, *list(self._idle)[: len(self._idle) - _MOST_IDLE + 1]):
+        self._release(target)
+        for superfluous in list(self._idle)[: max(0, len(self._idle) - _MOST_IDLE + 1)]:
             self._release(superfluous)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._idle_s, self._release, target)

@@ -11,7 +11,7 @@ from isocenter.dimse.commands import Command, CommandField
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.negotiation import build_proposals
 from isocenter.dimse.requestor import AssociationProposal, AssociationTarget, open_association
-from isocenter.errors import AssociationAbortedError
+from isocenter.errors import AssociationAbortedError, DeadlineExceededError
 from isocenter.scu.association_pool import AssociationPool
 from isocenter.scu.failures import build_status_error
 from isocenter.scu.find import IDENTIFIER_SYNTAXES, EncodedIdentifier, find_over
@@ -95,10 +95,10 @@ async def check_services(
             if find_sop_class_uid:
                 async for _ in find_over(lease.association, find_sop_class_uid, identifier):
                     pass
-    except AssociationAbortedError:
+    except (AssociationAbortedError, DeadlineExceededError):
         if not is_reused:
             raise
-        # Its peer had closed it meanwhile, or was about to.
+        # Its peer had closed it meanwhile, or was about to, or a firewall had forgotten it.
         await check_services(target, find_sop_class_uid, identifier)
 
 

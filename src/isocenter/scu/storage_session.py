@@ -14,7 +14,11 @@ from typing import Self
 
 from isocenter.dimse.negotiation import MAXIMUM_CONTEXTS
 from isocenter.dimse.requestor import AssociationProposal, AssociationTarget
-from isocenter.errors import AssociationAbortedError, NoPresentationContextError
+from isocenter.errors import (
+    AssociationAbortedError,
+    DeadlineExceededError,
+    NoPresentationContextError,
+)
 from isocenter.scu.association_pool import AssociationPool
 from isocenter.scu.store import (
     InstanceToStore,
@@ -129,14 +133,14 @@ class StorageSession:
         is_doubtful, self._is_doubtful = self._is_doubtful, False
         try:
             return await self._scu.store(instance, move_originator=move_originator)
-        except AssociationAbortedError:
+        except (AssociationAbortedError, DeadlineExceededError):
             await self._drop()
             if not is_doubtful:
                 raise
         except BaseException:
             await self._drop()
             raise
-        # Its peer had closed it meanwhile, or was about to.
+        # Its peer had closed it meanwhile, or was about to, or a firewall had forgotten it.
         return await self.store(instance, move_originator=move_originator)
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import time
 
 from isocenter.errors import BadParameterError
 
@@ -22,7 +23,9 @@ _RANDOM_UUID = 0x4000_8000_0000_0000_0000
 
 def new_uuid() -> str:
     """Make up the name of a new blob (RFC 9562 §5.4)."""
-    digits = f"{_random.getrandbits(128) & ~_VARIANT_AND_VERSION | _RANDOM_UUID:032x}"
+    # The clock keeps copies of a virtual machine apart that go on from the same seed.
+    number = _random.getrandbits(128) ^ time.time_ns()
+    digits = f"{number & ~_VARIANT_AND_VERSION | _RANDOM_UUID:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

@@ -28,6 +28,7 @@ from isocenter.scu.failures import build_status_error
 from isocenter.scu.storage_session import StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.routed import build_withdrawal
 from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, build_sending_retry
 
 __all__ = ["ModalityStoreKind", "StoreOrder", "build_store_job"]
@@ -143,9 +144,9 @@ class ModalityStoreKind:
             return error
         return None
 
-    def abandon(self, job: Job) -> Apply | None:  # noqa: ARG002 - the port's signature
-        """Leave nothing: there is nothing in the database (see `JobKind.abandon`)."""
-        return None
+    def abandon(self, job: Job) -> Apply | None:
+        """Let a routing rule send it anew when it comes again (see `JobKind.abandon`)."""
+        return build_withdrawal(job)
 
     def build_retry(self, job: Job, failed: list[FailedItem]) -> NewJob:
         """Build a job that sends what failed (see `JobKind.build_retry`)."""
@@ -164,6 +165,8 @@ class ModalityStoreKind:
 class _StoreCourier:
     """Sends by C-STORE; the next instance is opened while one is sent (see `Courier`)."""
 
+    most_at_once = 1
+
     def __init__(
         self,
         session: StorageSession,
@@ -177,8 +180,8 @@ class _StoreCourier:
         self._target = target
         # Public identifier of what is read ahead.
         self._ahead: tuple[str, asyncio.Task[InstanceToStore]] | None = None
+        self._is_reached = False
         self.originator: MoveOriginator | None = None
-        self.is_reached = False
 
     def close(self) -> None:
         """Forget what was read ahead."""
@@ -196,13 +199,14 @@ class _StoreCourier:
         )
 
     async def send(self, instance: OutgoingInstance, following: OutgoingInstance | None) -> int:
+        self._is_reached = False
         own = (instance.sop_class_uid, instance.transfer_syntax_uid)
         try:
             transfer_syntax_uid = await self._recoding.choose_syntax(self._session, own)
         except NoPresentationContextError:
-            self.is_reached = True
+            self._is_reached = True
             raise
-        self.is_reached = True
+        self._is_reached = True
         opened = await self._open(instance, transfer_syntax_uid, following)
         result = await self._session.store(opened, move_originator=self.originator)
         if not result.is_stored:
@@ -210,6 +214,9 @@ class _StoreCourier:
                 "C-STORE", self._target.called_ae_title, result.status, result.error_comment
             )
         return 0
+
+    def is_single(self, error: ServerError) -> bool:  # noqa: ARG002 - the protocol's signature
+        return self._is_reached
 
     async def _open(
         self,

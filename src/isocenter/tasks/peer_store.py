@@ -17,16 +17,29 @@ from isocenter.config.peers import Peer, identify_peer
 from isocenter.errors import (
     BackendError,
     BadFileFormatError,
+    CodecTimeoutError,
+    FullStorageError,
     PeerRefusalError,
+    ServerError,
+    TranscodingError,
 )
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
-from isocenter.peers.client import PeerClient
+from isocenter.peers.client import MOST_CONNECTIONS, PeerClient
 from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.routed import build_withdrawal
 from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, build_sending_retry
 
 __all__ = ["PeerOrder", "PeerStoreKind", "build_peer_job"]
 
 _KIND = "OrthancPeerStore"
+# Why a file could not be made ready, whatever the peer does; the others perhaps can.
+_OF_A_FILE = (
+    BackendError,
+    BadFileFormatError,
+    CodecTimeoutError,
+    FullStorageError,
+    TranscodingError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,7 @@ def build_peer_job(plan: OutgoingPlan, order: PeerOrder, peer: Peer | None) -> N
 
 
 class PeerStoreKind:
-    """Sends file after file (see `Sender`)."""
+    """Sends files, some at once (see `Sender`)."""
 
     name = _KIND
 
@@ -104,9 +117,9 @@ class PeerStoreKind:
                 target=parse_target(job.arguments),
             )
 
-    def abandon(self, job: Job) -> Apply | None:  # noqa: ARG002 - the port's signature
-        """Leave nothing: there is nothing in the database (see `JobKind.abandon`)."""
-        return None
+    def abandon(self, job: Job) -> Apply | None:
+        """Let a routing rule send it anew when it comes again (see `JobKind.abandon`)."""
+        return build_withdrawal(job)
 
     def build_retry(self, job: Job, failed: list[FailedItem]) -> NewJob:
         """Build a job that sends what failed (see `JobKind.build_retry`)."""
@@ -117,6 +130,8 @@ class PeerStoreKind:
 class _PeerCourier:
     """Sends by POST /instances (see `Courier`)."""
 
+    most_at_once = MOST_CONNECTIONS
+
     def __init__(
         self, calls: PeerCalls, client: PeerClient, *, is_compressed: bool, target: Target | None
     ) -> None:
@@ -124,7 +139,6 @@ class _PeerCourier:
         self._client = client
         self._is_compressed = is_compressed
         self._target = target
-        self.is_reached = False
 
     def expect(self, instances: Iterable[OutgoingInstance]) -> None:
         """Nothing is negotiated."""
@@ -135,14 +149,12 @@ class _PeerCourier:
         following: OutgoingInstance | None,  # noqa: ARG002 - the protocol's signature
     ) -> int:
         """Send a file and wait for the answer."""
-        try:
-            return await self._calls.store(
-                self._client, instance, is_compressed=self._is_compressed, target=self._target
-            )
-        except PeerRefusalError as error:
-            self.is_reached = not error.is_general
-            raise
-        except (BackendError, BadFileFormatError):
-            # The file cannot be read; the others perhaps can.
-            self.is_reached = True
-            raise
+        return await self._calls.store(
+            self._client, instance, is_compressed=self._is_compressed, target=self._target
+        )
+
+    def is_single(self, error: ServerError) -> bool:
+        """Tell whether the file is to blame, or what the peer thinks of it."""
+        if isinstance(error, PeerRefusalError):
+            return not error.is_general
+        return isinstance(error, _OF_A_FILE)

@@ -7,18 +7,26 @@ from isocenter.errors import (
     AssociationRejectedError,
     DatabaseUnavailableError,
     DeadlineExceededError,
+    FullStorageError,
     NoPresentationContextError,
     PeerRefusalError,
     RemoteError,
     SerializationFailureError,
     ServerError,
+    StorageUnavailableError,
 )
 from isocenter.scu.failures import lookup_status
 
 __all__ = ["RetryPolicy", "build_retry_policy", "is_transient"]
 
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
-_TRANSIENT = (DeadlineExceededError, DatabaseUnavailableError, SerializationFailureError)
+_TRANSIENT = (
+    DeadlineExceededError,
+    DatabaseUnavailableError,
+    SerializationFailureError,
+    FullStorageError,
+    StorageUnavailableError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ def build_retry_policy(configuration: Configuration) -> RetryPolicy:
 
 
 def is_transient(error: ServerError) -> bool:
-    """Tell whether a remote system, or our database, may do later what it did not do now.
+    """Tell whether a remote system, our database or our disk may do later what it did not do now.
 
     Refused presentation contexts and permanent rejections stay, and so do statuses other than "out
     of resources".

@@ -1,19 +1,20 @@
 """What jobs share that send instances: order, steps, resumption, new attempts, waiting.
 
-What a receiver has confirmed is never sent again. Confirmed instances are noted together, some
-tenths of a second at a time. While the receiver cannot be reached, the job is put aside and goes on
-where it stopped.
+What a receiver has confirmed is never sent again. Confirmed instances are noted together, a tenth
+of a second at a time; nothing is under way while they are. While the receiver cannot be reached,
+the job is put aside and goes on where it stopped.
 
 References
 ----------
-Decision 0020
+Decisions 0020, 0021
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
@@ -23,6 +24,7 @@ from isocenter.errors import (
     BadFileFormatError,
     DatabaseUnavailableError,
     DeadlineExceededError,
+    FullStorageError,
     MissingFileError,
     RemoteError,
     SerializationFailureError,
@@ -30,7 +32,9 @@ from isocenter.errors import (
     TranscodingError,
 )
 from isocenter.jobs.records import FailedItem, Job, NewJob, Step
+from isocenter.tasks.flights import run_flights
 from isocenter.tasks.retries import RetryPolicy, is_transient
+from isocenter.tasks.routed import build_confirmation, build_withdrawal
 from isocenter.tasks.schedules import get_wait_s
 
 __all__ = [
@@ -47,15 +51,18 @@ _log = logging.getLogger(__name__)
 _STEP_S = 0.1
 # So many instances are looked up in the index at once.
 _PAGE = 256
-# What clients see while a job waits.
+# So often an instance may get another file while it is sent.
+_MOST_REPLACEMENTS = 3
 # What may be wrong with one instance, or with the receiver.
 _OF_AN_INSTANCE = (
     RemoteError,
     DeadlineExceededError,
+    FullStorageError,
     BackendError,
     BadFileFormatError,
     TranscodingError,
 )
+# What clients see while a job waits.
 _WAITING = ("RetriesCount", "LastError", "WaitsUntil")
 _MIB = 1024 * 1024
 
@@ -117,12 +124,14 @@ class Courier(Protocol):
 
     Attributes
     ----------
-    is_reached
-        Whether the failure of `send` concerns its instance alone. The courier sets it; it is false
-        when `send` begins.
+    most_at_once
+        So many calls of `send` may be made at the same time, once one has succeeded.
     """
 
-    is_reached: bool
+    @property
+    def most_at_once(self) -> int:
+        """See above."""
+        ...
 
     def expect(self, instances: Iterable[OutgoingInstance]) -> None:
         """Tell of instances that will probably be sent."""
@@ -146,6 +155,10 @@ class Courier(Protocol):
         ServerError
             If it was not confirmed.
         """
+        ...
+
+    def is_single(self, error: ServerError) -> bool:
+        """Tell whether what the last `send` raised concerns its instance alone."""
         ...
 
 
@@ -183,7 +196,13 @@ class Sender:
         async with open_courier() as courier:
             sending = _Sending(job, self._outgoing, courier)
             while not sending.is_over and not _get_wait_s(job):
-                await sending.advance()
+                try:
+                    await sending.advance()
+                except asyncio.CancelledError:
+                    # What was confirmed stays so, whatever becomes of the job.
+                    if sending.has_progress:
+                        yield sending.build_step()
+                    raise
                 if sending.has_progress and not sending.is_complete:
                     yield sending.build_step()
         if sending.obstacle is None and (wait_s := _get_wait_s(job)) and not sending.is_over:
@@ -196,7 +215,8 @@ class Sender:
         if sending.obstacle is not None:
             yield self._build_retry_step(job, sending, sending.obstacle)
         else:
-            yield sending.build_step(is_last=True)
+            build = build_withdrawal if sending.has_missed else build_confirmation
+            yield replace(sending.build_step(is_last=True), apply=build(job))
 
     def _build_retry_step(self, job: Job, sending: "_Sending", error: ServerError) -> Step:
         """Put the job aside after a failed attempt, unless there were too many.
@@ -220,8 +240,19 @@ class Sender:
         return Step(sending.build_checkpoint(), sending.progress, content, retry_after_s=delay_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an instance was not confirmed, and whether that concerns it alone."""
+
+    error: ServerError
+    is_single: bool
+
+
 class _Sending:
     """One run of a job.
+
+    All instances before `_done` were dealt with, and of those behind it the ones `_ahead`: some
+    were confirmed while one before them was not.
 
     Attributes
     ----------
@@ -229,6 +260,8 @@ class _Sending:
         What keeps all further instances from being sent.
     attempts
         Failed attempts since something was achieved.
+    has_missed
+        Whether something was passed over that might have been taken at another time.
     """
 
     def __init__(self, job: Job, outgoing: Outgoing, courier: Courier) -> None:
@@ -242,10 +275,14 @@ class _Sending:
         self._done = int(checkpoint.get("Done", 0))
         self._failed_count = int(checkpoint.get("Failed", 0))
         self._sent_bytes = int(checkpoint.get("Bytes", 0))
-        self._saved = self._done
+        self._ahead: set[int] = set(checkpoint.get("Ahead", ()))
+        self.has_missed = bool(checkpoint.get("Missed"))
+        self._saved = self._settled
         self._failed: list[FailedItem] = []
         self._page: Mapping[str, OutgoingInstance] = {}
         self._page_stop = self._done
+        self._is_confirming = False
+        self._is_failing = False
         self.attempts = int(checkpoint.get("Attempts", 0))
         self.obstacle: ServerError | None = None
 
@@ -260,19 +297,23 @@ class _Sending:
         return self.obstacle is None and self._done == len(self._instances)
 
     @property
+    def _settled(self) -> int:
+        return self._done + len(self._ahead)
+
+    @property
     def has_progress(self) -> bool:
         """Whether there is something to be noted."""
-        return self._done > self._saved
+        return self._settled > self._saved
 
     @property
     def progress(self) -> int:
         """How far it is, 0 to 100."""
-        return 100 * self._done // max(1, len(self._instances))
+        return 100 * self._settled // max(1, len(self._instances))
 
     def build_step(self, *, is_last: bool = False) -> Step:
         """Note what was dealt with since the last step."""
         failed, self._failed = self._failed, []
-        self._saved = self._done
+        self._saved = self._settled
         return Step(
             self.build_checkpoint(),
             self.progress,
@@ -283,8 +324,15 @@ class _Sending:
 
     def build_checkpoint(self) -> dict[str, Any]:
         """Say where to go on."""
-        place = {"Done": self._done, "Failed": self._failed_count, "Attempts": self.attempts}
-        return {**place, "Bytes": self._sent_bytes} if self._sent_bytes else place
+        place: dict[str, Any] = {"Done": self._done, "Failed": self._failed_count}
+        place["Attempts"] = self.attempts
+        if self._ahead:
+            place["Ahead"] = sorted(self._ahead)
+        if self.has_missed:
+            place["Missed"] = 1
+        if self._sent_bytes:
+            place["Bytes"] = self._sent_bytes
+        return place
 
     def describe(self) -> dict[str, Any]:
         """Give the content of the job as it is now."""
@@ -294,62 +342,146 @@ class _Sending:
         return {**kept, "FailedInstancesCount": self._failed_count}
 
     async def advance(self) -> None:
-        """Send instances for a while, up to the first obstacle."""
+        """Send instances for a while, up to the first obstacle; then nothing is under way."""
         stop_at = time.monotonic() + _STEP_S
-        await self._send()
+        await self._send(stop_at)
         while not self.is_over and time.monotonic() < stop_at:
-            await self._send()
+            await self._send(stop_at)
 
-    async def _send(self) -> None:
-        """Deal with the next instance."""
-        self._courier.is_reached = False
+    async def _send(self, stop_at: float) -> None:
+        """Deal with the next instance, and with more if they may go together."""
         try:
-            self._sent_bytes += await self._try_to_send()
+            await self._look_up()
         except _OF_AN_INSTANCE as error:
-            may_retry = self.attempts < self._retries and is_transient(error)
-            if may_retry or not self._is_permissive or self._is_ours(error):
-                self.obstacle = error
-                return
-            # Without a connection the others need not even be tried.
-            stop = self._done + 1 if self._courier.is_reached else len(self._instances)
-            self._fail(error, stop)
-        else:
+            self._settle({self._done: _Failure(error, is_single=False)})
+            return
+        waiting = (i for i in range(self._done, self._page_stop) if i not in self._ahead)
+        # A receiver that refuses us, or that is not there, is to notice it once.
+        most = self._courier.most_at_once if self._is_confirming else 1
+        self._is_failing = False
+        if most == 1:
+            index = next(waiting)
+            self._settle({index: await self._try_to_send(index)})
+            return
+        results: dict[int, int | _Failure] = {}
+
+        async def send(index: int) -> None:
+            results[index] = await self._try_to_send(index)
+
+        try:
+            await run_flights(
+                ((index, self._get_size(index)) for index in waiting),
+                send,
+                most=most,
+                may_start=lambda: not self._is_failing and time.monotonic() < stop_at,
+            )
+        finally:
+            # What was confirmed counts, even if we are cancelled.
+            self._settle(results)
+
+    async def _look_up(self) -> None:
+        if self._done < self._page_stop:
+            return
+        page = self._instances[self._done : self._done + _PAGE]
+        self._page = await _find(self._outgoing, page)
+        self._page_stop = self._done + len(page)
+        self._courier.expect(self._page.values())
+
+    def _get_size(self, index: int) -> int:
+        instance = self._page.get(self._instances[index])
+        return 0 if instance is None else instance.attachment.uncompressed_size
+
+    async def _try_to_send(self, index: int) -> int | _Failure:
+        """Send an instance; return how many bytes it took, or what went wrong."""
+        instance = self._page.get(self._instances[index])
+        following = None
+        if index + 1 < self._page_stop:
+            following = self._page.get(self._instances[index + 1])
+        try:
+            if instance is not None:
+                return await _send_present_file(self._outgoing, self._courier, instance, following)
+        except _OF_AN_INSTANCE as error:
+            self._is_failing = True
+            return _Failure(error, self._courier.is_single(error))
+        self._is_failing = True
+        return _Failure(
+            MissingFileError("an instance was deleted, or its file was not kept"), is_single=True
+        )
+
+    def _settle(self, results: Mapping[int, int | _Failure]) -> None:
+        """Take account of what came of some instances, in whatever order it came."""
+        for index, result in results.items():
+            if not isinstance(result, _Failure):
+                self._sent_bytes += result
+                self._ahead.add(index)
+                self._is_confirming = True
+                self.attempts = 0
+        for index in sorted(results):
+            result = results[index]
+            if isinstance(result, _Failure) and self.obstacle is None:
+                self._take_failure(index, result)
+        while self._done in self._ahead:
+            self._ahead.remove(self._done)
             self._done += 1
+
+    def _take_failure(self, index: int, failure: _Failure) -> None:
+        may_retry = self.attempts < self._retries and is_transient(failure.error)
+        if may_retry or not self._is_permissive or _is_ours(failure):
+            self.obstacle = failure.error
+            return
+        # Without a connection the others need not even be tried.
+        stop = index + 1 if failure.is_single else len(self._instances)
+        self._fail(failure.error, [i for i in range(index, stop) if i not in self._ahead])
         self.attempts = 0
 
-    def _is_ours(self, error: ServerError) -> bool:
-        """Tell whether our own database is to blame: no instance fails because of it."""
-        if isinstance(error, DatabaseUnavailableError | SerializationFailureError):
-            return True
-        return isinstance(error, BackendError) and not self._courier.is_reached
-
-    def _fail(self, error: ServerError, stop: int) -> None:
-        """Pass over the instances before an index."""
-        failed = self._instances[self._done : stop]
+    def _fail(self, error: ServerError, indices: Sequence[int]) -> None:
+        """Pass over some instances."""
         reason = error.details or error.message
-        self._failed += (FailedItem(public_id, error.code, reason) for public_id in failed)
-        self._failed_count += len(failed)
-        self._done = stop
+        self._failed += (FailedItem(self._instances[i], error.code, reason) for i in indices)
+        self._failed_count += len(indices)
+        self.has_missed |= is_transient(error)
+        self._ahead.update(indices)
 
-    async def _try_to_send(self) -> int:
-        instance = await self._look_up()
-        following = self._done + 1
-        expected = None
-        if following < self._page_stop:
-            expected = self._page.get(self._instances[following])
-        return await self._courier.send(instance, expected)
 
-    async def _look_up(self) -> OutgoingInstance:
-        if self._done >= self._page_stop:
-            page = self._instances[self._done : self._done + _PAGE]
-            self._page = await self._outgoing.find(page)
-            self._page_stop = self._done + len(page)
-            self._courier.expect(self._page.values())
-        instance = self._page.get(self._instances[self._done])
-        if instance is None:
-            self._courier.is_reached = True
-            raise MissingFileError("an instance was deleted, or its file was not kept")
-        return instance
+def _is_ours(failure: _Failure) -> bool:
+    """Tell whether our own database is to blame: no instance fails because of it."""
+    if isinstance(failure.error, DatabaseUnavailableError | SerializationFailureError):
+        return True
+    return isinstance(failure.error, BackendError | FullStorageError) and not failure.is_single
+
+
+async def _find(outgoing: Outgoing, public_ids: Sequence[str]) -> Mapping[str, OutgoingInstance]:
+    try:
+        return await outgoing.find(public_ids)
+    except DeadlineExceededError as error:
+        # The receiver has nothing to do with it.
+        raise DatabaseUnavailableError(error.details) from error
+
+
+async def _send_present_file(
+    outgoing: Outgoing,
+    courier: Courier,
+    instance: OutgoingInstance,
+    following: OutgoingInstance | None,
+) -> int:
+    """Send an instance whose file may have been replaced since it was looked up (see `Courier`).
+
+    An instance that is overwritten, or compressed where it is, gets another file; the older one is
+    removed.
+    """
+    for _ in range(_MOST_REPLACEMENTS):
+        try:
+            return await courier.send(instance, following)
+        except MissingFileError:
+            found = (await _find(outgoing, [instance.public_id])).get(instance.public_id)
+            if found is None or _get_file(found) == _get_file(instance):
+                raise
+            instance, following = found, None
+    return await courier.send(instance, following)
+
+
+def _get_file(instance: OutgoingInstance) -> str:
+    return instance.attachment.attachment_uuid
 
 
 def _get_wait_s(job: Job) -> int:

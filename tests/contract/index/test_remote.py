@@ -12,7 +12,13 @@ from isocenter.index.remote_queries import (
     list_queries,
     lookup_query,
 )
-from isocenter.index.remote_systems import RemoteSystems, delete_remote, list_remotes, set_remote
+from isocenter.index.remote_systems import (
+    RemoteSystems,
+    delete_remote,
+    list_remotes,
+    lookup_remote,
+    set_remote,
+)
 
 LIMITS = QueryLimits(count=3, age_us=1000)
 
@@ -33,6 +39,9 @@ def test_remote_systems_are_created_replaced_and_forgotten(
     database.write(lambda tx: delete_remote(tx, systems, "a"))
     database.write(lambda tx: delete_remote(tx, systems, "nope"))
     assert database.read(lambda tx: list_remotes(tx, systems)) == {"b": "3"}
+    assert database.read(lambda tx: lookup_remote(tx, systems, "b")) == "3"
+    assert database.read(lambda tx: lookup_remote(tx, systems, "a")) is None
+    assert database.read(lambda tx: lookup_remote(tx, systems, "\0")) is None
 
 
 def test_query_gives_its_answers_page_by_page(database: Database) -> None:

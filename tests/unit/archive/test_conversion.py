@@ -1,6 +1,9 @@
 """Files that are brought into another transfer syntax before they are stored."""
 
+import asyncio
 import io
+import logging
+import threading
 from typing import Any
 
 import pydicom
@@ -16,7 +19,13 @@ from isocenter.archive.settings import Settings
 from isocenter.archive.transcoding import Target, Transcoder
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.reader import FileSummary
-from isocenter.errors import BadFileFormatError, ConfigurationError, ForbiddenError
+from isocenter.errors import (
+    BadFileFormatError,
+    ConfigurationError,
+    DeadlineExceededError,
+    ForbiddenError,
+)
+from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
 
 _BASE = "1.2.840.10008.1.2"
 _EXPLICIT, _JPEG, _LS, _RLE = (f"{_BASE}.{end}" for end in ("1", "4.50", "4.80", "5"))
@@ -118,13 +127,13 @@ async def test_door_checks_the_file_that_came(parts: Parts) -> None:
 
 
 @pytest.mark.usefixtures("_limit")
-def test_what_is_stored_jointly_is_converted(parts: Parts) -> None:
+async def test_what_is_stored_jointly_is_converted(parts: Parts) -> None:
     ingest = parts.new_ingest(converter=_build(parts, _LS))
     images = [
         build_image(build_samples(240, bits=8, size=1), allocated=8, name=f"1.2.{number}")
         for number in range(3)
     ]
-    outcomes = ingest.store_jointly([parts.new_content(image) for image in images], REST)
+    outcomes = await ingest.store_jointly([parts.new_content(image) for image in images], REST)
     assert [outcome.status for outcome in outcomes] == [StoreStatus.SUCCESS] * 3
     syntaxes = {
         str(pydicom.dcmread(io.BytesIO(blob)).file_meta.TransferSyntaxUID)
@@ -132,7 +141,7 @@ def test_what_is_stored_jointly_is_converted(parts: Parts) -> None:
     }
     assert syntaxes == {_LS}
     with pytest.raises(BadFileFormatError):
-        ingest.store_jointly([parts.new_content(images[0]), parts.new_content(b"no")], REST)
+        await ingest.store_jointly([parts.new_content(images[0]), parts.new_content(b"no")], REST)
     assert parts.list_temporary() == []
     assert len(parts.list_blobs()) == 3
 
@@ -153,3 +162,93 @@ def test_unknown_transfer_syntax_stops_the_start(parts: Parts) -> None:
     wrong = configuration.with_values({"IngestTranscoding": "1.2.3"})
     with pytest.raises(ConfigurationError):
         build_converter(wrong, transcoder, Settings())
+
+
+class _SlowCoder:
+    """Codes frames for a target only when it may."""
+
+    def __init__(self, target: str) -> None:
+        self.gate = threading.Event()
+        self._target = target
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        if task.target == self._target:
+            assert self.gate.wait(20)
+        return recode_frame(task)
+
+
+async def test_only_what_is_to_be_converted_waits_for_others(parts: Parts) -> None:
+    coder = _SlowCoder(_LS)
+    transcoder = Transcoder(coder, parts.folder, threads=2)
+    ingest = parts.new_ingest(converter=Converter(transcoder, Target(_LS), Settings()))
+    images = [
+        build_image(build_samples(240, bits=8, size=1), allocated=8, name=f"1.2.{number}")
+        for number in range(3 * parts.workers.count)
+    ]
+    converted = [asyncio.create_task(ingest.store(image, REST)) for image in images]
+    already = build_image([b"", b"\0\0"], syntax=_LS, name="1.2.99")
+    async with asyncio.timeout(20):
+        for content in (build_instance(), already, parts.new_content(build_instance())):
+            await ingest.store(content, REST)
+        assert not any(task.done() for task in converted)
+        coder.gate.set()
+        await asyncio.gather(*converted)
+    assert len(parts.list_blobs()) == 2 + len(images)
+    transcoder.stop()
+
+
+async def test_reception_does_not_wait_for_what_clients_ask_for(parts: Parts) -> None:
+    coder = _SlowCoder(_RLE)
+    transcoder = Transcoder(coder, parts.folder, threads=1)
+    ingest = parts.new_ingest(converter=Converter(transcoder, Target(_LS), Settings()))
+    asked = asyncio.create_task(transcoder.run(transcoder.spool, _IMAGE, Target(_RLE)))
+    async with asyncio.timeout(20):
+        await ingest.store(_IMAGE, REST)
+        assert not asked.done()
+        coder.gate.set()
+        content = await asked
+    assert content is not None
+    content.close()
+    transcoder.stop()
+
+
+class _FailingCoder:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_unexpected"),
+    [
+        (DeadlineExceededError("busy"), False),
+        (ZeroDivisionError(), True),
+        (MemoryError(), True),
+        (OSError(28, "No space left on device"), False),
+    ],
+    ids=repr,
+)
+async def test_original_is_stored_whatever_fails(
+    parts: Parts, caplog: pytest.LogCaptureFixture, error: Exception, *, is_unexpected: bool
+) -> None:
+    transcoder = Transcoder(_FailingCoder(error), parts.folder)
+    with caplog.at_level(logging.WARNING):
+        outcome, syntax = await _store(
+            parts, _IMAGE, Converter(transcoder, Target(_LS), Settings())
+        )
+    assert (outcome.status, syntax) == (StoreStatus.SUCCESS, _EXPLICIT)
+    [record] = [r for r in caplog.records if "keeps its transfer syntax" in r.message]
+    assert bool(record.exc_info) is is_unexpected
+    transcoder.stop()
+
+
+async def test_stopping_server_takes_no_original_instead(parts: Parts) -> None:
+    transcoder = Transcoder(_FailingCoder(DeadlineExceededError("stops")), parts.folder)
+    ingest = parts.new_ingest(converter=Converter(transcoder, Target(_LS), Settings()))
+    transcoder._is_stopped = True
+    for content in (_IMAGE, parts.new_content(_IMAGE)):
+        with pytest.raises(DeadlineExceededError):
+            await ingest.store(content, REST)
+    assert (parts.list_blobs(), parts.list_temporary()) == ([], [])

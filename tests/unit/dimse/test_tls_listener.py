@@ -72,6 +72,7 @@ async def test_oldest_handshakes_make_room_for_others(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tls_listener, "_MOST_HANDSHAKES", _LIMIT)
+    monkeypatch.setattr(tls_listener, "_SHIELDED_S", 0.02)
     caplog.set_level(logging.WARNING)
     async with listen(folder) as listener, AsyncExitStack() as stack:
         silent = []
@@ -88,6 +89,32 @@ async def test_oldest_handshakes_make_room_for_others(
         # The connections end when the listener closes.
         listener.close()
         assert await read_end(silent[-1]) == b""
+
+
+async def test_burst_of_honest_callers_waits_for_its_turn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_listener, "_MOST_HANDSHAKES", _LIMIT)
+    async with listen(folder) as listener, asyncio.timeout(20):
+        answers = await asyncio.gather(*(greet(listener.port) for _ in range(10 * _LIMIT)))
+    assert answers == [b"hello"] * 10 * _LIMIT
+
+
+async def test_caller_who_waits_for_room_is_let_go_when_the_listener_closes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_listener, "_MOST_HANDSHAKES", 1)
+    async with listen(folder) as listener, AsyncExitStack() as stack:
+        readers = []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+            stack.push_async_callback(writer.wait_closed)
+            stack.callback(writer.close)
+            readers.append(reader)
+        while not listener.handshake_count:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.005)
+        listener.close()
+        assert [await read_end(reader) for reader in readers] == [b"", b""]
 
 
 async def test_handshake_that_takes_too_long_ends(folder: Path) -> None:

@@ -5,7 +5,7 @@ import ctypes
 import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import falcon
@@ -330,6 +330,40 @@ async def test_protocol_requests_behind_each_other_are_answered_in_order(size: i
         # What waits for the first one takes the normal way.
         assert await served.read() in (b"POST |" + second, _NORMAL)
         assert await served.read() == _NORMAL
+
+
+@pytest.mark.parametrize("size", [3, 300_000])
+@pytest.mark.parametrize("target", [b"/things", b"/heavy"])
+async def test_protocol_client_that_sends_no_more_is_answered(size: int, target: bytes) -> None:
+    body = _fill(size)
+    async with _serve() as served:
+        served.writer.write(_request(body, target=target))
+        served.writer.write_eof()
+        assert await served.read() == (_NORMAL if target == b"/heavy" else b"POST |" + body)
+        assert await served.reader.read() == b""
+
+
+async def test_protocol_client_that_ends_within_a_body_is_dropped() -> None:
+    async with _serve() as served:
+        served.writer.write(_request(_fill(300_000))[:200_000])
+        await served.wait_until_busy()
+        served.writer.write_eof()
+        assert await served.reader.read() == b""
+        await served.wait_until_idle()
+
+
+@pytest.mark.parametrize("size", [3, 300_000])
+@pytest.mark.parametrize("target", [b"/things", b"/heavy"])
+async def test_protocol_garbage_behind_a_request_does_not_replace_its_answer(
+    size: int, target: bytes
+) -> None:
+    body = _fill(size)
+    async with _serve() as served:
+        served.writer.write(_request(body, target=target) + b"no request")
+        assert await served.read() == (_NORMAL if target == b"/heavy" else b"POST |" + body)
+        # If the answer was quicker than the garbage, that is refused by itself.
+        with suppress(ConnectionResetError):
+            assert await served.reader.read(12) in (b"", b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize(

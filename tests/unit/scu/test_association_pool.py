@@ -7,8 +7,11 @@ import pytest
 from tests.support.receiving import Receiver, run_receiver
 from tests.support.scripted_peer import DEADLINE_S, EXPLICIT_VR, MR_IMAGE_STORAGE
 
+from isocenter.dimse.commands import Command, CommandField
+from isocenter.dimse.data_sink import Message
+from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.requestor import AssociationTarget
-from isocenter.errors import AssociationAbortedError
+from isocenter.errors import AssociationAbortedError, DeadlineExceededError
 from isocenter.scu import association_pool
 from isocenter.scu.association_pool import AssociationPool
 from isocenter.scu.echo import check_services
@@ -20,15 +23,20 @@ MR = (MR_IMAGE_STORAGE, EXPLICIT_VR)
 LONG_S = 60.0
 
 
-def target(port: int, title: str = "REMOTE") -> AssociationTarget:
-    return AssociationTarget("127.0.0.1", port, title, "LOCAL", DEADLINE_S)
+def target(port: int, title: str = "REMOTE", *, timeout_s: float = DEADLINE_S) -> AssociationTarget:
+    return AssociationTarget("127.0.0.1", port, title, "LOCAL", timeout_s)
 
 
 async def store(
-    pool: AssociationPool, port: int, combination: Combination = CT, *, title: str = "REMOTE"
+    pool: AssociationPool,
+    port: int,
+    combination: Combination = CT,
+    *,
+    title: str = "REMOTE",
+    timeout_s: float = DEADLINE_S,
 ) -> None:
     instance = InstanceToStore(combination[0], "1.2.3", combination[1], b"data")
-    async with StorageSession(target(port, title), (), pool) as session:
+    async with StorageSession(target(port, title, timeout_s=timeout_s), (), pool) as session:
         assert (await session.store(instance)).is_stored
 
 
@@ -97,6 +105,40 @@ async def test_kept_association_that_breaks_is_replaced_at_once() -> None:
         await pool.close()
 
 
+class Forgetful(Receiver):
+    """Answers the first request of the first association, and nothing else that comes over it."""
+
+    async def handle(self, association: DimseAssociation, message: Message) -> None:
+        """Answer, or not."""
+        if len(self.proposals) > 1 or not self.commands:
+            await super().handle(association, message)
+
+
+async def test_kept_association_that_is_silent_is_replaced() -> None:
+    pool = AssociationPool(LONG_S)
+    receiver = Forgetful()
+    async with run_receiver(receiver) as port:
+        for _ in range(2):
+            await store(pool, port, timeout_s=0.2)
+        assert len(receiver.proposals) == 2
+        await pool.close()
+    receiver = Forgetful()
+    async with run_receiver(receiver) as port:
+        for _ in range(2):
+            await check_services(target(port, timeout_s=0.2), "", {}, pool)
+        assert len(receiver.proposals) == 2
+        await pool.close()
+
+
+async def test_new_association_that_is_silent_is_an_error() -> None:
+    pool = AssociationPool(LONG_S)
+    receiver = Forgetful(commands=[Command(command_field=CommandField.C_ECHO_RQ)])
+    async with run_receiver(receiver) as port:
+        with pytest.raises(DeadlineExceededError):
+            await store(pool, port, timeout_s=0.2)
+        assert len(receiver.proposals) == 1
+
+
 async def test_new_association_that_breaks_is_an_error() -> None:
     receiver, pool = Receiver(answer=lambda _: None), AssociationPool(LONG_S)
     async with run_receiver(receiver) as port:
@@ -130,4 +172,14 @@ async def test_oldest_is_released_beyond_the_limit(monkeypatch: pytest.MonkeyPat
         assert pool.idle_count == 2
         await store(pool, port, title="C")
         assert len(receiver.proposals) == 3
+        await pool.close()
+
+
+async def test_nothing_is_released_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(association_pool, "_MOST_IDLE", 4)
+    receiver, pool = Receiver(), AssociationPool(LONG_S)
+    async with run_receiver(receiver) as port:
+        for number, title in enumerate(("A", "B", "C", "D"), 1):
+            await store(pool, port, title=title)
+            assert pool.idle_count == number
         await pool.close()

@@ -1,10 +1,13 @@
 """Sending by a job: what the receiver has confirmed is sent once, whatever happens in between."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -15,27 +18,35 @@ from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive.modalities import CallOptions
+from isocenter.archive.outgoing import OutgoingInstance
 from isocenter.archive.recoded_files import RecodedFiles
 from isocenter.archive.recoding import Recoding
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.dicom.file_meta import build_file_meta
 from isocenter.dicom.json_forms import Shape, build_tags_json
 from isocenter.dimse.commands import CommandField
+from isocenter.dimse.data_sink import Message
+from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.errors import (
     DatabaseUnavailableError,
+    FullStorageError,
     MissingFileError,
     NoPresentationContextError,
     RemoteError,
     ServerError,
+    StorageUnavailableError,
     UnknownItemError,
 )
 from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.routing import Fingerprint, list_rules_with_fingerprints, set_fingerprints
+from isocenter.jobs import runner
 from isocenter.jobs.claims import Limits
+from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import FailedItem, Job, Step
-from isocenter.jobs.states import JobState
-from isocenter.scu.store import MoveOriginator
+from isocenter.jobs.records import CANCELED, FailedItem, Job, NewJob, Step
+from isocenter.jobs.states import Action, JobState
+from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks import sending
 from isocenter.tasks.modality_store import (
     ModalityStoreKind,
@@ -43,6 +54,7 @@ from isocenter.tasks.modality_store import (
     build_store_job,
 )
 from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.routed import note_routed
 
 COUNT = 6
 
@@ -69,12 +81,15 @@ class Case:
         return ModalityStoreKind(archive.remotes, recoding, policy)
 
     async def submit(self, **order: Any) -> Job:
+        await self.insert(**order)
+        return self.claim()
+
+    async def insert(self, **order: Any) -> None:
         remotes = self.api.archive.remotes
         plan = await remotes.outgoing.plan([self.files[0].study])
         chosen = StoreOrder("remote", **order)
         target = remotes.calling.build_target(remotes.modalities["remote"], chosen.options)
         self.jobs.insert("j", build_store_job(plan, chosen, target))
-        return self.claim()
 
     def claim(self) -> Job:
         (job,) = self.jobs.claim("me", 1, Limits()).jobs
@@ -282,6 +297,141 @@ async def test_store_of_vanished_file_fails(case: Case) -> None:
         await case.listen(port)
         error = await case.fail(await case.submit())
     assert isinstance(error, MissingFileError)
+
+
+async def test_store_sends_the_file_that_an_instance_got_meanwhile(case: Case) -> None:
+    receiver = Receiver()
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.submit()
+        async with aclosing(cast(Any, case.kind.run(job))) as steps:
+            case.jobs.save(job, await anext(steps), runtime=1)
+            # Looked up already; the next one was even opened.
+            for file in case.files[1:4]:
+                await replace_file(case.api, file.instance)
+            last = [step async for step in steps][-1]
+    assert last.is_last
+    assert receiver.confirmed == case.uids
+
+
+async def replace_file(api: Api, instance: str) -> None:
+    """Give an instance another file, and remove the older one."""
+    outgoing = api.archive.remotes.outgoing
+    before = (await outgoing.find([instance]))[instance].attachment
+    await api.request("POST", f"/instances/{instance}/attachments/dicom/compress")
+    after = (await outgoing.find([instance]))[instance].attachment
+    assert after.attachment_uuid != before.attachment_uuid
+    api.archive.storage.remove(before.attachment_uuid)
+
+
+@pytest.mark.parametrize("kind", [StorageUnavailableError, FullStorageError])
+@pytest.mark.parametrize("is_permissive", [False, True])
+async def test_store_waits_for_a_disk_of_ours(
+    case: Case, monkeypatch: pytest.MonkeyPatch, kind: type[ServerError], is_permissive: bool
+) -> None:
+    receiver = Receiver()
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.submit(retries=1, is_permissive=is_permissive)
+        with monkeypatch.context() as patch:
+            failing = AsyncMock(side_effect=kind("the disk"))
+            patch.setattr(case.api.archive.remotes.outgoing, "open", failing)
+            job = await case.run(job)
+        assert (job.state, job.content["LastError"]) == (JobState.RETRY, "the disk")
+        job = await case.run(await _take(case, job))
+    assert job.state is JobState.SUCCESS
+    assert receiver.confirmed == case.uids
+
+
+async def test_permissive_store_passes_over_what_a_full_disk_keeps_back(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = Receiver()
+    open_instance = case.api.archive.remotes.outgoing.open
+
+    async def open_some(instance: OutgoingInstance) -> InstanceToStore:
+        if instance.sop_instance_uid == case.uids[2]:
+            raise FullStorageError
+        return await open_instance(instance)
+
+    monkeypatch.setattr(case.api.archive.remotes.outgoing, "open", open_some)
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.run(await case.submit(is_permissive=True))
+    assert job.content["FailedInstancesCount"] == 1
+    assert receiver.confirmed == case.uids[:2] + case.uids[3:]
+
+
+@pytest.mark.parametrize(("status", "noted"), [(0, 1), (0xA900, 1), (0xA700, 0), (None, 0)])
+async def test_store_of_a_rule_notes_whether_it_has_sent(
+    case: Case, status: int | None, noted: int
+) -> None:
+    note = Fingerprint(case.files[0].study, "rule", "1")
+    receiver = Receiver(answer=lambda uid: status if uid == case.uids[0] else 0)
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.submit(is_permissive=True)
+        # As if it had been submitted again, unless it will have missed something.
+        if not noted:
+            await case.api.archive.workers.write(lambda tx: set_fingerprints(tx, [note]))
+        routed = note_routed(NewJob(job.kind, job.arguments), [note])
+        job = await case.run(replace(job, arguments=routed.arguments))
+    assert job.state is JobState.SUCCESS
+    rules = await case.api.archive.workers.read_long(list_rules_with_fingerprints)
+    assert len(rules) == noted
+
+
+class SilentReceiver(Receiver):
+    """Never answers about one instance."""
+
+    silent = ""
+    asked: asyncio.Event
+
+    async def handle(self, association: DimseAssociation, message: Message) -> None:
+        if message.command.affected_sop_instance_uid == self.silent:
+            self.asked.set()
+        else:
+            await super().handle(association, message)
+
+
+@pytest.mark.parametrize("action", [Action.CANCEL, Action.PAUSE])
+async def test_store_to_a_silent_receiver_can_be_ended(
+    case: Case, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    monkeypatch.setattr(runner, "_GRACE_S", 0.01)
+    # What was confirmed is noted by the step that is cut off.
+    monkeypatch.setattr(sending, "_STEP_S", 100.0)
+    receiver = SilentReceiver()
+    receiver.silent = case.uids[2]
+    options = EngineOptions(interruptible=frozenset({case.kind.name}))
+    asked, ended = asyncio.Event(), asyncio.Event()
+    receiver.asked = asked
+    saved: list[Job] = []
+
+    def note(job: Job) -> None:
+        saved.append(job)
+        if job.state not in {JobState.PENDING, JobState.RUNNING}:
+            ended.set()
+
+    run = case.api.archive.workers.run
+    engine = Engine(case.jobs, run, [case.kind], options, on_saved=note)
+    await engine.start()
+    async with run_receiver(receiver) as port, asyncio.timeout(10):
+        await case.listen(port)
+        await case.insert(retries=5)
+        engine.wake()
+        await asked.wait()
+        await engine.act("j", action)
+        await ended.wait()
+    await engine.stop(1)
+    job = saved[-1]
+    assert receiver.confirmed == case.uids[:2]
+    assert job.checkpoint is not None
+    assert job.checkpoint["Done"] == 2
+    if action is Action.CANCEL:
+        assert job.failure == CANCELED
+    else:
+        assert job.state is JobState.PAUSED
 
 
 async def test_store_refused_context_fails_without_retries(case: Case) -> None:
