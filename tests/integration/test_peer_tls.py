@@ -10,7 +10,8 @@ from tests.support.http_peer import HTTPPeer, run_http_peer
 from tests.support.requirements import require_program
 
 from isocenter.errors import ConfigurationError, RemoteError
-from isocenter.peers.client import PeerClient, PeerTarget
+from isocenter.peers.client import PeerClient
+from isocenter.peers.connection import PeerTarget
 from isocenter.peers.trust import OwnCertificate, build_trust
 
 

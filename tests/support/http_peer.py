@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -46,7 +46,7 @@ def confirm(_: Asked) -> Reply:
 class HTTPPeer:
     """What it does and what it was asked."""
 
-    answer: Callable[[Asked], Reply | None] = confirm
+    answer: Callable[[Asked], Reply | Awaitable[Reply] | None] = confirm
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
 
@@ -57,6 +57,8 @@ class HTTPPeer:
             while (asked := await _read_request(reader)) is not None:
                 self.asked.append(asked)
                 reply = self.answer(asked)
+                if isinstance(reply, Awaitable):
+                    reply = await reply
                 if reply is None:
                     await reader.read()
                     return

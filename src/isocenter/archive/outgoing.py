@@ -187,6 +187,16 @@ class Outgoing:
             return await self._workers.run(_describe_content, content, content)
         return await self._workers.run(self._describe_spooled, content)
 
+    async def check_content(self, content: Content) -> None:
+        """Make sure that a file which is not stored is one of DICOM.
+
+        Raises
+        ------
+        BadFileFormatError
+            If it is not, or says not what it is.
+        """
+        await self._workers.run(_check_content, content)
+
     def _describe_spooled(self, content: SpooledContent) -> InstanceToStore:
         with content.buffer() as buffer:
             described = _describe_content(buffer, b"")
@@ -243,6 +253,14 @@ def _describe_content(buffer: Buffer, content: bytes) -> InstanceToStore:
         summary.transfer_syntax_uid,
         memoryview(content)[start:],
     )
+
+
+def _check_content(content: Content) -> None:
+    if isinstance(content, bytes):
+        _describe_content(content, b"")
+        return
+    with content.buffer() as buffer:
+        _describe_content(buffer, b"")
 
 
 def _find_data_set(buffer: Buffer) -> int:

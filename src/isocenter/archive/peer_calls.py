@@ -19,7 +19,8 @@ from isocenter.archive.transcoding import Target, TranscodedFiles
 from isocenter.archive.workers import Workers
 from isocenter.config.peers import Peer
 from isocenter.errors import RemoteError
-from isocenter.peers.client import Body, PeerClient
+from isocenter.peers.client import PeerClient
+from isocenter.peers.connection import Body
 
 __all__ = ["PeerCalls"]
 
@@ -76,12 +77,15 @@ class PeerCalls:
 
         Raises
         ------
+        BadFileFormatError
+            If it is no DICOM file.
         RemoteError, DeadlineExceededError
             If it could not be sent.
         """
         try:
+            await self._outgoing.check_content(content)
             async with self._calling.open_client(peer) as client:
-                return _parse(await client.post(_INSTANCES, self._build_body(content)))
+                return _parse_stored(await client.post(_INSTANCES, self._build_body(content)))
         finally:
             if not isinstance(content, bytes):
                 content.close()
@@ -127,10 +131,7 @@ class PeerCalls:
     async def _store(self, client: PeerClient, file: OutgoingFile, *, is_compressed: bool) -> int:
         packed = _Packed(self._workers, file) if is_compressed else None
         body = await packed.build_body() if packed is not None else _build_plain_body(file)
-        answer = _parse(await client.post(_INSTANCES, body))
-        if not isinstance(answer.get("ID"), str):
-            # A page that asks for a password is answered with 200 as well.
-            raise RemoteError("the peer does not answer like a server that stores instances")
+        _parse_stored(await client.post(_INSTANCES, body))
         return file.size_bytes if packed is None else packed.size_bytes
 
 
@@ -139,6 +140,15 @@ def _parse(answer: bytes) -> dict[str, Any]:
         return _decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteError("the answer of the peer is no JSON object") from error
+
+
+def _parse_stored(answer: bytes) -> dict[str, Any]:
+    """Read what a peer answers that has stored an instance."""
+    stored = _parse(answer)
+    if not isinstance(stored.get("ID"), str):
+        # A page that asks for a password is answered with 200 as well.
+        raise RemoteError("the peer does not answer like a server that stores instances")
+    return stored
 
 
 def _build_plain_body(file: OutgoingFile) -> Body:

@@ -164,6 +164,8 @@ class ModalityStoreKind:
 class _StoreCourier:
     """Sends by C-STORE; the next instance is opened while one is sent (see `Courier`)."""
 
+    most_at_once = 1
+
     def __init__(
         self,
         session: StorageSession,
@@ -177,8 +179,8 @@ class _StoreCourier:
         self._target = target
         # Public identifier of what is read ahead.
         self._ahead: tuple[str, asyncio.Task[InstanceToStore]] | None = None
+        self._is_reached = False
         self.originator: MoveOriginator | None = None
-        self.is_reached = False
 
     def close(self) -> None:
         """Forget what was read ahead."""
@@ -196,13 +198,14 @@ class _StoreCourier:
         )
 
     async def send(self, instance: OutgoingInstance, following: OutgoingInstance | None) -> int:
+        self._is_reached = False
         own = (instance.sop_class_uid, instance.transfer_syntax_uid)
         try:
             transfer_syntax_uid = await self._recoding.choose_syntax(self._session, own)
         except NoPresentationContextError:
-            self.is_reached = True
+            self._is_reached = True
             raise
-        self.is_reached = True
+        self._is_reached = True
         opened = await self._open(instance, transfer_syntax_uid, following)
         result = await self._session.store(opened, move_originator=self.originator)
         if not result.is_stored:
@@ -210,6 +213,9 @@ class _StoreCourier:
                 "C-STORE", self._target.called_ae_title, result.status, result.error_comment
             )
         return 0
+
+    def is_single(self, error: ServerError) -> bool:  # noqa: ARG002 - the protocol's signature
+        return self._is_reached
 
     async def _open(
         self,

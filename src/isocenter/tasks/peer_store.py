@@ -18,9 +18,11 @@ from isocenter.errors import (
     BackendError,
     BadFileFormatError,
     PeerRefusalError,
+    ServerError,
+    TranscodingError,
 )
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
-from isocenter.peers.client import PeerClient
+from isocenter.peers.client import MOST_CONNECTIONS, PeerClient
 from isocenter.tasks.retries import RetryPolicy
 from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, build_sending_retry
 
@@ -78,7 +80,7 @@ def build_peer_job(plan: OutgoingPlan, order: PeerOrder, peer: Peer | None) -> N
 
 
 class PeerStoreKind:
-    """Sends file after file (see `Sender`)."""
+    """Sends files, some at once (see `Sender`)."""
 
     name = _KIND
 
@@ -117,6 +119,8 @@ class PeerStoreKind:
 class _PeerCourier:
     """Sends by POST /instances (see `Courier`)."""
 
+    most_at_once = MOST_CONNECTIONS
+
     def __init__(
         self, calls: PeerCalls, client: PeerClient, *, is_compressed: bool, target: Target | None
     ) -> None:
@@ -124,7 +128,6 @@ class _PeerCourier:
         self._client = client
         self._is_compressed = is_compressed
         self._target = target
-        self.is_reached = False
 
     def expect(self, instances: Iterable[OutgoingInstance]) -> None:
         """Nothing is negotiated."""
@@ -135,14 +138,13 @@ class _PeerCourier:
         following: OutgoingInstance | None,  # noqa: ARG002 - the protocol's signature
     ) -> int:
         """Send a file and wait for the answer."""
-        try:
-            return await self._calls.store(
-                self._client, instance, is_compressed=self._is_compressed, target=self._target
-            )
-        except PeerRefusalError as error:
-            self.is_reached = not error.is_general
-            raise
-        except (BackendError, BadFileFormatError):
-            # The file cannot be read; the others perhaps can.
-            self.is_reached = True
-            raise
+        return await self._calls.store(
+            self._client, instance, is_compressed=self._is_compressed, target=self._target
+        )
+
+    def is_single(self, error: ServerError) -> bool:
+        """Tell whether the file is to blame, or what the peer thinks of it."""
+        if isinstance(error, PeerRefusalError):
+            return not error.is_general
+        # A file that cannot be read; the others perhaps can.
+        return isinstance(error, BackendError | BadFileFormatError | TranscodingError)

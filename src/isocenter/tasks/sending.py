@@ -1,12 +1,12 @@
 """What jobs share that send instances: order, steps, resumption, new attempts, waiting.
 
-What a receiver has confirmed is never sent again. Confirmed instances are noted together, some
-tenths of a second at a time. While the receiver cannot be reached, the job is put aside and goes on
-where it stopped.
+What a receiver has confirmed is never sent again. Confirmed instances are noted together, a tenth
+of a second at a time; nothing is under way while they are. While the receiver cannot be reached,
+the job is put aside and goes on where it stopped.
 
 References
 ----------
-Decision 0020
+Decisions 0020, 0021
 """
 
 import logging
@@ -31,6 +31,7 @@ from isocenter.errors import (
     TranscodingError,
 )
 from isocenter.jobs.records import FailedItem, Job, NewJob, Step
+from isocenter.tasks.flights import run_flights
 from isocenter.tasks.retries import RetryPolicy, is_transient
 from isocenter.tasks.schedules import get_wait_s
 
@@ -121,12 +122,14 @@ class Courier(Protocol):
 
     Attributes
     ----------
-    is_reached
-        Whether the failure of `send` concerns its instance alone. The courier sets it; it is false
-        when `send` begins.
+    most_at_once
+        So many calls of `send` may be made at the same time, once one has succeeded.
     """
 
-    is_reached: bool
+    @property
+    def most_at_once(self) -> int:
+        """See above."""
+        ...
 
     def expect(self, instances: Iterable[OutgoingInstance]) -> None:
         """Tell of instances that will probably be sent."""
@@ -150,6 +153,10 @@ class Courier(Protocol):
         ServerError
             If it was not confirmed.
         """
+        ...
+
+    def is_single(self, error: ServerError) -> bool:
+        """Tell whether what the last `send` raised concerns its instance alone."""
         ...
 
 
@@ -224,8 +231,19 @@ class Sender:
         return Step(sending.build_checkpoint(), sending.progress, content, retry_after_s=delay_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an instance was not confirmed, and whether that concerns it alone."""
+
+    error: ServerError
+    is_single: bool
+
+
 class _Sending:
     """One run of a job.
+
+    All instances before `_done` were dealt with, and of those behind it the ones `_ahead`: some
+    were confirmed while one before them was not.
 
     Attributes
     ----------
@@ -246,10 +264,13 @@ class _Sending:
         self._done = int(checkpoint.get("Done", 0))
         self._failed_count = int(checkpoint.get("Failed", 0))
         self._sent_bytes = int(checkpoint.get("Bytes", 0))
-        self._saved = self._done
+        self._ahead: set[int] = set(checkpoint.get("Ahead", ()))
+        self._saved = self._settled
         self._failed: list[FailedItem] = []
         self._page: Mapping[str, OutgoingInstance] = {}
         self._page_stop = self._done
+        self._is_confirming = False
+        self._is_failing = False
         self.attempts = int(checkpoint.get("Attempts", 0))
         self.obstacle: ServerError | None = None
 
@@ -264,19 +285,23 @@ class _Sending:
         return self.obstacle is None and self._done == len(self._instances)
 
     @property
+    def _settled(self) -> int:
+        return self._done + len(self._ahead)
+
+    @property
     def has_progress(self) -> bool:
         """Whether there is something to be noted."""
-        return self._done > self._saved
+        return self._settled > self._saved
 
     @property
     def progress(self) -> int:
         """How far it is, 0 to 100."""
-        return 100 * self._done // max(1, len(self._instances))
+        return 100 * self._settled // max(1, len(self._instances))
 
     def build_step(self, *, is_last: bool = False) -> Step:
         """Note what was dealt with since the last step."""
         failed, self._failed = self._failed, []
-        self._saved = self._done
+        self._saved = self._settled
         return Step(
             self.build_checkpoint(),
             self.progress,
@@ -287,8 +312,13 @@ class _Sending:
 
     def build_checkpoint(self) -> dict[str, Any]:
         """Say where to go on."""
-        place = {"Done": self._done, "Failed": self._failed_count, "Attempts": self.attempts}
-        return {**place, "Bytes": self._sent_bytes} if self._sent_bytes else place
+        place: dict[str, Any] = {"Done": self._done, "Failed": self._failed_count}
+        place["Attempts"] = self.attempts
+        if self._ahead:
+            place["Ahead"] = sorted(self._ahead)
+        if self._sent_bytes:
+            place["Bytes"] = self._sent_bytes
+        return place
 
     def describe(self) -> dict[str, Any]:
         """Give the content of the job as it is now."""
@@ -298,62 +328,103 @@ class _Sending:
         return {**kept, "FailedInstancesCount": self._failed_count}
 
     async def advance(self) -> None:
-        """Send instances for a while, up to the first obstacle."""
+        """Send instances for a while, up to the first obstacle; then nothing is under way."""
         stop_at = time.monotonic() + _STEP_S
-        await self._send()
+        await self._send(stop_at)
         while not self.is_over and time.monotonic() < stop_at:
-            await self._send()
+            await self._send(stop_at)
 
-    async def _send(self) -> None:
-        """Deal with the next instance."""
-        self._courier.is_reached = False
+    async def _send(self, stop_at: float) -> None:
+        """Deal with the next instance, and with more if they may go together."""
         try:
-            self._sent_bytes += await self._try_to_send()
+            await self._look_up()
         except _OF_AN_INSTANCE as error:
-            may_retry = self.attempts < self._retries and is_transient(error)
-            if may_retry or not self._is_permissive or self._is_ours(error):
-                self.obstacle = error
-                return
-            # Without a connection the others need not even be tried.
-            stop = self._done + 1 if self._courier.is_reached else len(self._instances)
-            self._fail(error, stop)
-        else:
+            self._settle({self._done: _Failure(error, is_single=False)})
+            return
+        waiting = (i for i in range(self._done, self._page_stop) if i not in self._ahead)
+        # A receiver that refuses us, or that is not there, is to notice it once.
+        most = self._courier.most_at_once if self._is_confirming else 1
+        self._is_failing = False
+        if most == 1:
+            index = next(waiting)
+            self._settle({index: await self._try_to_send(index)})
+            return
+        results = await run_flights(
+            ((index, self._get_size(index)) for index in waiting),
+            self._try_to_send,
+            most=most,
+            may_start=lambda: not self._is_failing and time.monotonic() < stop_at,
+        )
+        self._settle(results)
+
+    async def _look_up(self) -> None:
+        if self._done < self._page_stop:
+            return
+        page = self._instances[self._done : self._done + _PAGE]
+        self._page = await self._outgoing.find(page)
+        self._page_stop = self._done + len(page)
+        self._courier.expect(self._page.values())
+
+    def _get_size(self, index: int) -> int:
+        instance = self._page.get(self._instances[index])
+        return 0 if instance is None else instance.attachment.uncompressed_size
+
+    async def _try_to_send(self, index: int) -> int | _Failure:
+        """Send an instance; return how many bytes it took, or what went wrong."""
+        instance = self._page.get(self._instances[index])
+        following = None
+        if index + 1 < self._page_stop:
+            following = self._page.get(self._instances[index + 1])
+        try:
+            if instance is not None:
+                return await _send_present_file(self._outgoing, self._courier, instance, following)
+        except _OF_AN_INSTANCE as error:
+            self._is_failing = True
+            return _Failure(error, self._courier.is_single(error))
+        self._is_failing = True
+        return _Failure(
+            MissingFileError("an instance was deleted, or its file was not kept"), is_single=True
+        )
+
+    def _settle(self, results: Mapping[int, int | _Failure]) -> None:
+        """Take account of what came of some instances, in whatever order it came."""
+        for index, result in results.items():
+            if not isinstance(result, _Failure):
+                self._sent_bytes += result
+                self._ahead.add(index)
+                self._is_confirming = True
+                self.attempts = 0
+        for index in sorted(results):
+            result = results[index]
+            if isinstance(result, _Failure) and self.obstacle is None:
+                self._take_failure(index, result)
+        while self._done in self._ahead:
+            self._ahead.remove(self._done)
             self._done += 1
+
+    def _take_failure(self, index: int, failure: _Failure) -> None:
+        may_retry = self.attempts < self._retries and is_transient(failure.error)
+        if may_retry or not self._is_permissive or _is_ours(failure):
+            self.obstacle = failure.error
+            return
+        # Without a connection the others need not even be tried.
+        stop = index + 1 if failure.is_single else len(self._instances)
+        self._fail(failure.error, [i for i in range(index, stop) if i not in self._ahead])
         self.attempts = 0
 
-    def _is_ours(self, error: ServerError) -> bool:
-        """Tell whether our own database is to blame: no instance fails because of it."""
-        if isinstance(error, DatabaseUnavailableError | SerializationFailureError):
-            return True
-        return isinstance(error, BackendError) and not self._courier.is_reached
-
-    def _fail(self, error: ServerError, stop: int) -> None:
-        """Pass over the instances before an index."""
-        failed = self._instances[self._done : stop]
+    def _fail(self, error: ServerError, indices: Sequence[int]) -> None:
+        """Pass over some instances."""
         reason = error.details or error.message
-        self._failed += (FailedItem(public_id, error.code, reason) for public_id in failed)
-        self._failed_count += len(failed)
-        self._done = stop
+        self._failed += (FailedItem(self._instances[i], error.code, reason) for i in indices)
+        self._failed_count += len(indices)
+        self._ahead.update(indices)
 
-    async def _try_to_send(self) -> int:
-        instance = await self._look_up()
-        following = self._done + 1
-        expected = None
-        if following < self._page_stop:
-            expected = self._page.get(self._instances[following])
-        return await _send_present_file(self._outgoing, self._courier, instance, expected)
 
-    async def _look_up(self) -> OutgoingInstance:
-        if self._done >= self._page_stop:
-            page = self._instances[self._done : self._done + _PAGE]
-            self._page = await self._outgoing.find(page)
-            self._page_stop = self._done + len(page)
-            self._courier.expect(self._page.values())
-        instance = self._page.get(self._instances[self._done])
-        if instance is None:
-            self._courier.is_reached = True
-            raise MissingFileError("an instance was deleted, or its file was not kept")
-        return instance
+def _is_ours(failure: _Failure) -> bool:
+    """Tell whether our own database is to blame: no instance fails because of it."""
+    if isinstance(failure.error, DatabaseUnavailableError | SerializationFailureError):
+        return True
+    return isinstance(failure.error, BackendError) and not failure.is_single
 
 
 async def _send_present_file(

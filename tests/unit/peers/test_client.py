@@ -16,8 +16,9 @@ from isocenter.errors import (
     PeerRefusalError,
     RemoteError,
 )
-from isocenter.peers import client as client_module
-from isocenter.peers.client import Body, PeerClient, PeerTarget, check_proxy
+from isocenter.peers import connection as connection_module
+from isocenter.peers.client import MOST_CONNECTIONS, PeerClient
+from isocenter.peers.connection import Body, PeerTarget, check_proxy
 from isocenter.tasks.retries import is_transient
 
 BODY = Body(lambda: b"content", 7)
@@ -51,6 +52,77 @@ async def test_call_carries_credentials_headers_and_content() -> None:
     assert asked.headers["content-type"] == "application/dicom"
     assert asked.headers["content-length"] == "7"
     assert asked.headers["accept-encoding"] == "identity"
+
+
+async def test_headers_of_a_peer_replace_ours_but_those_of_the_content() -> None:
+    peer = HTTPPeer()
+    own = {"host": "archive", "User-Agent": "own", "content-length": "9", "Transfer-Encoding": "x"}
+    await call(peer, BODY, headers={**own, "Accept-Encoding": "gzip", "Authorization": "Bearer t"})
+    (asked,) = peer.asked
+    assert asked.body == b"content"
+    assert (asked.headers["host"], asked.headers["user-agent"]) == ("archive", "own")
+    assert asked.headers["accept-encoding"] == "identity"
+    assert asked.headers["authorization"] == "Bearer t"
+    assert "transfer-encoding" not in asked.headers
+
+
+@pytest.mark.parametrize("headers", [{"A": "b\r\nC: d"}, {"A b": "c"}, {"A": "\u4e2d"}])
+async def test_headers_that_cannot_be_sent_are_an_error(headers: dict[str, str]) -> None:
+    peer = HTTPPeer()
+    with pytest.raises(RemoteError):
+        await call(peer, BODY, headers=headers)
+    assert peer.asked == []
+
+
+@pytest.mark.parametrize("url", ["ftp://h/", "h/", "http:///", "http://h:x/"])
+async def test_address_that_cannot_be_used_is_an_error(url: str) -> None:
+    with pytest.raises(RemoteError, match="address"):
+        PeerClient(PeerTarget(url))
+
+
+async def test_content_of_several_pieces_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "_PIECE_BYTES", 3)
+    peer = HTTPPeer()
+    await call(peer, BODY)
+    assert peer.asked[0].body == b"content"
+
+
+async def test_calls_at_the_same_time_share_a_few_connections() -> None:
+    peer, waiting, are_all_there = HTTPPeer(), [], asyncio.Event()
+
+    async def hold(_: Asked) -> Reply:
+        waiting.append(1)
+        if len(waiting) == MOST_CONNECTIONS:
+            are_all_there.set()
+        await are_all_there.wait()
+        return Reply()
+
+    peer.answer = hold
+    async with run_http_peer(peer) as url, PeerClient(PeerTarget(url)) as client:
+        calls = [client.post("instances", BODY) for _ in range(3 * MOST_CONNECTIONS)]
+        await asyncio.wait_for(asyncio.gather(*calls), 10)
+    assert len(peer.asked) == 3 * MOST_CONNECTIONS
+    assert peer.connections == MOST_CONNECTIONS
+
+
+async def test_cancelled_call_leaves_the_client_usable() -> None:
+    is_there = asyncio.Event()
+
+    def answer(asked: Asked) -> Reply | None:
+        is_there.set()
+        return None if asked.method == "POST" else Reply()
+
+    peer = HTTPPeer(answer)
+    async with run_http_peer(peer) as url, PeerClient(PeerTarget(url)) as client:
+        await client.get("system")
+        is_there.clear()
+        posting = asyncio.ensure_future(client.post("instances", BODY))
+        await asyncio.wait_for(is_there.wait(), 10)
+        posting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+        assert await client.get("system")
+    assert peer.connections == 2
 
 
 async def test_stream_of_unknown_length_is_sent_in_chunks() -> None:
@@ -93,7 +165,7 @@ async def test_refusal_with_any_body_is_told(body: bytes) -> None:
 
 
 async def test_answer_that_is_too_large_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_LARGEST_ANSWER_BYTES", 10)
+    monkeypatch.setattr(connection_module, "_LARGEST_ANSWER_BYTES", 10)
     assert await call(HTTPPeer(lambda _: Reply(200, b"x" * 10))) == b"x" * 10
     with pytest.raises(RemoteError, match="too large"):
         await call(HTTPPeer(lambda _: Reply(200, b"x" * 11)))
@@ -145,7 +217,13 @@ async def test_error_of_a_body_is_the_error_of_the_call() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1:{}/", "http://{}.invalid/", "http://" + "a" * 70 + ".invalid/", "http://*/"],
+    [
+        "http://127.0.0.1:{}/",
+        "http://{}.invalid/",
+        "http://" + "a" * 70 + ".invalid/",
+        "http://*/",
+        "http://[/",
+    ],
 )
 async def test_peer_that_is_not_there_is_an_error(url: str) -> None:
     async def reach() -> None:

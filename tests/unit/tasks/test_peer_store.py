@@ -1,8 +1,11 @@
 """Sending to a peer by a job: what it has confirmed is sent once, whatever happens in between."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -232,3 +235,161 @@ async def test_store_transcodes_what_can_be(case: Case, is_compressed: bool) -> 
     syntaxes = {read_file_meta(asked.content).transfer_syntax_uid for asked in peer.asked}
     assert syntaxes == {target}
     assert len(peer.asked) == COUNT
+
+
+# What follows: several files at once.
+
+
+@pytest.fixture
+def long_steps(monkeypatch: pytest.MonkeyPatch, case: Case) -> Case:
+    """Steps and pages that do not end before the job."""
+    monkeypatch.setattr(sending, "_STEP_S", 3600.0)
+    monkeypatch.setattr(sending, "_PAGE", 256)
+    return case
+
+
+class Waiting:
+    """Answers when so many requests wait, all but the first one, the last one first."""
+
+    def __init__(self, contents: list[bytes], count: int, replies: dict[int, Reply]) -> None:
+        self._contents = contents
+        self._count = count
+        self._replies = replies
+        self._futures: list[tuple[asyncio.Future[Reply], Reply]] = []
+        self.most = 0
+
+    async def __call__(self, asked: Asked) -> Reply:
+        index = self._contents.index(asked.body)
+        reply = self._replies.get(index, Reply())
+        if index == 0:
+            return reply
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._futures.append((future, reply))
+        self.most = max(self.most, len(self._futures))
+        if len(self._futures) == self._count:
+            self._count = 1
+            while self._futures:
+                future_of_last, reply_of_last = self._futures.pop()
+                future_of_last.set_result(reply_of_last)
+                await asyncio.sleep(0)
+        return await future
+
+
+async def test_four_go_together_once_the_first_is_confirmed(long_steps: Case) -> None:
+    case, peer = long_steps, HTTPPeer()
+    peer.answer = waiting = Waiting(case.contents, 4, {})
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url))
+    assert job.state is JobState.SUCCESS
+    assert [asked.body for asked in peer.asked] == case.contents
+    assert (waiting.most, peer.connections) == (4, 4)
+    assert job.content["Size"] == str(sum(map(len, case.contents)))
+
+
+@pytest.mark.parametrize("status", [401, 503, 0])
+async def test_peer_that_takes_nothing_is_tried_once(long_steps: Case, status: int) -> None:
+    peer = HTTPPeer(lambda _: Reply(status))
+    async with run_http_peer(peer) as url:
+        await long_steps.fail(await long_steps.submit(url))
+    assert len(peer.asked) == 1
+
+
+@pytest.mark.parametrize("failing", [(1,), (2,), (4,), (1, 3), (2, 3, 4)])
+async def test_what_went_together_with_a_failure_is_not_sent_again(
+    long_steps: Case, failing: tuple[int, ...]
+) -> None:
+    case, peer = long_steps, HTTPPeer()
+    peer.answer = Waiting(case.contents, 4, dict.fromkeys(failing, Reply(503)))
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url, retries=1))
+        assert (job.state, job.content["RetriesCount"]) == (JobState.RETRY, 1)
+        assert job.checkpoint is not None
+        confirmed = {case.contents.index(asked.body) for asked in peer.asked} - set(failing)
+        assert job.checkpoint["Done"] == failing[0]
+        assert job.checkpoint.get("Ahead", []) == sorted(i for i in confirmed if i > failing[0])
+        assert job.progress == 100 * len(confirmed) // COUNT
+        peer.asked.clear()
+        peer.answer = confirm
+        job = await case.run(await case.take(job))
+    assert job.state is JobState.SUCCESS
+    left = [case.contents[index] for index in range(COUNT) if index not in confirmed]
+    assert [asked.body for asked in peer.asked] == left
+    assert job.content["Size"] == str(sum(map(len, case.contents)))
+    assert job.checkpoint is not None
+    assert "Ahead" not in job.checkpoint
+
+
+async def test_permissive_store_names_each_that_failed(long_steps: Case) -> None:
+    case, peer = long_steps, HTTPPeer()
+    refusals = {3: Reply(400, b'{"Message": "C"}'), 1: Reply(400, b'{"Message": "A"}')}
+    peer.answer = Waiting(case.contents, 4, refusals)
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url, is_permissive=True))
+    assert (job.state, job.content["FailedInstancesCount"]) == (JobState.SUCCESS, 2)
+    assert len(peer.asked) == COUNT
+    failed = case.jobs.list_failed_items("j", limit=9)
+    names = job.arguments["Instances"]
+    assert {item.name: item.details[-1] for item in failed} == {names[1]: "A", names[3]: "C"}
+
+
+async def test_permissive_store_keeps_what_was_confirmed_before_all_others_fail(
+    long_steps: Case,
+) -> None:
+    case, peer = long_steps, HTTPPeer()
+    peer.answer = Waiting(case.contents, 4, {2: Reply(401)})
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url, is_permissive=True))
+    assert job.state is JobState.SUCCESS
+    asked = {case.contents.index(asked.body) for asked in peer.asked}
+    failed = [job.arguments["Instances"][i] for i in range(COUNT) if i == 2 or i not in asked]
+    items = case.jobs.list_failed_items("j", limit=9)
+    assert sorted(item.name for item in items) == sorted(failed)
+    assert {0, 1, 2, 3, 4} <= asked
+    assert job.content["Size"] == str(sum(len(case.contents[i]) for i in asked - {2}))
+
+
+@pytest.mark.parametrize("steps", range(3))
+async def test_nothing_is_under_way_between_steps(
+    case: Case, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    clock = SimpleNamespace(monotonic=count().__next__)
+    monkeypatch.setattr(sending, "time", clock)
+    monkeypatch.setattr(sending, "_STEP_S", 3)
+    peer = HTTPPeer()
+    async with run_http_peer(peer) as url:
+        job = await case.run(await case.submit(url), steps=steps)
+        done = 0 if job.checkpoint is None else job.checkpoint["Done"]
+        assert len(peer.asked) == done
+        assert done >= steps
+        case.jobs.recover("other", Recovery.RESUME)
+        job = await case.run(case.claim())
+    assert job.state is JobState.SUCCESS
+    assert [asked.body for asked in peer.asked] == case.contents
+
+
+async def test_stopped_server_leaves_nothing_under_way(long_steps: Case) -> None:
+    case, peer, are_four_waiting = long_steps, HTTPPeer(), asyncio.Event()
+
+    async def hold(asked: Asked) -> Reply:
+        if asked.body != case.contents[0]:
+            if len(peer.asked) == 5:
+                are_four_waiting.set()
+            await asyncio.get_running_loop().create_future()
+        return Reply()
+
+    peer.answer = hold
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url)
+        before = asyncio.all_tasks()
+        running = asyncio.ensure_future(case.run(job))
+        await asyncio.wait_for(are_four_waiting.wait(), 10)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        left = {task for task in asyncio.all_tasks() - before if "serve" not in repr(task)}
+        assert left == set()
+        peer.answer = confirm
+        case.jobs.recover("other", Recovery.RESUME)
+        job = await case.run(case.claim())
+    assert job.state is JobState.SUCCESS
+    assert {asked.body for asked in peer.asked} == set(case.contents)
