@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Protocol
 
-from isocenter.errors import DeadlineExceededError, InternalError, TranscodingError
+from isocenter.errors import CodecTimeoutError, InternalError, TranscodingError
 from isocenter.pixels.codec_process import CodecProcess, CrashError, StartError
 from isocenter.pixels.frames import FrameResult, FrameTask
 
@@ -36,7 +36,7 @@ class FrameCoder(Protocol):
         ------
         TranscodingError
             If that is not possible.
-        DeadlineExceededError
+        CodecTimeoutError
             If there is nobody to do it: all are busy, or the server stops.
         InternalError
             If the codecs are not installed as they should be.
@@ -104,7 +104,7 @@ class CodecPool:
             return self._try(task)
         except CrashError as error:
             if self._is_closed:
-                raise DeadlineExceededError(_STOPS) from error
+                raise CodecTimeoutError(_STOPS) from error
             if isinstance(error, StartError):
                 # No fault of the frame.
                 raise InternalError("the codecs cannot be started; the log says why") from error
@@ -135,11 +135,11 @@ class CodecPool:
             if not turn.has_come.is_set():
                 self._waiting.remove(turn)
                 self._give_turns()
-                raise DeadlineExceededError("all codecs were busy for too long")
+                raise CodecTimeoutError("all codecs were busy for too long")
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise DeadlineExceededError(_STOPS)
+            raise CodecTimeoutError(_STOPS)
 
     def _give_turns(self) -> None:
         """Let those who wait begin, in the order in which they came; with the lock held.
@@ -177,13 +177,13 @@ class CodecPool:
         try:
             process = CodecProcess(self._deadline_s)
         except OSError as error:
-            raise DeadlineExceededError("no process can be started for the codecs") from error
+            raise CodecTimeoutError("no process can be started for the codecs") from error
         try:
             with self._lock:
                 # Whoever closes the pool knows of a process only from here on.
                 self._check_open()
                 self._busy.add(process)
-        except DeadlineExceededError:
+        except CodecTimeoutError:
             process.end()
             raise
         return process

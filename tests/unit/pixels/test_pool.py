@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tests.support.pixels import build_samples
 
-from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.errors import CodecTimeoutError, TranscodingError
 from isocenter.pixels import pool as pool_module
 from isocenter.pixels.codec_process import CodecProcess
 from isocenter.pixels.formats import PixelFormat
@@ -121,7 +121,7 @@ def test_no_process_is_no_fault_of_the_frame(
 
     with monkeypatch.context() as patch:
         patch.setattr(pool_module, "CodecProcess", fail)
-        with pytest.raises(DeadlineExceededError):
+        with pytest.raises(CodecTimeoutError):
             pool.recode(_TASK)
     assert pool.recode(_TASK) == recode_frame(_TASK)
 
@@ -167,9 +167,9 @@ def test_closed_pool_ends_what_is_under_way() -> None:
         future = threads.submit(pool.recode, _TASK)
         _wait(lambda: not pool.idle_count)
         pool.close()
-        with pytest.raises(DeadlineExceededError):
+        with pytest.raises(CodecTimeoutError):
             future.result(20)
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(CodecTimeoutError):
         pool.recode(_TASK)
     assert pool.count == 0
     _wait(lambda: not worker.is_running())
@@ -245,7 +245,7 @@ def test_who_waits_too_long_gives_up(gated: type[_Gated], monkeypatch: pytest.Mo
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(pool.recode, _number(1))
         _wait(lambda: pool.count == 1)
-        with pytest.raises(DeadlineExceededError):
+        with pytest.raises(CodecTimeoutError):
             pool.recode(_number(2))
         assert pool.waiting_count == 0
         gated.gate.set()
@@ -266,7 +266,7 @@ def test_process_that_starts_while_the_pool_closes_is_ended(
             pool.close()
 
     monkeypatch.setattr(pool_module, "CodecProcess", _Late)
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(CodecTimeoutError):
         pool.recode(_TASK)
     assert [process.is_alive for process in started] == [False]
     assert pool.count == 0
