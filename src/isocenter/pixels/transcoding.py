@@ -138,7 +138,7 @@ def open_transcoded(
         If that is not possible: videos, pixels that the target cannot hold, damaged frames.
     BadFileFormatError
         If the file is damaged.
-    DeadlineExceededError
+    CodecTimeoutError
         If the coder is too busy, the file takes too long, or nobody waits for it.
     """
     if not can_encode(order.target):
