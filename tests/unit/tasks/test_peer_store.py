@@ -413,6 +413,33 @@ async def test_what_went_together_with_a_failure_is_not_sent_again(
     assert "Ahead" not in job.checkpoint
 
 
+async def test_first_failure_is_the_reason_whatever_was_answered_first(long_steps: Case) -> None:
+    case, peer = long_steps, HTTPPeer()
+    replies = {3: Reply(400, b'{"Message": "Third"}'), 1: Reply(400, b'{"Message": "First"}')}
+    peer.answer = Waiting(case.contents, 4, replies)
+    async with run_http_peer(peer) as url:
+        error = await case.fail(await case.submit(url))
+    assert "First" in error.details
+
+
+async def test_nothing_is_begun_after_a_failure(long_steps: Case) -> None:
+    case, peer = long_steps, HTTPPeer()
+
+    async def answer(asked: Asked) -> Reply:
+        index = case.contents.index(asked.body)
+        if index == 1:
+            return Reply(400)
+        for _ in range(200 if index > 1 else 0):
+            # What is written over the loopback is read in the next round of the loop.
+            await asyncio.sleep(0)
+        return Reply()
+
+    peer.answer = answer
+    async with run_http_peer(peer) as url:
+        await case.fail(await case.submit(url))
+    assert [asked.body for asked in peer.asked] == case.contents[:5]
+
+
 async def test_permissive_store_names_each_that_failed(long_steps: Case) -> None:
     case, peer = long_steps, HTTPPeer()
     refusals = {3: Reply(400, b'{"Message": "C"}'), 1: Reply(400, b'{"Message": "A"}')}
