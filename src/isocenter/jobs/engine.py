@@ -49,7 +49,8 @@ class EngineOptions:
     is_shared
         Other servers take jobs from the same database.
     interruptible
-        Kinds whose steps wait for others, and are cut off when a client cancels or pauses the job.
+        Kinds whose steps wait for others, and are cut off when a client cancels or pauses the job,
+        or the server stops.
     allowed
         Kinds to run and to submit; ``None`` for all that the server knows.
     """

@@ -39,7 +39,8 @@ class Runner:
     on_saved
         Told of the job after each step and at its end.
     is_interruptible
-        Whether a step that waits for others is cut off when somebody cancels or pauses the job.
+        Whether a step that waits for others is cut off when somebody cancels or pauses the job, or
+        stops the server.
     """
 
     def __init__(
@@ -68,9 +69,13 @@ class Runner:
         self._since = time.monotonic_ns()
 
     def request(self, action: Action) -> None:
-        """Note what is to become of the job at the end of its step."""
+        """Note what is to become of the job at the end of its step, or when that is cut off."""
         self._requested = action
-        if self._is_interruptible and action in _ENDING:
+        if action in _ENDING:
+            self._interrupt_soon()
+
+    def _interrupt_soon(self) -> None:
+        if self._is_interruptible:
             asyncio.get_running_loop().call_later(_GRACE_S, self._interrupt)
 
     def _interrupt(self) -> None:
@@ -81,6 +86,7 @@ class Runner:
     def stop(self) -> None:
         """Give the job back to the queue at the end of its step."""
         self._is_stopping = True
+        self._interrupt_soon()
 
     async def run(self) -> Job | None:
         """Work until the job has ended, was paused or given back; ``None`` if it was taken away.

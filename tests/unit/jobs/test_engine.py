@@ -219,6 +219,21 @@ async def test_step_that_is_cut_off_saves_what_it_has_done(
     assert (ended.failure, ended.content) == (CANCELED, {"Count": 7})
 
 
+async def test_step_that_waits_for_others_keeps_no_server_from_stopping(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_GRACE_S", 0.01)
+    case.kind.gate.clear()
+    async with case.start(interruptible=frozenset({"Counting"})) as engine:
+        job = await engine.submit(_new(2))
+        await case.wait_until(lambda: case.kind.begun)
+        await engine.stop(_DEADLINE_S)
+        assert case.states(job.job_id)[-1] is JobState.PENDING
+    case.kind.gate.set()
+    async with case.start() as engine:
+        assert (await engine.wait(job.job_id, _DEADLINE_S)).content == {"Count": 2}
+
+
 async def test_canceled_step_that_fails_is_canceled(case: Case) -> None:
     case.kind.gate.clear()
     async with case.start() as engine:
