@@ -35,7 +35,7 @@ from tests.support.scripted_peer import (
 )
 
 from fuzz.configured import build_dictionaries, build_peers, run_dictionary, run_peer
-from fuzz.transcoding import build_packed, run_streams, run_transcoding
+from fuzz.transcoding import build_coded, build_packed, run_streams, run_transcoding
 from isocenter.archive.created_files import FileBuilder, Inherited
 from isocenter.archive.creation_requests import parse_creation
 from isocenter.archive.edit_requests import (
@@ -581,7 +581,7 @@ TARGETS = {
     "compression": Target(_run_compression, _build_blobs),
     "image": Target(_run_image, _build_images),
     "creation": Target(_run_creation, _build_requests),
-    "streams": Target(run_streams, build_packed),
+    "streams": Target(run_streams, build_coded),
     "transcoding": Target(run_transcoding, build_packed),
     "portable": Target(_run_portable, _build_files),
     "edit": Target(_run_edit, _build_files),

@@ -1,5 +1,10 @@
 """What is fuzzed of transcoding: whatever happens before and behind the codecs themselves."""
 
+from itertools import pairwise
+
+import imagecodecs
+import numpy as np
+from tests.support.jpeg_streams import build_progressive, build_restarts
 from tests.support.pixels import InlineCoder, build_image, build_samples
 
 from isocenter.errors import BadFileFormatError, TranscodingError
@@ -9,7 +14,7 @@ from isocenter.pixels.formats import LARGEST_FRAME_BYTES
 from isocenter.pixels.frames import FrameResult, FrameTask
 from isocenter.pixels.transcoding import TranscodeOrder, open_transcoded
 
-__all__ = ["build_packed", "run_streams", "run_transcoding"]
+__all__ = ["build_coded", "build_packed", "run_streams", "run_transcoding"]
 
 _BASE = "1.2.840.10008.1.2"
 _TARGETS = (f"{_BASE}.2", f"{_BASE}.4.50", f"{_BASE}.5", _BASE)
@@ -32,6 +37,19 @@ def build_packed() -> list[bytes]:
         with open_transcoded(plain, TranscodeOrder(_BASE + suffix), InlineCoder()) as result:
             packed.append(b"".join(result.pieces))
     return packed
+
+
+def build_coded() -> list[bytes]:
+    """Build frames in many codings."""
+    samples = np.arange(480, dtype=np.uint8).reshape(20, 24)
+    frames = [
+        imagecodecs.jpeg8_encode(samples, 90),
+        imagecodecs.jpeg8_encode(samples, lossless=True, predictor=1, bitspersample=8),
+        imagecodecs.jpegls_encode(samples, level=2),
+        imagecodecs.jpeg2k_encode(samples, codecformat="j2k"),
+        imagecodecs.htj2k_encode(samples, reversible=True, tlm=True, tilepart=1),
+    ]
+    return [*map(bytes, frames), build_restarts(), build_progressive()]
 
 
 def run_transcoding(data: bytes) -> None:
@@ -58,3 +76,5 @@ def run_streams(data: bytes) -> None:
             continue
         assert header.rows >= 0
         assert 0 <= header.samples < 1 << 16
+        ends = [0, *header.ends, len(data)]
+        assert all(first < second for first, second in pairwise(ends))

@@ -13,7 +13,7 @@
     ├─ ConflictError         RevisionConflict · DuplicateResource · BadSequence · BadJobState
     │                        SourceChanged · AnnotationConflict · UnstorableInstance
     ├─ LimitError            FullStorage · BodyTooLarge · TooManyRequests · DeadlineExceeded
-    │                        StillRunning
+    │                        StillRunning · CodecTimeout
     ├─ RemoteError           AssociationRejected · AssociationAborted · NoPresentationContext
     │                        PeerRefusal
     ├─ BackendError          DatabaseUnavailable · DatabaseVersion · SerializationFailure
@@ -47,6 +47,7 @@ __all__ = [
     "BadSequenceError",
     "BodyTooLargeError",
     "CanceledJobError",
+    "CodecTimeoutError",
     "ConfigurationError",
     "ConflictError",
     "CorruptedBlobError",
@@ -400,6 +401,12 @@ class StillRunningError(DeadlineExceededError):
     """A job did not end while the client waited; it goes on."""
 
     http_status, message = 504, "The job still runs"
+
+
+class CodecTimeoutError(DeadlineExceededError):
+    """The codecs of this server were busy for too long; another time they may not be."""
+
+    message = "The codecs are busy"
 
 
 class RemoteError(ServerError):

@@ -538,5 +538,6 @@ PEERS = (
         ours=9,
         theirs=2005,
     ),
+    Accepted("POST .*/store-straight garbage", "status", "not sent at all", ours=400, theirs=500),
     Accepted("PUT /peers/new x", "status", "no JSON, which is no matter of the address", ours=400),
 )

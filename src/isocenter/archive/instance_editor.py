@@ -1,7 +1,7 @@
 """Editing the file of one instance."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from isocenter.archive.edit_requests import (
@@ -10,7 +10,7 @@ from isocenter.archive.edit_requests import (
     build_edit,
 )
 from isocenter.archive.file_buffers import FileBuffers
-from isocenter.archive.pieces import iter_portions, open_joined, release
+from isocenter.archive.pieces import iter_portions, open_joined, release, stream_pieces
 from isocenter.archive.settings import Settings
 from isocenter.archive.transcoding import Target, Transcoder
 from isocenter.archive.workers import Workers
@@ -82,16 +82,11 @@ class InstanceEditor:
         # What does not fit shows with the first piece, when the answer can still be an error.
         run = self._workers.run if request.target is None else self._transcoder.run
         first = await run(next, pieces, b"")
-        return self._stream(first, pieces)
-
-    async def _stream(self, first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-        yield first
-        while (piece := await self._workers.run(next, pieces, None)) is not None:
-            yield piece
+        return stream_pieces(self._workers, pieces, first)
 
     def _iter_edited(
         self, attachment: Attachment, edit: Edit, target: Target | None
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes]:
         with self._buffers.open_whole(attachment) as buffer:
             pieces = edit_file(buffer, edit, default_encoding=self._settings.default_encoding)
             try:

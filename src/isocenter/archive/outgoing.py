@@ -14,6 +14,7 @@ import msgspec
 from isocenter.archive.content import StoredFile
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.packaging import list_sorted_instances
+from isocenter.archive.pieces import stream_pieces
 from isocenter.archive.received import Content
 from isocenter.archive.workers import Workers
 from isocenter.dicom.file_meta import read_file_meta
@@ -186,6 +187,16 @@ class Outgoing:
             return await self._workers.run(_describe_content, content, content)
         return await self._workers.run(self._describe_spooled, content)
 
+    async def check_content(self, content: Content) -> None:
+        """Make sure that a file which is not stored is one of DICOM.
+
+        Raises
+        ------
+        BadFileFormatError
+            If it is not, or says not what it is.
+        """
+        await self._workers.run(_check_content, content)
+
     def _describe_spooled(self, content: SpooledContent) -> InstanceToStore:
         with content.buffer() as buffer:
             described = _describe_content(buffer, b"")
@@ -193,8 +204,7 @@ class Outgoing:
         return replace(described, data_set=self._stream_spooled(content, start))
 
     async def _stream_spooled(self, content: SpooledContent, start: int) -> AsyncIterator[bytes]:
-        pieces = content.iter_chunks()
-        while (piece := await self._workers.run(next, pieces, None)) is not None:
+        async for piece in stream_pieces(self._workers, content.iter_chunks()):
             if start < len(piece):
                 yield piece[start:]
             start = max(0, start - len(piece))
@@ -243,6 +253,14 @@ def _describe_content(buffer: Buffer, content: bytes) -> InstanceToStore:
         summary.transfer_syntax_uid,
         memoryview(content)[start:],
     )
+
+
+def _check_content(content: Content) -> None:
+    if isinstance(content, bytes):
+        _describe_content(content, b"")
+        return
+    with content.buffer() as buffer:
+        _describe_content(buffer, b"")
 
 
 def _find_data_set(buffer: Buffer) -> int:

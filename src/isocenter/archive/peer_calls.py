@@ -13,6 +13,7 @@ from isal import isal_zlib
 
 from isocenter.archive.outgoing import Outgoing, OutgoingFile, OutgoingInstance
 from isocenter.archive.peers import PeerCalling
+from isocenter.archive.pieces import stream_pieces
 from isocenter.archive.received import Content
 from isocenter.archive.transcoding import Target, TranscodedFiles
 from isocenter.archive.workers import Workers
@@ -20,7 +21,6 @@ from isocenter.config.peers import Peer
 from isocenter.errors import RemoteError
 from isocenter.peers.client import PeerClient
 from isocenter.peers.connection import Body
-from isocenter.storage.spool import SpooledContent
 
 __all__ = ["PeerCalls"]
 
@@ -77,12 +77,15 @@ class PeerCalls:
 
         Raises
         ------
+        BadFileFormatError
+            If it is no DICOM file.
         RemoteError, DeadlineExceededError
             If it could not be sent.
         """
         try:
+            await self._outgoing.check_content(content)
             async with self._calling.open_client(peer) as client:
-                return _parse(await client.post(_INSTANCES, self._build_body(content)))
+                return _parse_stored(await client.post(_INSTANCES, self._build_body(content)))
         finally:
             if not isinstance(content, bytes):
                 content.close()
@@ -90,12 +93,7 @@ class PeerCalls:
     def _build_body(self, content: Content) -> Body:
         if isinstance(content, bytes):
             return Body(lambda: content, len(content))
-        return Body(lambda: self._stream(content), content.size_bytes)
-
-    async def _stream(self, content: SpooledContent) -> AsyncIterator[bytes]:
-        pieces = content.iter_chunks()
-        while (piece := await self._workers.run(next, pieces, None)) is not None:
-            yield piece
+        return Body(lambda: stream_pieces(self._workers, content.iter_chunks()), content.size_bytes)
 
     async def store(
         self,
@@ -123,16 +121,17 @@ class PeerCalls:
             file = await self._outgoing.open_file(instance)
             return await self._store(client, file, is_compressed=is_compressed)
         with await self._transcoded_files.spool(instance.attachment, target) as content:
-            file = OutgoingFile(content.size_bytes, None, lambda: self._stream(content))
+            file = OutgoingFile(
+                content.size_bytes,
+                None,
+                lambda: stream_pieces(self._workers, content.iter_chunks()),
+            )
             return await self._store(client, file, is_compressed=is_compressed)
 
     async def _store(self, client: PeerClient, file: OutgoingFile, *, is_compressed: bool) -> int:
         packed = _Packed(self._workers, file) if is_compressed else None
         body = await packed.build_body() if packed is not None else _build_plain_body(file)
-        answer = _parse(await client.post(_INSTANCES, body))
-        if not isinstance(answer.get("ID"), str):
-            # A page that asks for a password is answered with 200 as well.
-            raise RemoteError("the peer does not answer like a server that stores instances")
+        _parse_stored(await client.post(_INSTANCES, body))
         return file.size_bytes if packed is None else packed.size_bytes
 
 
@@ -141,6 +140,15 @@ def _parse(answer: bytes) -> dict[str, Any]:
         return _decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteError("the answer of the peer is no JSON object") from error
+
+
+def _parse_stored(answer: bytes) -> dict[str, Any]:
+    """Read what a peer answers that has stored an instance."""
+    stored = _parse(answer)
+    if not isinstance(stored.get("ID"), str):
+        # A page that asks for a password is answered with 200 as well.
+        raise RemoteError("the peer does not answer like a server that stores instances")
+    return stored
 
 
 def _build_plain_body(file: OutgoingFile) -> Body:

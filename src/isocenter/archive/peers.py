@@ -24,6 +24,7 @@ from isocenter.errors import (
 from isocenter.index.remote_systems import RemoteSystems
 from isocenter.peers.client import PeerClient
 from isocenter.peers.connection import PeerTarget, check_proxy
+from isocenter.peers.loading import load_libraries
 from isocenter.peers.trust import OwnCertificate, build_trust
 
 __all__ = ["PeerCalling", "Peers", "build_peer_calling"]
@@ -92,10 +93,16 @@ class PeerCalling:
         """
         if peer.uses_pkcs11:
             raise NotSupportedError("certificates on smart cards (Pkcs11) are not supported")
+        async with await self.workers.run(self._build_client, peer) as client:
+            yield client
+
+    def _build_client(self, peer: Peer) -> PeerClient:
+        """Read certificates and, for the first client, the libraries; blocks for some 150 ms."""
+        load_libraries()
         context = None
         if peer.url.startswith("https:"):
             try:
-                context = await self.workers.run(self.build_trust, peer)
+                context = self.build_trust(peer)
             except ConfigurationError as error:
                 raise RemoteError(error.details) from error
         timeout_s = peer.timeout_s or self.timeout_s
@@ -108,8 +115,7 @@ class PeerCalling:
             context,
             self.is_verbose,
         )
-        async with PeerClient(target) as client:
-            yield client
+        return PeerClient(target)
 
     def build_trust(self, peer: Peer) -> ssl.SSLContext:
         """Read the certificates for calls of a peer; blocks.

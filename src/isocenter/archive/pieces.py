@@ -2,15 +2,24 @@
 
 import mmap
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
+from isocenter.archive.workers import Workers
 from isocenter.dicom.rewriting import Piece
 from isocenter.storage.failures import storage_errors
 from isocenter.storage.port import Buffer
 
-__all__ = ["iter_portions", "join_short", "join_start", "open_joined", "release"]
+__all__ = [
+    "iter_portions",
+    "join_short",
+    "join_start",
+    "open_joined",
+    "release",
+    "stream_pieces",
+]
 
 _PORTION = 1 << 20
 # More than that is joined in a temporary file.
@@ -37,6 +46,36 @@ def iter_portions(pieces: Sequence[Piece]) -> Iterator[bytes]:
             yield b"".join(waiting)
     finally:
         release(waiting)
+
+
+async def stream_pieces(
+    workers: Workers, pieces: Generator[bytes], first: bytes = b""
+) -> AsyncGenerator[bytes]:
+    """Take pieces one by one in worker threads, and close their generator in one.
+
+    Parameters
+    ----------
+    first
+        A piece that was taken already.
+    """
+    # A thread may still be at work for a caller that was cancelled.
+    use = Lock()
+
+    def take() -> bytes | None:
+        with use:
+            return next(pieces, None)
+
+    def close() -> None:
+        with use:
+            pieces.close()
+
+    try:
+        if first:
+            yield first
+        while (piece := await workers.run(take)) is not None:
+            yield piece
+    finally:
+        await workers.run(close)
 
 
 @contextmanager

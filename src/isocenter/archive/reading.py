@@ -17,8 +17,9 @@ from isocenter.archive.tags_below import TagsBelow
 from isocenter.archive.workers import Workers
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.configured_elements import iter_configured_elements
+from isocenter.dicom.element_ranges import ElementRange
 from isocenter.dicom.external_dictionaries import read_dictionary
-from isocenter.dicom.tags import ConfiguredElement, ElementRange, TagDictionary
+from isocenter.dicom.tags import ConfiguredElement, TagDictionary
 from isocenter.errors import ConfigurationError
 from isocenter.storage.port import Storage
 

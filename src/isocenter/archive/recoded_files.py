@@ -5,14 +5,15 @@ References
 PS3.5 §A.1 to §A.3; Orthanc: transcoding while sending (behaviour manual §25.5, §28.3)
 """
 
-from collections.abc import AsyncIterator, Collection, Generator
-from itertools import chain
+from collections.abc import Collection, Generator, Sequence
+from contextlib import ExitStack
 
 from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.outgoing import OutgoingInstance
-from isocenter.archive.pieces import iter_portions
+from isocenter.archive.pieces import iter_portions, stream_pieces
 from isocenter.archive.transcoding import Target, Transcoder, can_transcode
 from isocenter.archive.workers import Workers
+from isocenter.dicom.rewriting import Piece
 from isocenter.dicom.transfer_syntaxes import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -37,6 +38,7 @@ PLAIN_TRANSFER_SYNTAXES = (
 )
 """Transfer syntaxes that can be turned into each other, the preferred one first."""
 
+# Of a result that is sent from memory.
 _SMALL = 4 * 1024 * 1024
 
 
@@ -72,7 +74,7 @@ class RecodedFiles:
         self._transcoder = transcoder
 
     async def open(self, instance: OutgoingInstance, transfer_syntax_uid: str) -> InstanceToStore:
-        """Open an instance for one C-STORE; a large one is recoded while it is sent.
+        """Open an instance for one C-STORE; a large result is sent in pieces.
 
         Parameters
         ----------
@@ -86,31 +88,29 @@ class RecodedFiles:
         CorruptedBlobError, BadFileFormatError, TranscodingError
             If it is damaged, or its pixels cannot be decoded.
         """
-        pieces = self._iter_pieces(instance, Target(transfer_syntax_uid))
-        # What is impossible shows with the first piece, when nothing is sent yet.
-        first = await self._transcoder.run(next, pieces, b"")
-        is_small = instance.attachment.uncompressed_size <= _SMALL
+        # What is impossible shows here, when nothing is sent yet.
+        begun = await self._transcoder.run(self._begin, instance, Target(transfer_syntax_uid))
         data_set: DataSource = (
-            await self._workers.run(b"".join, chain((first,), pieces))
-            if is_small
-            else self._stream(first, pieces)
+            begun if isinstance(begun, bytes) else stream_pieces(self._workers, *begun)
         )
         return InstanceToStore(
             instance.sop_class_uid, instance.sop_instance_uid, transfer_syntax_uid, data_set
         )
 
-    async def _stream(self, first: bytes, pieces: Generator[bytes]) -> AsyncIterator[bytes]:
-        try:
-            yield first
-            while (piece := await self._workers.run(next, pieces, None)) is not None:
-                yield piece
-        finally:
-            await self._workers.run(pieces.close)
+    def _begin(
+        self, instance: OutgoingInstance, target: Target
+    ) -> tuple[Generator[bytes], bytes] | bytes:
+        """Transcode a file: give a small data set, or the rest and the first piece of it."""
+        with ExitStack() as stack:
+            buffer = stack.enter_context(self._buffers.open_whole(instance.attachment))
+            pieces = stack.enter_context(self._transcoder.open(buffer, target)).data_set
+            # A small file may become a large one.
+            if sum(map(len, pieces)) <= _SMALL:
+                return b"".join(pieces)
+            rest = _iter_portions(pieces, stack.pop_all())
+            return rest, next(rest)
 
-    def _iter_pieces(self, instance: OutgoingInstance, target: Target) -> Generator[bytes]:
-        """Transcode a file; in a worker thread."""
-        with (
-            self._buffers.open_whole(instance.attachment) as buffer,
-            self._transcoder.open(buffer, target) as result,
-        ):
-            yield from iter_portions(result.data_set)
+
+def _iter_portions(pieces: Sequence[Piece], resources: ExitStack) -> Generator[bytes]:
+    with resources:
+        yield from iter_portions(pieces)

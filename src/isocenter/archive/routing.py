@@ -161,6 +161,16 @@ class Destinations:
         modality = self.modalities.get(rule.destination)
         return "" if modality is None else modality.ae_title
 
+    def get_address(self, rule: RoutingRule) -> tuple[str, ...]:
+        """Tell who really receives what a rule sends: nothing if the destination is not known."""
+        if rule.is_to_peer:
+            peer = self.peers.get(rule.destination)
+            return () if peer is None else (peer.url,)
+        modality = self.modalities.get(rule.destination)
+        if modality is None:
+            return ()
+        return modality.host, str(modality.port), modality.ae_title
+
 
 class Routing:
     """The rules, by their names. For the event loop's thread.
@@ -327,6 +337,10 @@ class Routing:
     def is_destination_known(self, rule: RoutingRule) -> bool:
         """Tell whether the modality or the peer of a rule is known."""
         return rule.destination in self._destinations.choose(rule)
+
+    def get_address(self, rule: RoutingRule) -> tuple[str, ...]:
+        """Tell who really receives what a rule sends (see `Destinations.get_address`)."""
+        return self._destinations.get_address(rule)
 
     async def select_news(self, news: Sequence[Fingerprint]) -> list[Fingerprint]:
         """Leave out what the same rule has sent with the same content to the same destination."""

@@ -11,13 +11,14 @@ import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from isocenter.archive.file_buffers import FileBuffers
-from isocenter.archive.pieces import iter_portions, open_joined
+from isocenter.archive.pieces import iter_portions, open_joined, stream_pieces
 from isocenter.archive.workers import Workers, WouldWaitError
 from isocenter.config.configuration import Configuration
 from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
@@ -32,6 +33,7 @@ from isocenter.errors import (
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Attachment
 from isocenter.pixels.codecs import can_decode, can_encode
+from isocenter.pixels.effort import Patience
 from isocenter.pixels.frames import FrameResult, FrameTask
 from isocenter.pixels.pool import CodecPool, FrameCoder
 from isocenter.pixels.transcoding import Transcoded, TranscodeOrder, open_transcoded
@@ -57,6 +59,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SPOOL_BYTES = 1 << 20
+# Whoever sends something waits less long than who asks for something.
+_RECEPTION_S = 120.0
+# Of the caller whose operation a thread runs.
+_patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +172,21 @@ class Transcoder:
     ) -> T:
         """Run a blocking operation that transcodes (see `Workers.run`).
 
+        If the caller is cancelled, the operation stops between two frames.
+
         Raises
         ------
         WouldWaitError
             If called outside of a task; the operation was not begun then.
         """
-        return await _run(self._threads, partial(operation, *arguments, **keywords))
+        return await _run(self._threads, partial(operation, *arguments, **keywords), Patience())
 
     async def run_reception(
         self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
     ) -> T:
         """Run a blocking operation for what arrives, which never waits for what clients ask for."""
-        return await _run(self._reception, partial(operation, *arguments, **keywords))
+        call = partial(operation, *arguments, **keywords)
+        return await _run(self._reception, call, Patience(_RECEPTION_S))
 
     def stop(self) -> None:
         """End all processes; what is under way fails."""
@@ -210,7 +219,11 @@ class Transcoder:
             On entry: if the codecs are too busy.
         """
         order = TranscodeOrder(
-            target.transfer_syntax_uid, target.quality or self._quality, keeps_uid, self.folder
+            target.transfer_syntax_uid,
+            target.quality or self._quality,
+            keeps_uid,
+            self.folder,
+            _patience.get() or Patience(),
         )
         with ExitStack() as stack:
             with storage_errors():
@@ -231,7 +244,7 @@ class Transcoder:
         Raises
         ------
         DeadlineExceededError
-            If nobody knows whether it fails, because the server stops.
+            If nobody needs it, because the server stops or the caller has left.
 
         References
         ----------
@@ -278,8 +291,9 @@ class Transcoder:
         try:
             return make()
         except Exception as error:
-            if self._is_stopped:
-                raise DeadlineExceededError("the server stops") from error
+            patience = _patience.get()
+            if self._is_stopped or (patience is not None and patience.has_ended):
+                raise DeadlineExceededError("nobody waits for the file any more") from error
             # Whatever it was: the instance is there, and must not be lost because of its pixels.
             is_known = isinstance(error, ServerError) and not isinstance(error, InternalError)
             _log.warning(
@@ -294,11 +308,23 @@ class Transcoder:
             return None
 
 
-async def _run(threads: ThreadPoolExecutor, operation: Callable[[], T]) -> T:
+async def _run(threads: ThreadPoolExecutor, operation: Callable[[], T], patience: Patience) -> T:
+    """Run an operation that stops between two frames if its caller leaves."""
     loop = asyncio.get_running_loop()
     if asyncio.current_task(loop) is None:
         raise WouldWaitError
-    return await loop.run_in_executor(threads, operation)
+
+    def call() -> T:
+        token = _patience.set(patience)
+        try:
+            return operation()
+        finally:
+            _patience.reset(token)
+
+    try:
+        return await loop.run_in_executor(threads, call)
+    finally:
+        patience.end()
 
 
 def _describe_error(error: Exception) -> str:
@@ -334,15 +360,7 @@ class TranscodedFiles:
         pieces = self.iter_pieces(found.attachment, target)
         # What is impossible shows with the first piece, when the answer can still be an error.
         first = await self._transcoder.run(next, pieces, b"")
-        return self._stream(first, pieces)
-
-    async def _stream(self, first: bytes, pieces: Generator[bytes]) -> AsyncGenerator[bytes]:
-        try:
-            yield first
-            while (piece := await self._workers.run(next, pieces, None)) is not None:
-                yield piece
-        finally:
-            await self._workers.run(pieces.close)
+        return stream_pieces(self._workers, pieces, first)
 
     async def spool(self, attachment: Attachment, target: Target) -> SpooledContent:
         """Transcode a file, or take it as it is if that is not possible; the caller closes it.

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isocenter.dicom.dictionary import Definition
-from isocenter.dicom.tags import ConfiguredElement, ElementRange
+from isocenter.dicom.element_ranges import ElementRange
+from isocenter.dicom.tags import ConfiguredElement
 from isocenter.errors import ConfigurationError
 
 __all__ = ["parse_dictionary", "read_dictionary"]
 
 _LARGEST_BYTES = 16 * 1024 * 1024
 _MOST_ENTRIES = 200_000
-# Each is tried for each tag that has no entry of its own.
 _MOST_RANGES = 1_000
 _LONGEST_SHOWN = 60
 

@@ -11,6 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from isocenter.dicom.dictionary import Definition, load_element_table
+from isocenter.dicom.element_ranges import ElementRange, RangeIndex
 from isocenter.errors import UnknownTagError
 
 __all__ = [
@@ -18,7 +19,6 @@ __all__ = [
     "PRIVATE_CREATOR",
     "UNKNOWN_NAME",
     "ConfiguredElement",
-    "ElementRange",
     "TagDictionary",
     "choose_vr",
     "format_tag",
@@ -49,30 +49,6 @@ class ConfiguredElement(NamedTuple):
     tag: int
     definition: Definition
     creator: str | None = None
-
-
-class ElementRange(NamedTuple):
-    """Elements that an external dictionary describes with one entry.
-
-    Parameters
-    ----------
-    elements
-        Of private ones with a creator perhaps only the last byte.
-    """
-
-    groups: range
-    elements: range
-    definition: Definition
-    creator: str | None = None
-
-    def holds(self, tag: int, creator: str | None) -> bool:
-        """Tell whether an element is one of them."""
-        if tag >> 16 not in self.groups or self.creator not in (None, creator):
-            return False
-        element = tag & 0xFFFF
-        return element in self.elements or (
-            self.creator is not None and element & 0xFF in self.elements
-        )
 
 
 PRIVATE_CREATOR = Definition("LO", "1", "PrivateCreator")
@@ -126,11 +102,11 @@ class TagDictionary:
         self._private = table.private if knows_private else {}
         self._configured: dict[int, Definition] = {}
         self._configured_private: dict[tuple[str, int], Definition] = {}
-        self._ranges: list[ElementRange] = []
+        ranges: list[ElementRange] = []
         names: dict[str, int] = {}
         for entry in configured:
             if isinstance(entry, ElementRange):
-                self._ranges.append(entry)
+                ranges.append(entry)
                 continue
             tag, definition, creator = entry
             if creator is None:
@@ -140,6 +116,7 @@ class TagDictionary:
                 # The block is the creator's to choose; requests mean the first one.
                 tag |= 0 if tag & 0xFF00 else 0x1000
             names[definition.name] = tag
+        self._ranges = RangeIndex(ranges) if ranges else None
         self._tags = _load_tags() | names if names else _load_tags()
 
     def lookup(self, tag: int, creator: str | None = None) -> Definition | None:
@@ -158,15 +135,15 @@ class TagDictionary:
         if known is not None:
             return known
         if tag & 0x10000:
-            return self._lookup_private(tag, creator) or self._lookup_range(tag, creator)
+            known = self._lookup_private(tag, creator)
+            if known is None and self._ranges is not None:
+                known = self._ranges.lookup(tag, creator)
+            return known
         if not tag & 0xFFFF:
             return _GROUP_LENGTH
-        if self._ranges and (found := self._lookup_range(tag, None)):
+        if self._ranges is not None and (found := self._ranges.lookup(tag, None)):
             return found
         return next((found for mask, key, found in self._repeating if tag & mask == key), None)
-
-    def _lookup_range(self, tag: int, creator: str | None) -> Definition | None:
-        return next((one.definition for one in self._ranges if one.holds(tag, creator)), None)
 
     def _lookup_private(self, tag: int, creator: str | None) -> Definition | None:
         if is_private_creator(tag):

@@ -50,6 +50,8 @@ _DEAD_AFTER_US = 30_000_000
 # Jobs that are looked at when one is chosen; behind so many that may not run, others wait a round.
 _MOST_CANDIDATES = 500
 _MOST_FORGOTTEN = 1000
+# Jobs whose arguments are in memory at once.
+_ABANDONED_AT_ONCE = 20
 # Another server that waits for the end of a job must have the time to see it.
 _SHARED_GRACE_US = 60_000_000
 
@@ -205,7 +207,7 @@ class DatabaseJobs:
             tx.run("delete_locks", {"job_id": job.job_id})
             saved = replace(saved, state=JobState.SUCCESS, progress=100)
             return self._finish(tx, saved, replace(step, progress=100))
-        if step.retry_after_s is not None:
+        if step.retry_after_s is not None and current.requested is None:
             due_at = now_us() + int(step.retry_after_s * 1_000_000)
             saved = replace(saved, state=JobState.RETRY, resume_at=due_at, owner="")
         return save_step(tx, saved, step)
@@ -264,7 +266,8 @@ class DatabaseJobs:
                 return None
             if abandon is not None:
                 abandon(tx)
-            failed = replace(current, state=JobState.FAILURE, failure=failure)
+            reason = CANCELED if current.requested is Action.CANCEL else failure
+            failed = replace(current, state=JobState.FAILURE, failure=reason)
             return self._finish(tx, failed, Step())
 
         return self._write(change)
@@ -324,7 +327,7 @@ class DatabaseJobs:
             tx.run("forget_dead_owners", {"silence": _DEAD_AFTER_US})
             job_ids = [row[0] for row in tx.rows(statement, keys)]
             if job_ids and recovery is Recovery.FORGET:
-                _abandon_begun(tx, job_ids, abandon)
+                _abandon_unfinished(tx, job_ids, abandon)
                 _forget(tx, job_ids)
             elif job_ids:
                 tx.run("set_job_state", {"state": int(state), "job_ids": job_ids})
@@ -333,6 +336,11 @@ class DatabaseJobs:
         if not self._database.read(lambda tx: tx.rows(statement, keys)):
             return 0
         return self._write(change)
+
+    def list_requested(self, owner: str) -> dict[str, Action]:
+        """Tell what is to become of jobs (see `JobStore.list_requested`)."""
+        rows = self._database.read(lambda tx: tx.rows("list_requested_of_jobs", {"owner": owner}))
+        return {str(job_id): Action(requested) for job_id, requested in rows}
 
     def keep_alive(self, owner: str) -> None:
         """Tell the other servers that this one is alive (see `JobStore.keep_alive`)."""
@@ -417,15 +425,17 @@ def _read_candidates(
     return [Candidate(row[0], row[1], row[2], frozenset(locks[row[0]])) for row in due], held
 
 
-def _abandon_begun(
+def _abandon_unfinished(
     tx: Transaction, job_ids: Sequence[str], abandon: Callable[[Job], Apply | None]
 ) -> None:
     """Remove what unfinished jobs have left, before they are forgotten."""
-    begun = [row[0] for row in tx.rows("list_begun_jobs", {"job_ids": list(job_ids)})]
-    for job in read_jobs(tx, begun):
-        apply = abandon(job)
-        if apply is not None:
-            apply(tx)
+    keys = {"job_ids": list(job_ids)}
+    unfinished = [row[0] for row in tx.rows("list_unfinished_of_jobs", keys)]
+    for start in range(0, len(unfinished), _ABANDONED_AT_ONCE):
+        for job in read_jobs(tx, unfinished[start : start + _ABANDONED_AT_ONCE]):
+            apply = abandon(job)
+            if apply is not None:
+                apply(tx)
 
 
 def _forget(tx: Transaction, job_ids: Sequence[str]) -> None:

@@ -13,11 +13,15 @@ from isocenter.index.records import MetadataCode
 __all__ = [
     "Fingerprint",
     "Routed",
+    "add_fingerprints",
+    "delete_fingerprints",
     "delete_rule",
+    "delete_rule_fingerprints",
     "find_fingerprints",
     "find_routed",
     "forget_position",
     "list_rules",
+    "list_rules_with_fingerprints",
     "lock_position",
     "lookup_position",
     "read_last_change",
@@ -88,7 +92,12 @@ def set_rule(tx: Transaction, name: str, document: str) -> None:
 def delete_rule(tx: Transaction, name: str) -> None:
     """Forget a rule; it is no error if there is none."""
     tx.run("delete_routing_rule", {"name": name})
-    tx.run("delete_fingerprints_of_rule", {"rule": name})
+    delete_rule_fingerprints(tx, name)
+
+
+def delete_rule_fingerprints(tx: Transaction, rule: str) -> None:
+    """Forget what a rule has sent."""
+    tx.run("delete_fingerprints_of_rule", {"rule": rule})
 
 
 def find_routed(tx: Transaction, level: Level, public_ids: Sequence[str]) -> list[Routed]:
@@ -112,14 +121,33 @@ def find_fingerprints(tx: Transaction, rule: str, public_ids: Sequence[str]) -> 
 
 
 def set_fingerprints(tx: Transaction, sent: Iterable[Fingerprint]) -> None:
-    """Note what rules have sent."""
+    """Note what rules send from now on, in the place of what they have sent."""
+    _run_with_each(tx, "set_fingerprint", sent)
+
+
+def add_fingerprints(tx: Transaction, sent: Iterable[Fingerprint]) -> None:
+    """Note what rules have sent, unless it was deleted or something newer is sent already."""
+    _run_with_each(tx, "add_fingerprint", sent)
+
+
+def delete_fingerprints(tx: Transaction, unsent: Iterable[Fingerprint]) -> None:
+    """Note what rules have not sent after all."""
+    _run_with_each(tx, "delete_fingerprint", unsent)
+
+
+def _run_with_each(tx: Transaction, statement: str, prints: Iterable[Fingerprint]) -> None:
     tx.run_many(
-        "set_fingerprint",
+        statement,
         [
             {"public_id": one.public_id, "rule": one.rule, "fingerprint": one.value}
-            for one in sorted(sent, key=lambda one: (one.public_id, one.rule))
+            for one in sorted(prints, key=lambda one: (one.public_id, one.rule))
         ],
     )
+
+
+def list_rules_with_fingerprints(tx: Transaction) -> list[str]:
+    """List the rules that have sent something, also those that are gone."""
+    return [str(row[0]) for row in tx.rows("list_rules_with_fingerprints")]
 
 
 def lookup_position(tx: Transaction) -> int | None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from string import Template
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "load_foreign_statements",
     "load_migrations",
     "load_statements",
+    "read_migrations",
 ]
 
 
@@ -174,13 +176,27 @@ def _split(text: str) -> list[tuple[str, str]]:
 
 
 def load_migrations(dialect: Dialect) -> list[tuple[int, str]]:
-    """List the migrations as (version they lead to, SQL script), in their order."""
-    migrations = []
-    for entry in (files(__package__) / "sql").iterdir():
+    """List the migrations as (version they lead to, SQL script), in their order.
+
+    Raises
+    ------
+    ValueError
+        If two of them have the same number: a crash between them would leave the second one out.
+    """
+    return read_migrations(files(__package__) / "sql", dialect)
+
+
+def read_migrations(folder: Traversable, dialect: Dialect) -> list[tuple[int, str]]:
+    """Read the migrations of a folder (see `load_migrations`)."""
+    migrations: dict[int, str] = {}
+    for entry in folder.iterdir():
         if match := _MIGRATION.match(entry.name):
+            version = int(match[1])
+            if version in migrations:
+                raise ValueError(f"two migrations have the number {match[1]}")
             script = Template(entry.read_text(encoding="utf-8")).substitute(dialect.words)
-            migrations.append((int(match[1]), script))
-    return sorted(migrations)
+            migrations[version] = script
+    return sorted(migrations.items())
 
 
 def _translate_parameters(statement: str, dialect: Dialect) -> str:

@@ -48,6 +48,8 @@ class EngineOptions:
         Jobs of this server that run at once (option ``ConcurrentJobs``); at least 1.
     is_shared
         Other servers take jobs from the same database.
+    interruptible
+        Kinds whose steps wait for others, and are cut off when a client cancels or pauses the job.
     allowed
         Kinds to run and to submit; ``None`` for all that the server knows.
     """
@@ -56,6 +58,7 @@ class EngineOptions:
     limits: Limits = field(default_factory=Limits)
     recovery: Recovery = Recovery.RESUME
     is_shared: bool = False
+    interruptible: frozenset[str] = frozenset()
     allowed: frozenset[str] | None = None
 
 
@@ -346,10 +349,14 @@ class Engine:
             await self._watch_others()
 
     async def _watch_others(self) -> None:
-        """Show that this server lives, and take over the jobs of those that do not."""
+        """Show that this server lives, and see what has become of the others and of its jobs."""
         try:
             await self._run_blocking(self._store.keep_alive, self._owner)
             await self._run_blocking(self._store.recover, self._owner, Recovery.RESUME)
+            requests = await self._run_blocking(self._store.list_requested, self._owner)
+            for job_id, action in requests.items():
+                if job_id in self._runners:
+                    self._runners[job_id][0].request(action)
         except ServerError as error:
             _log.warning("the other servers cannot be seen", extra={"error": str(error)})
 
@@ -374,7 +381,14 @@ class Engine:
         self._next_due_at = claim.next_due_at
 
     def _start(self, job: Job) -> None:
-        runner = Runner(self._store, self._change, self._kinds[job.kind], job, self._tell)
+        runner = Runner(
+            self._store,
+            self._change,
+            self._kinds[job.kind],
+            job,
+            self._tell,
+            is_interruptible=job.kind in self._options.interruptible,
+        )
         task = asyncio.create_task(self._run(runner, job), name=f"job {job.job_id}")
         self._runners[job.job_id] = (runner, task)
         self._tell(job)

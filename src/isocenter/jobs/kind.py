@@ -24,7 +24,9 @@ class JobKind(Protocol):
 
         Each yielded step is saved before the next one begins; the job is paused, cancelled or given
         up for a restart of the server only between steps, so a step should take well below a
-        second. A step that was not saved is repeated after a crash, so it must be repeatable. The
+        second, or belong to a kind that may be cut off in the middle of a step
+        (`EngineOptions.interruptible`): then it is cancelled, and may still yield what it has done.
+        A step that was not saved is repeated after a crash, so it must be repeatable. The
         iterator is closed in any case. If it ends without a last step, the job has succeeded.
 
         Raises

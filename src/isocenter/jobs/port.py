@@ -196,6 +196,9 @@ class JobStore(Protocol):
     def save(self, job: Job, step: Step, *, runtime: int) -> Job | None:
         """Save a step of a running job; ``None`` if the job is not this owner's any more.
 
+        A job that is to be canceled or paused is not put aside; it stays running, and the runner
+        sees what was requested.
+
         Parameters
         ----------
         runtime
@@ -208,7 +211,10 @@ class JobStore(Protocol):
         ...
 
     def fail(self, job: Job, failure: Failure, abandon: Apply | None) -> Job | None:
-        """Make a running job a failure; ``None`` if it is not this owner's any more."""
+        """Make a running job a failure; ``None`` if it is not this owner's any more.
+
+        One that was to be canceled anyhow is canceled.
+        """
         ...
 
     def act(self, job_id: str, action: Action, abandon: Apply | None) -> ActionResult:
@@ -235,6 +241,10 @@ class JobStore(Protocol):
             Builds what removes the traces of an unfinished job (see `JobKind.abandon`), for those
             that are forgotten.
         """
+        ...
+
+    def list_requested(self, owner: str) -> dict[str, Action]:
+        """Tell what is to become of the running jobs of a server, by their identifiers."""
         ...
 
     def keep_alive(self, owner: str) -> None:

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ENDING = frozenset({Action.CANCEL, Action.PAUSE})
+# A step has so much time to end by itself.
+_GRACE_S = 0.5
 
 
 class Runner:
@@ -36,6 +38,8 @@ class Runner:
     ----------
     on_saved
         Told of the job after each step and at its end.
+    is_interruptible
+        Whether a step that waits for others is cut off when somebody cancels or pauses the job.
     """
 
     def __init__(
@@ -45,12 +49,18 @@ class Runner:
         kind: JobKind,
         job: Job,
         on_saved: Callable[[Job], None],
+        *,
+        is_interruptible: bool = False,
     ) -> None:
         self._store = store
         self._run_blocking = run_blocking
         self._kind = kind
         self._job = job
         self._on_saved = on_saved
+        self._is_interruptible = is_interruptible
+        # The task that runs a step, while it does.
+        self._stepping: asyncio.Task[Any] | None = None
+        self._is_interrupted = False
         self._is_stopping = False
         # The database has not taken something, which says nothing about the job.
         self._is_unsaved = False
@@ -60,6 +70,13 @@ class Runner:
     def request(self, action: Action) -> None:
         """Note what is to become of the job at the end of its step."""
         self._requested = action
+        if self._is_interruptible and action in _ENDING:
+            asyncio.get_running_loop().call_later(_GRACE_S, self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._stepping is not None and not self._is_interrupted:
+            self._is_interrupted = True
+            self._stepping.cancel()
 
     def stop(self) -> None:
         """Give the job back to the queue at the end of its step."""
@@ -80,6 +97,8 @@ class Runner:
         except ServerError as error:
             if self._is_unsaved:
                 raise
+            if self._requested is Action.CANCEL:
+                return await self._fail(CANCELED)
             failure = _describe(error)
             _log.warning(
                 "a job failed",
@@ -100,10 +119,30 @@ class Runner:
         # The steps are closed, and have tidied up, before anybody else can claim the job.
         async with aclosing(steps):
             while self._requested not in _ENDING and not self._is_stopping:
-                saved = await self._save(await _next(steps))
+                step = await self._next(steps)
+                if step is None:
+                    break
+                saved = await self._save(step)
                 if saved is None or saved.state is not JobState.RUNNING:
                     return saved
         return await self._end_as_requested()
+
+    async def _next(self, steps: AsyncIterator[Step]) -> Step | None:
+        """Run one step; ``None`` if it was cut off. The end of the iterator is a last step."""
+        task = self._stepping = cast("asyncio.Task[Any]", asyncio.current_task())
+        try:
+            return await anext(steps)
+        except StopAsyncIteration:
+            return Step(is_last=True)
+        except asyncio.CancelledError:
+            # Perhaps somebody has stopped the server as well.
+            if not self._is_interrupted or task.cancelling() > 1:
+                raise
+            return None
+        finally:
+            self._stepping = None
+            if self._is_interrupted:
+                task.uncancel()
 
     async def _end_as_requested(self) -> Job | None:
         """Cancel, pause or give back the job, as somebody asked for."""
@@ -140,14 +179,6 @@ class Runner:
         if failed is not None:
             self._on_saved(failed)
         return failed
-
-
-async def _next(steps: AsyncIterator[Step]) -> Step:
-    """Run one step; the end of the iterator is a last step."""
-    try:
-        return await anext(steps)
-    except StopAsyncIteration:
-        return Step(is_last=True)
 
 
 def _describe(error: ServerError) -> Failure:

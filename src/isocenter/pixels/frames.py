@@ -2,11 +2,10 @@
 
 References
 ----------
-PS3.5 §8.2, §A.4, §G (RLE); PS3.3 §C.7.6.3.1.2 (Photometric Interpretation)
+PS3.5 §8.2, §A.4, §G (RLE); PS3.3 §C.7.6.3.1.2 (Photometric Interpretation); Decision 0022
 """
 
 import struct
-from itertools import pairwise
 from math import log2, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import msgspec
 
 from isocenter.errors import TranscodingError
 from isocenter.pixels.codecs import Family, check_format, check_target, get_encoder, lookup_family
-from isocenter.pixels.codestreams import StreamHeader, check_stream
+from isocenter.pixels.decoding import decode_frame
 from isocenter.pixels.formats import PixelFormat
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FrameResult", "FrameTask", "recode_frame"]
 
 _HTJ2K_RPCL = "1.2.840.10008.1.2.4.202"
-_RGB, _YBR_FULL, _YBR_422 = "RGB", "YBR_FULL", "YBR_FULL_422"
+_RGB, _YBR_422 = "RGB", "YBR_FULL_422"
 _YBR_RCT, _YBR_ICT = "YBR_RCT", "YBR_ICT"
 _RLE_HEADER_NUMBERS = 16
 _RLE_HEADER_BYTES = 64
@@ -81,7 +80,7 @@ def recode_frame(task: FrameTask) -> FrameResult:
         If the frame is damaged, or the target cannot hold it.
     """
     check_format(task.format)
-    samples, photometric = _decode(task)
+    samples, photometric = decode_frame(task.data, task.source, task.format)
     source = msgspec.structs.replace(task.format, photometric=photometric, planar=0)
     if lookup_family(task.target) is Family.NATIVE:
         return FrameResult(_to_native(samples), photometric)
@@ -92,114 +91,8 @@ def recode_frame(task: FrameTask) -> FrameResult:
         raise TranscodingError("the frame cannot be encoded") from error
 
 
-def _decode(task: FrameTask) -> "tuple[Samples, str]":
-    """Decode a frame to cells (rows, columns, samples), and name what they mean."""
-    family, fmt = lookup_family(task.source), task.format
-    if family is None:
-        raise TranscodingError(f"frames in the transfer syntax {task.source} cannot be decoded")
-    if family is Family.NATIVE:
-        return _from_native(task.data, fmt), fmt.photometric
-    data = bytes(task.data)
-    header = check_stream(data, family, fmt)
-    try:
-        samples = _decode_stream(data, family, fmt)
-    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
-        raise TranscodingError("a compressed frame is damaged") from error
-    samples = _arrange(samples, fmt)
-    if header is not None:
-        samples = _widen(samples, header, fmt)
-    return samples, _name_decoded(family, fmt)
-
-
-def _from_native(data: memoryview, fmt: PixelFormat) -> "Samples":
-    import numpy as np  # noqa: PLC0415 - see the package
-
-    if fmt.photometric == _YBR_422:
-        raise TranscodingError("subsampled colors without compression are not supported")
-    count = fmt.rows * fmt.columns * fmt.samples
-    if len(data) < fmt.frame_bytes:
-        raise TranscodingError("a frame is cut")
-    cells = np.frombuffer(data, f"<u{fmt.bits_allocated // 8}", count)
-    if fmt.is_color and fmt.planar:
-        planes = cells.reshape(fmt.samples, fmt.rows, fmt.columns)
-        return np.ascontiguousarray(planes.transpose(1, 2, 0))
-    return cells.reshape(fmt.rows, fmt.columns, fmt.samples)
-
-
 def _to_native(samples: "Samples") -> bytes:
     return bytes(samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes())
-
-
-def _decode_stream(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
-    import imagecodecs  # noqa: PLC0415 - see the package
-
-    if family is Family.RLE:
-        return _decode_rle(data, fmt)
-    if family is Family.JPEG_LS:
-        return imagecodecs.jpegls_decode(data)
-    if family in {Family.JPEG_2000, Family.HTJ2K}:
-        # The decoder made for HTJ2K alone neither clips samples nor fails after damage.
-        return imagecodecs.jpeg2k_decode(data, numthreads=1)
-    if not fmt.is_color:
-        return imagecodecs.jpeg8_decode(data)
-    is_ybr = family is Family.JPEG and fmt.photometric.startswith("YBR")
-    return imagecodecs.jpeg8_decode(
-        data, colorspace="ycbcr" if is_ybr else "rgb", outcolorspace="rgb"
-    )
-
-
-def _decode_rle(data: bytes, fmt: PixelFormat) -> "Samples":
-    """Decode byte by byte: of each sample the highest first (PS3.5 §G.2)."""
-    import numpy as np  # noqa: PLC0415 - see the package
-    from imagecodecs import packbits_decode  # noqa: PLC0415 - see the package
-
-    size, count = fmt.bits_allocated // 8, fmt.rows * fmt.columns
-    starts = [*struct.unpack_from("<15I", data, 4)[: fmt.samples * size], len(data)]
-    octets = np.empty((count, fmt.samples * size), np.uint8)
-    for index, (start, stop) in enumerate(pairwise(starts)):
-        segment = packbits_decode(data[start:stop])
-        # There may be some padding.
-        if len(segment) < count:
-            raise TranscodingError("a compressed frame is cut")
-        octets[:, index] = np.frombuffer(segment, np.uint8, count)
-    cells = octets.view(f">u{size}").astype(f"<u{size}")
-    return cells.reshape(fmt.rows, fmt.columns, fmt.samples)
-
-
-def _arrange(samples: "Samples", fmt: PixelFormat) -> "Samples":
-    """Bring what a codec gave into the order (rows, columns, samples)."""
-    import numpy as np  # noqa: PLC0415 - see the package
-
-    shape = (fmt.rows, fmt.columns, fmt.samples)
-    if samples.shape == shape:
-        return samples
-    if samples.shape == shape[:2] and fmt.samples == 1:
-        return samples.reshape(shape)
-    if samples.shape == (fmt.samples, fmt.rows, fmt.columns):
-        return np.ascontiguousarray(samples.transpose(1, 2, 0))
-    raise TranscodingError("a compressed frame has another size than the file says")
-
-
-def _widen(samples: "Samples", header: StreamHeader, fmt: PixelFormat) -> "Samples":
-    """Bring samples to the width that the file allocates, and extend their signs."""
-    import numpy as np  # noqa: PLC0415 - see the package
-
-    wide = np.dtype(f"i{fmt.bits_allocated // 8}")
-    is_narrow = header.bits < fmt.bits_allocated
-    if fmt.is_signed and not header.is_signed and is_narrow:
-        shift = fmt.bits_allocated - header.bits
-        samples = (samples.astype(wide) << shift) >> shift
-    return samples.astype(wide, copy=False).view(f"u{fmt.bits_allocated // 8}")
-
-
-def _name_decoded(family: Family, fmt: PixelFormat) -> str:
-    """Say what the colors of a decoded frame are."""
-    is_transformed = fmt.photometric in {_YBR_RCT, _YBR_ICT}
-    is_ybr = family is Family.JPEG and fmt.photometric.startswith("YBR")
-    if fmt.is_color and (is_ybr or is_transformed):
-        return _RGB
-    # What was never subsampled is full, whatever the file says.
-    return _YBR_FULL if fmt.photometric == _YBR_422 else fmt.photometric
 
 
 def _encode(samples: "Samples", fmt: PixelFormat, task: FrameTask) -> FrameResult:

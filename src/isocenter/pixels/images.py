@@ -5,16 +5,15 @@ memory than one image may have.
 
 References
 ----------
-ISO/IEC 10918-1 §B.2.2 (frame header), §B.2.3 (scan header);
-ISO/IEC 10918-6 §6.5.3 (Adobe marker segment); netpbm: pam(5); Decision 0019
+ISO/IEC 10918-1 §B.2.2 (frame header); netpbm: pam(5); Decision 0019
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import BadFileFormatError
+from isocenter.pixels.jpeg_streams import read_jpeg_stream
 from isocenter.pixels.png import PNGHeader, PNGPass, read_png_header, rebuild_png
 
 if TYPE_CHECKING:
@@ -37,18 +36,7 @@ _PIECE_BYTES = 1 << 20
 _LARGEST_SIDE = 65535
 """Rows and Columns are US (PS3.6)."""
 
-_JPEG_START = b"\xff\xd8"
-_JPEG_END = b"\xff\xd9"
-_MARKER = 0xFF
 _SOF_BASELINE = 0xC0
-# Frame headers; C4, C8 and CC between them mean something else.
-_SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_SOS = 0xDA
-_APP14 = 0xEE
-_ADOBE = b"Adobe"
-# Without a length: TEM and RST0 to RST7.
-_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
-_MOST_SEGMENTS = 10_000
 
 _PAM_START = b"P7\n"
 _PAM_END = "ENDHDR"
@@ -93,7 +81,7 @@ class JPEGHeader:
     is_subsampled
         True if the color components have fewer samples than the first one.
     has_rgb
-        True if an Adobe marker segment says that the components are red, green and blue.
+        True if the stream says that the components are red, green and blue.
     """
 
     rows: int
@@ -196,64 +184,16 @@ def read_jpeg_header(data: bytes) -> JPEGHeader:
     BadFileFormatError
         If it is none, or it is cut before its end.
     """
-    if not data.startswith(_JPEG_START):
-        raise BadFileFormatError("the content is no JPEG image")
-    header: JPEGHeader | None = None
-    has_rgb = False
-    position = len(_JPEG_START)
-    for _ in range(_MOST_SEGMENTS):
-        marker, start, stop = _read_segment(data, position)
-        if marker in _SOF and header is None:
-            header = _read_frame_header(marker, data[start:stop])
-        elif marker == _APP14 and data.startswith(_ADOBE, start) and stop - start >= 12:
-            has_rgb = data[start + 11] == 0
-        elif marker == _SOS:
-            break
-        position = stop
-    else:
-        raise BadFileFormatError("a JPEG image has too many segments")
-    if header is None or data.rfind(_JPEG_END, stop) < 0:
-        raise BadFileFormatError("a JPEG image is cut")
+    stream = read_jpeg_stream(data)
+    factors = {(one.horizontal, one.vertical) for one in stream.components}
     return JPEGHeader(
-        rows=header.rows,
-        columns=header.columns,
-        components=header.components,
-        precision=header.precision,
-        is_baseline=header.is_baseline,
-        is_subsampled=header.is_subsampled,
-        has_rgb=has_rgb and header.components == 3,
-    )
-
-
-def _read_segment(data: bytes, position: int) -> tuple[int, int, int]:
-    """Find the next marker segment: its marker, and where its parameters start and stop."""
-    while position + 1 < len(data) and data[position] == _MARKER == data[position + 1]:
-        position += 1
-    if position + 4 > len(data) or data[position] != _MARKER:
-        raise BadFileFormatError("a JPEG image is damaged")
-    marker = data[position + 1]
-    if marker in _BARE:
-        return marker, position + 2, position + 2
-    start = position + 4
-    stop = position + 2 + int.from_bytes(data[position + 2 : start], "big")
-    if stop < start or stop > len(data):
-        raise BadFileFormatError("a JPEG image is damaged")
-    return marker, start, stop
-
-
-def _read_frame_header(marker: int, segment: bytes) -> JPEGHeader:
-    if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
-        raise BadFileFormatError("a JPEG image is damaged")
-    precision, rows, columns, components = struct.unpack_from(">BHHB", segment)
-    factors = [segment[6 + 3 * index + 1] for index in range(components)]
-    return JPEGHeader(
-        rows=rows,
-        columns=columns,
-        components=components,
-        precision=precision,
-        is_baseline=marker == _SOF_BASELINE and precision == 8,
-        is_subsampled=len(set(factors)) > 1,
-        has_rgb=False,
+        rows=stream.rows,
+        columns=stream.columns,
+        components=len(stream.components),
+        precision=stream.precision,
+        is_baseline=stream.marker == _SOF_BASELINE and stream.precision == 8,
+        is_subsampled=len(factors) > 1,
+        has_rgb=stream.colors == "RGB",
     )
 
 

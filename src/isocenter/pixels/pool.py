@@ -5,21 +5,14 @@ started anew, never forked, since the server has threads.
 """
 
 import contextlib
-import fcntl
-import os
-import selectors
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from typing import IO, Protocol
+from typing import Protocol
 
-import msgspec
-
-from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.errors import CodecTimeoutError, InternalError, TranscodingError
+from isocenter.pixels.codec_process import CodecProcess, CrashError, StartError
 from isocenter.pixels.frames import FrameResult, FrameTask
-from isocenter.pixels.worker import LENGTH, MOST_MESSAGE_BYTES
 
 __all__ = ["CodecPool", "FrameCoder"]
 
@@ -27,16 +20,10 @@ _DEADLINE_S = 60.0
 _IDLE_S = 20.0
 # For a free process, while others are busy.
 _WAIT_S = 300.0
-_STOP_S = 2.0
-_PIPE_BYTES = 1 << 20
-_F_SETPIPE_SZ = 1031
+# Of all frames that processes have, coded and decoded; a larger one has them for itself.
+_MOST_BYTES = 1 << 30
 _CRASHED = "the codec has crashed, presumably because of damaged pixel data"
 _STOPS = "the server stops"
-_TOO_SLOW = "the codec has taken too long"
-
-
-class _CrashError(Exception):
-    """A process has ended."""
 
 
 class FrameCoder(Protocol):
@@ -49,8 +36,10 @@ class FrameCoder(Protocol):
         ------
         TranscodingError
             If that is not possible.
-        DeadlineExceededError
+        CodecTimeoutError
             If there is nobody to do it: all are busy, or the server stops.
+        InternalError
+            If the codecs are not installed as they should be.
         """
         ...
 
@@ -75,10 +64,12 @@ class CodecPool:
         self._deadline_s = deadline_s
         self._idle_s = idle_s
         # Guards what follows.
-        self._free = threading.Condition()
-        self._idle: deque[tuple[float, _Process]] = deque()
-        self._busy: set[_Process] = set()
+        self._lock = threading.Lock()
+        self._waiting: deque[_Turn] = deque()
+        self._idle: deque[tuple[float, CodecProcess]] = deque()
+        self._busy: set[CodecProcess] = set()
         self._count = 0
+        self._size_bytes = 0
         self._is_closed = False
         self._cleaning: threading.Timer | None = None
 
@@ -92,11 +83,16 @@ class CodecPool:
         """How many of them have nothing to do."""
         return len(self._idle)
 
+    @property
+    def waiting_count(self) -> int:
+        """How many frames wait for their turn."""
+        return len(self._waiting)
+
     def recode(self, task: FrameTask) -> FrameResult:
         """Code a frame (see `FrameCoder`)."""
         try:
             result = self._try(task)
-        except _CrashError:
+        except CrashError:
             # The system may have ended the process for lack of memory: once more.
             result = self._try_again(task)
         if result.error:
@@ -106,78 +102,126 @@ class CodecPool:
     def _try_again(self, task: FrameTask) -> FrameResult:
         try:
             return self._try(task)
-        except _CrashError as error:
+        except CrashError as error:
             if self._is_closed:
-                raise DeadlineExceededError(_STOPS) from error
+                raise CodecTimeoutError(_STOPS) from error
+            if isinstance(error, StartError):
+                # No fault of the frame.
+                raise InternalError("the codecs cannot be started; the log says why") from error
             raise TranscodingError(_CRASHED) from error
 
     def _try(self, task: FrameTask) -> FrameResult:
-        process = self._take()
+        turn = _Turn(len(task.data) + task.format.frame_bytes)
+        self._await(turn)
         is_usable = False
         try:
-            result = process.recode(task)
+            turn.process = turn.process or self._start()
+            result = turn.process.recode(task)
             is_usable = True
         finally:
-            self._give_back(process, is_usable=is_usable)
+            self._end(turn, is_usable=is_usable)
         return result
 
-    def _take(self) -> "_Process":
-        """Take the process that was busy last, or a new one."""
-        with self._free:
-            if not self._free.wait_for(self._has_room, _WAIT_S):
-                raise DeadlineExceededError("all codecs were busy for too long")
-            if self._is_closed:
-                raise DeadlineExceededError(_STOPS)
-            while self._idle:
-                _, process = self._idle.pop()
-                if process.is_alive:
-                    self._busy.add(process)
-                    return process
-                process.end()
-                self._count -= 1
-            self._count += 1
+    def _await(self, turn: "_Turn") -> None:
+        """Wait until it is our turn."""
+        with self._lock:
+            self._check_open()
+            self._waiting.append(turn)
+            self._give_turns()
+        if turn.has_come.wait(_WAIT_S):
+            return
+        with self._lock:
+            # It may have come at the last moment.
+            if not turn.has_come.is_set():
+                self._waiting.remove(turn)
+                self._give_turns()
+                raise CodecTimeoutError("all codecs were busy for too long")
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise CodecTimeoutError(_STOPS)
+
+    def _give_turns(self) -> None:
+        """Let those who wait begin, in the order in which they came; with the lock held.
+
+        Whoever gives a process back and has more to do comes behind those who wait already.
+        """
+        while self._waiting and (self._is_closed or self._has_room(self._waiting[0])):
+            turn = self._waiting.popleft()
+            self._size_bytes += turn.size_bytes
+            # The one that was busy last is the one that memory and caches know best.
+            turn.process = self._pop_idle()
+            if turn.process is None:
+                self._count += 1
+            else:
+                self._busy.add(turn.process)
+            turn.has_come.set()
+
+    def _has_room(self, turn: "_Turn") -> bool:
+        if self._size_bytes and self._size_bytes + turn.size_bytes > _MOST_BYTES:
+            return False
+        return bool(self._idle) or self._count < self._size
+
+    def _pop_idle(self) -> CodecProcess | None:
+        while self._idle:
+            _, process = self._idle.pop()
+            if process.is_alive:
+                return process
+            process.end()
+            self._count -= 1
+        return None
+
+    def _start(self) -> "CodecProcess":
+        """Start a process that is counted already."""
+        self._check_open()
         try:
-            process = _Process(self._deadline_s)
+            process = CodecProcess(self._deadline_s)
         except OSError as error:
-            self._forget()
-            raise DeadlineExceededError("no process can be started for the codecs") from error
-        with self._free:
-            self._busy.add(process)
+            raise CodecTimeoutError("no process can be started for the codecs") from error
+        try:
+            with self._lock:
+                # Whoever closes the pool knows of a process only from here on.
+                self._check_open()
+                self._busy.add(process)
+        except CodecTimeoutError:
+            process.end()
+            raise
         return process
 
-    def _has_room(self) -> bool:
-        return bool(self._idle) or self._count < self._size or self._is_closed
-
-    def _forget(self) -> None:
-        with self._free:
-            self._count -= 1
-            self._free.notify()
-
-    def _give_back(self, process: "_Process", *, is_usable: bool) -> None:
-        with self._free:
-            self._busy.discard(process)
-            is_kept = is_usable and not self._is_closed
-            if is_kept:
+    def _end(self, turn: "_Turn", *, is_usable: bool) -> None:
+        """Let others have the process and the room, or the leave to start another process."""
+        process = turn.process
+        with self._lock:
+            self._size_bytes -= turn.size_bytes
+            is_kept = process is not None and is_usable and not self._is_closed
+            if process is not None:
+                self._busy.discard(process)
+            if process is not None and is_kept:
                 self._idle.append((time.monotonic(), process))
-                self._plan_cleaning()
             else:
                 self._count -= 1
-            self._free.notify()
-        if not is_kept:
+            self._give_turns()
+            if self._idle:
+                self._plan_cleaning()
+        if process is not None and not is_kept:
             process.end()
 
     def _plan_cleaning(self) -> None:
         """Have processes ended that stay idle; with the lock held."""
-        if self._cleaning is None:
-            self._cleaning = threading.Timer(self._idle_s, self._end_idle)
-            self._cleaning.name, self._cleaning.daemon = "idle codecs", True
-            self._cleaning.start()
+        if self._cleaning is not None:
+            return
+        cleaning = threading.Timer(self._idle_s, self._end_idle)
+        cleaning.name, cleaning.daemon = "idle codecs", True
+        # Without a thread for it, the next one who gives a process back plans it.
+        with contextlib.suppress(RuntimeError):
+            cleaning.start()
+            self._cleaning = cleaning
 
     def _end_idle(self) -> None:
         """End the processes that have had nothing to do for a while."""
         before = time.monotonic() - self._idle_s
-        ended: list[_Process] = []
-        with self._free:
+        ended: list[CodecProcess] = []
+        with self._lock:
             while self._idle and self._idle[0][0] <= before:
                 ended.append(self._idle.popleft()[1])
             self._count -= len(ended)
@@ -189,7 +233,7 @@ class CodecPool:
 
     def close(self) -> None:
         """End all processes; frames that are under way fail."""
-        with self._free:
+        with self._lock:
             self._is_closed = True
             if self._cleaning is not None:
                 self._cleaning.cancel()
@@ -199,109 +243,23 @@ class CodecPool:
             for process in self._busy:
                 # Its thread finds out, and ends it.
                 process.kill()
-            self._free.notify_all()
+            self._give_turns()
         for process in ended:
             process.end()
 
 
-class _Process:
-    """One worker process, used by one thread at a time."""
+class _Turn:
+    """A frame that waits for a process, or, without one, for leave to start one.
 
-    def __init__(self, deadline_s: float) -> None:
-        self._deadline_s = deadline_s
-        # A session of its own, so that signals of a terminal reach the server alone.
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", "isocenter.pixels.worker", str(deadline_s)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            start_new_session=True,
-        )
-        self._input, self._output = _get_pipes(self._process)
-        self._result = msgspec.msgpack.Decoder(FrameResult)
-        self._selector = selectors.DefaultSelector()
-        for pipe in (self._input, self._output):
-            os.set_blocking(pipe.fileno(), False)
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
+    Parameters
+    ----------
+    size_bytes
+        How much memory its pixels take, coded and decoded.
+    """
 
-    @property
-    def is_alive(self) -> bool:
-        """True unless the process has ended."""
-        return self._process.poll() is None
+    __slots__ = ("has_come", "process", "size_bytes")
 
-    def recode(self, task: FrameTask) -> FrameResult:
-        """Send a frame and wait for its result.
-
-        Raises
-        ------
-        _CrashError
-            If the process ends.
-        TranscodingError
-            If it takes too long; in both cases it is of no use then.
-        """
-        # Starting a process takes a while on a busy machine.
-        until = time.monotonic() + 2 * self._deadline_s
-        message = msgspec.msgpack.encode(task)
-        try:
-            self._write(LENGTH.pack(len(message)), until)
-            self._write(message, until)
-            (length,) = LENGTH.unpack(self._read(LENGTH.size, until))
-            if length > MOST_MESSAGE_BYTES:
-                raise _CrashError
-            return self._result.decode(self._read(length, until))
-        except (BrokenPipeError, msgspec.DecodeError) as error:
-            raise _CrashError from error
-
-    def _write(self, data: bytes, until: float) -> None:
-        with memoryview(data) as view:
-            position = 0
-            while position < len(data):
-                self._wait(self._input, selectors.EVENT_WRITE, until)
-                try:
-                    position += os.write(self._input.fileno(), view[position:])
-                except BlockingIOError:
-                    continue
-
-    def _read(self, length: int, until: float) -> bytearray:
-        data = bytearray(length)
-        with memoryview(data) as view:
-            position = 0
-            while position < length:
-                self._wait(self._output, selectors.EVENT_READ, until)
-                try:
-                    count = os.readv(self._output.fileno(), [view[position:]])
-                except BlockingIOError:
-                    continue
-                if not count:
-                    raise _CrashError
-                position += count
-        return data
-
-    def _wait(self, pipe: IO[bytes], event: int, until: float) -> None:
-        self._selector.register(pipe, event)
-        try:
-            if not self._selector.select(max(0.0, until - time.monotonic())):
-                raise TranscodingError(_TOO_SLOW)
-        finally:
-            self._selector.unregister(pipe)
-
-    def kill(self) -> None:
-        """End the process while a thread waits for it."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """End the process, which nobody uses any more."""
-        self._selector.close()
-        self._input.close()
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_S)
-        self._output.close()
-
-
-def _get_pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
-    assert process.stdin is not None, "a pipe was asked for"  # noqa: S101
-    assert process.stdout is not None, "a pipe was asked for"  # noqa: S101
-    return process.stdin, process.stdout
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.has_come = threading.Event()
+        self.process: CodecProcess | None = None

@@ -12,7 +12,7 @@ import struct
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from isocenter.dicom.data_sets import get_layout
@@ -41,6 +41,7 @@ from isocenter.pixels.codecs import (
     lookup_family,
 )
 from isocenter.pixels.derivation import HeaderRules, LossOfPixels, build_number, describe_loss
+from isocenter.pixels.effort import Patience, check_decoded_size
 from isocenter.pixels.file_parts import (
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
@@ -71,6 +72,9 @@ _OF_ENCAPSULATION = frozenset({_OFFSETS, _LENGTHS, _TOTAL})
 _PIXEL_DATA_TAG = struct.pack("<HH", PIXEL_DATA >> 16, PIXEL_DATA & 0xFFFF)
 _END = struct.pack("<HHI", SEQUENCE_DELIMITATION >> 16, SEQUENCE_DELIMITATION & 0xFFFF, 0)
 _LARGEST_VALUE = UNDEFINED_LENGTH - 1
+# What no coding makes of a frame: twice as much as it was, and headers.
+_MOST_TIMES = 2
+_SLACK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,15 @@ class TranscodeOrder:
         The caller has chosen the SOP instance UID; else a result with losses gets a new one.
     folder
         For temporary files.
+    patience
+        Asked between frames.
     """
 
     target: str
     quality: int = 90
     keeps_uid: bool = False
     folder: Path | None = None
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +139,7 @@ def open_transcoded(
     BadFileFormatError
         If the file is damaged.
     DeadlineExceededError
-        If the coder is too busy.
+        If the coder is too busy, the file takes too long, or nobody waits for it.
     """
     if not can_encode(order.target):
         raise TranscodingError(f"files cannot be brought into the transfer syntax {order.target}")
@@ -251,6 +258,7 @@ class _Transcoding:
         source = self._parts.meta.transfer_syntax_uid
         named: str | None = None
         for frame in frames:
+            self._order.patience.check()
             task = FrameTask(
                 source, self._order.target, fmt, self._order.quality, memoryview(frame)
             )
@@ -275,14 +283,16 @@ class _Transcoding:
                 with parts.view[start : start + size] as frame:
                     yield frame
             return
+        check_decoded_size(count * fmt.frame_bytes, len(parts.view))
         fragments = read_fragments(parts.view[: pixels.stop], pixels.value)
+        most = _MOST_TIMES * fmt.frame_bytes + _SLACK_BYTES
         for group in group_frames(parts.view, fragments, count, parts.read_extended_offsets()):
-            yield self._join(fragments, group)
+            yield self._join(fragments, group, most)
 
-    def _join(self, fragments: Fragments, group: range) -> bytes:
+    def _join(self, fragments: Fragments, group: range, most: int) -> bytes:
         view = self._parts.view
         size = sum(fragments.lengths[index] for index in group)
-        if size > _LARGEST_VALUE // 4:
+        if size > most:
             raise TranscodingError("a compressed frame is too long")
         spans = ((fragments.starts[index], fragments.lengths[index]) for index in group)
         return b"".join(bytes(view[start : start + length]) for start, length in spans)

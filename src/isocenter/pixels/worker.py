@@ -1,10 +1,12 @@
 """What a worker process does: frame after frame from its standard input to its standard output.
 
 A frame that makes a codec crash ends this process and nothing else; one that takes too long is
-ended by the alarm, also if the server is gone.
+ended by the alarm, also if the server is gone. Whoever gets a codec to run his code finds a process
+that opens hardly any file, writes none, gains no rights, and has no secrets in its environment.
 """
 
 import contextlib
+import ctypes
 import resource
 import signal
 import struct
@@ -23,10 +25,14 @@ LENGTH = struct.Struct("<Q")
 
 MOST_MESSAGE_BYTES = 1 << 31
 _MOST_MEMORY_BYTES = 8 << 30
+_MOST_FILES = 16
+_PR_SET_NO_NEW_PRIVS = 38
+# Names of the codecs of imagecodecs that `frames.py` uses.
+_CODECS = ("HTJ2K", "JPEG2K", "JPEG8", "JPEGLS", "PACKBITS")
 
 
 def main(deadline_s: float) -> None:
-    """Serve until the input ends.
+    """Tell whether the codecs can be used, then serve until the input ends.
 
     Parameters
     ----------
@@ -35,18 +41,47 @@ def main(deadline_s: float) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    tasks = msgspec.msgpack.Decoder(FrameTask)
+    problem = _load_codecs()
+    _give_up_rights()
     source, target = sys.stdin.buffer, sys.stdout.buffer
+    _write(target, FrameResult(b"", error=problem))
+    if problem:
+        return
+    tasks = msgspec.msgpack.Decoder(FrameTask)
     while (message := _read(source)) is not None:
         signal.setitimer(signal.ITIMER_REAL, deadline_s)
-        answer = msgspec.msgpack.encode(_serve(tasks.decode(message)))
+        answer = _serve(tasks.decode(message))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        target.write(LENGTH.pack(len(answer)))
-        target.write(answer)
-        target.flush()
+        _write(target, answer)
+
+
+def _load_codecs() -> str:
+    """Load the codecs, and tell what is wrong with them, lest every frame seem to be damaged."""
+    try:
+        import imagecodecs  # noqa: PLC0415 - see the package
+
+        missing = [name for name in _CODECS if not getattr(imagecodecs, name).available]
+    except (ImportError, AttributeError, OSError) as error:
+        return f"imagecodecs cannot be imported: {error}"
+    return f"imagecodecs lacks {', '.join(missing)}" if missing else ""
+
+
+def _give_up_rights() -> None:
+    """Give up what coding frames does not need, once all modules are loaded."""
+    limits = {
+        resource.RLIMIT_AS: _MOST_MEMORY_BYTES,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NOFILE: _MOST_FILES,
+    }
+    # If memory is short, this process has to go, not the server.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+    for limit, value in limits.items():
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(limit, (value, value))
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _read(source: BinaryIO) -> bytes | None:
@@ -56,6 +91,13 @@ def _read(source: BinaryIO) -> bytes | None:
     (length,) = LENGTH.unpack(head)
     message = source.read(length)
     return message if len(message) == length else None
+
+
+def _write(target: BinaryIO, result: FrameResult) -> None:
+    answer = msgspec.msgpack.encode(result)
+    target.write(LENGTH.pack(len(answer)))
+    target.write(answer)
+    target.flush()
 
 
 def _serve(task: FrameTask) -> FrameResult:

@@ -8,7 +8,7 @@ last step, `SpooledContent.move_to`, is a rename if the folder is the storage's 
 import hashlib
 import mmap
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -165,7 +165,7 @@ class SpooledContent:
             self._flush()
             return BytesIO(self._join()) if self._file is None else open(self._file.path, "rb")
 
-    def iter_chunks(self) -> Iterator[bytes]:
+    def iter_chunks(self) -> Generator[bytes]:
         """Iterate over the content in pieces of about 1 MB at most, or as they were appended.
 
         Flushes first, so it blocks.

@@ -31,6 +31,9 @@ _READ_ONLY_KINDS = frozenset(
     {ModalityStoreKind.name, PeerStoreKind.name, MoveKind.name, StorageCommitmentKind.name}
 )
 
+# A receiver may be silent for as long as it likes.
+_INTERRUPTIBLE_KINDS = frozenset({ModalityStoreKind.name, PeerStoreKind.name})
+
 
 def build_engine(
     configuration: Configuration,
@@ -62,6 +65,7 @@ def build_engine(
         ),
         recovery=recovery,
         is_shared=not database.is_exclusive,
+        interruptible=_INTERRUPTIBLE_KINDS,
         allowed=_READ_ONLY_KINDS if archive.is_read_only else None,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))

@@ -28,6 +28,7 @@ from isocenter.scu.failures import build_status_error
 from isocenter.scu.storage_session import StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.routed import build_withdrawal
 from isocenter.tasks.sending import Sender
 from isocenter.tasks.sending_orders import SendingOrder, build_sending_job, build_sending_retry
 
@@ -144,9 +145,9 @@ class ModalityStoreKind:
             return error
         return None
 
-    def abandon(self, job: Job) -> Apply | None:  # noqa: ARG002 - the port's signature
-        """Leave nothing: there is nothing in the database (see `JobKind.abandon`)."""
-        return None
+    def abandon(self, job: Job) -> Apply | None:
+        """Let a routing rule send it anew when it comes again (see `JobKind.abandon`)."""
+        return build_withdrawal(job)
 
     def build_retry(self, job: Job, failed: list[FailedItem]) -> NewJob:
         """Build a job that sends what failed (see `JobKind.build_retry`)."""

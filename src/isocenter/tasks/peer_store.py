@@ -17,6 +17,8 @@ from isocenter.config.peers import Peer, identify_peer
 from isocenter.errors import (
     BackendError,
     BadFileFormatError,
+    CodecTimeoutError,
+    FullStorageError,
     PeerRefusalError,
     ServerError,
     TranscodingError,
@@ -24,12 +26,21 @@ from isocenter.errors import (
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.peers.client import MOST_CONNECTIONS, PeerClient
 from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.routed import build_withdrawal
 from isocenter.tasks.sending import Sender
 from isocenter.tasks.sending_orders import SendingOrder, build_sending_job, build_sending_retry
 
 __all__ = ["PeerOrder", "PeerStoreKind", "build_peer_job"]
 
 _KIND = "OrthancPeerStore"
+# Why a file could not be made ready, whatever the peer does; the others perhaps can.
+_OF_A_FILE = (
+    BackendError,
+    BadFileFormatError,
+    CodecTimeoutError,
+    FullStorageError,
+    TranscodingError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +118,9 @@ class PeerStoreKind:
                 target=parse_target(job.arguments),
             )
 
-    def abandon(self, job: Job) -> Apply | None:  # noqa: ARG002 - the port's signature
-        """Leave nothing: there is nothing in the database (see `JobKind.abandon`)."""
-        return None
+    def abandon(self, job: Job) -> Apply | None:
+        """Let a routing rule send it anew when it comes again (see `JobKind.abandon`)."""
+        return build_withdrawal(job)
 
     def build_retry(self, job: Job, failed: list[FailedItem]) -> NewJob:
         """Build a job that sends what failed (see `JobKind.build_retry`)."""
@@ -147,5 +158,4 @@ class _PeerCourier:
         """Tell whether the file is to blame, or what the peer thinks of it."""
         if isinstance(error, PeerRefusalError):
             return not error.is_general
-        # A file that cannot be read; the others perhaps can.
-        return isinstance(error, BackendError | BadFileFormatError | TranscodingError)
+        return isinstance(error, _OF_A_FILE)

@@ -28,7 +28,10 @@ from isocenter.index.records import Change, ChangeType
 from isocenter.index.routing import (
     Fingerprint,
     Routed,
+    delete_rule_fingerprints,
     forget_position,
+    list_rules,
+    list_rules_with_fingerprints,
     lock_position,
     lookup_position,
     read_last_change,
@@ -39,6 +42,7 @@ from isocenter.jobs.engine import Engine
 from isocenter.jobs.records import NewJob
 from isocenter.tasks.modality_store import StoreOrder, build_store_job
 from isocenter.tasks.peer_store import PeerOrder, build_peer_job
+from isocenter.tasks.routed import note_routed
 from isocenter.tasks.sending_orders import SendingOrder
 
 __all__ = ["Router", "select_resources"]
@@ -67,7 +71,8 @@ class Router:
     """Looks at each new event once and submits a job for each rule that it fulfils.
 
     What a rule has sent with the same content to the same destination is not sent again until it is
-    deleted here, so what comes back in a circle of servers that overwrite comes to rest.
+    deleted here, so what comes back in a circle of servers that overwrite comes to rest. What a job
+    could not send counts as not sent.
 
     Jobs and the position in the log are written in one transaction, so a crash neither loses a job
     nor makes one twice. Of servers that share a database the first one deals with an event.
@@ -87,6 +92,7 @@ class Router:
         self._retries = retries
         # Whether the database is known to hold no position.
         self._is_idle = False
+        self._has_tidied = False
         self._following = Periodic("routing", _INTERVAL_S, self.follow)
 
     def start(self) -> None:
@@ -99,6 +105,9 @@ class Router:
 
     async def follow(self) -> bool:
         """Deal with some events; true if there may be more."""
+        if not self._has_tidied:
+            await self._forget_gone_rules()
+            self._has_tidied = True
         matchers = {
             name: matcher
             for name, matcher in self._routing.list_matchers().items()
@@ -117,6 +126,20 @@ class Router:
             _log.info("rules of routing hold for what comes from now on")
             return False
         return await self._deal_with(position, matchers)
+
+    async def _forget_gone_rules(self) -> None:
+        """Forget what rules have sent that the configuration had and has no more."""
+        known = set(self._routing.list_matchers())
+
+        def list_gone(tx: Transaction) -> list[str]:
+            return sorted({*list_rules_with_fingerprints(tx)} - known - {*list_rules(tx)})
+
+        def forget(tx: Transaction) -> None:
+            for name in list_gone(tx):
+                delete_rule_fingerprints(tx, name)
+
+        if await self._workers.read_long(list_gone):
+            await self._workers.write(forget)
 
     async def _deal_with(self, position: int, matchers: Mapping[str, RuleMatcher]) -> bool:
         wanted = {_TRIGGERS[matcher.rule.trigger][0] for matcher in matchers.values()}
@@ -183,20 +206,45 @@ class Router:
         if not chosen:
             return []
         plan = await self._remotes.outgoing.plan(select_resources(level, found, chosen))
-        news = await self._routing.select_news(_sum_up(name, matcher.rule, level, chosen, plan))
+        news = await self._routing.select_news(
+            self._sum_up(name, matcher.rule, level, chosen, plan)
+        )
         if level is Level.INSTANCE and len(news) < len(chosen):
             plan = await self._remotes.outgoing.plan([one.public_id for one in news])
         if not news:
             _log.info("nothing is new for a routing rule", extra={"rule": name})
             return []
         try:
-            return [_Routing(await self._complete(name, matcher.rule, plan), news)]
+            new = await self._complete(name, matcher.rule, plan)
+            return [_Routing(note_routed(new, news), news)]
         except RequestError as error:
             _log.warning(
                 "a routing rule cannot be followed",
                 extra={"rule": name, "reason": error.details or error.message},
             )
             return []
+
+    def _sum_up(
+        self,
+        name: str,
+        rule: RoutingRule,
+        level: Level,
+        chosen: Sequence[Routed],
+        plan: OutgoingPlan,
+    ) -> list[Fingerprint]:
+        """Tell what a rule is about to send: each instance for itself, or all of a resource."""
+        receiver = (*format_destination(rule), rule.destination, *self._routing.get_address(rule))
+        destination = "\n".join(receiver)
+        contents = dict(zip(plan.instances, plan.digests, strict=True))
+        if level is Level.INSTANCE:
+            return [
+                Fingerprint(one.public_id, name, _hash(destination, [contents[one.public_id]]))
+                for one in chosen
+                if one.public_id in contents
+            ]
+        public_id = chosen[0].study if level is Level.STUDY else chosen[0].series
+        pairs = sorted(f"{instance} {digest}" for instance, digest in contents.items())
+        return [Fingerprint(public_id, name, _hash(destination, pairs))]
 
     async def _complete(self, name: str, rule: RoutingRule, plan: OutgoingPlan) -> NewJob:
         order = SendingOrder(
@@ -231,23 +279,6 @@ class Router:
 
 def _list_values(order: SendingOrder) -> dict[str, Any]:
     return {field.name: getattr(order, field.name) for field in fields(order)}
-
-
-def _sum_up(
-    name: str, rule: RoutingRule, level: Level, chosen: Sequence[Routed], plan: OutgoingPlan
-) -> list[Fingerprint]:
-    """Tell what a rule is about to send: each instance for itself, or all of a study or series."""
-    destination = "\n".join((*format_destination(rule), rule.destination))
-    contents = dict(zip(plan.instances, plan.digests, strict=True))
-    if level is Level.INSTANCE:
-        return [
-            Fingerprint(one.public_id, name, _hash(destination, [contents[one.public_id]]))
-            for one in chosen
-            if one.public_id in contents
-        ]
-    public_id = chosen[0].study if level is Level.STUDY else chosen[0].series
-    pairs = sorted(f"{instance} {digest}" for instance, digest in contents.items())
-    return [Fingerprint(public_id, name, _hash(destination, pairs))]
 
 
 def _hash(destination: str, contents: Sequence[str]) -> str:

@@ -9,11 +9,12 @@ References
 Decisions 0020, 0021
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from isocenter.archive.outgoing import Outgoing, OutgoingInstance
@@ -33,6 +34,7 @@ from isocenter.errors import (
 from isocenter.jobs.records import FailedItem, Job, Step
 from isocenter.tasks.flights import run_flights
 from isocenter.tasks.retries import RetryPolicy, is_transient
+from isocenter.tasks.routed import build_confirmation, build_withdrawal
 from isocenter.tasks.schedules import get_wait_s
 
 __all__ = ["Courier", "Sender"]
@@ -136,7 +138,13 @@ class Sender:
         async with open_courier() as courier:
             sending = _Sending(job, self._outgoing, courier)
             while not sending.is_over and not _get_wait_s(job):
-                await sending.advance()
+                try:
+                    await sending.advance()
+                except asyncio.CancelledError:
+                    # What was confirmed stays so, whatever becomes of the job.
+                    if sending.has_progress:
+                        yield sending.build_step()
+                    raise
                 if sending.has_progress and not sending.is_complete:
                     yield sending.build_step()
         if sending.obstacle is None and (wait_s := _get_wait_s(job)) and not sending.is_over:
@@ -149,7 +157,8 @@ class Sender:
         if sending.obstacle is not None:
             yield self._build_retry_step(job, sending, sending.obstacle)
         else:
-            yield sending.build_step(is_last=True)
+            build = build_withdrawal if sending.has_missed else build_confirmation
+            yield replace(sending.build_step(is_last=True), apply=build(job))
 
     def _build_retry_step(self, job: Job, sending: "_Sending", error: ServerError) -> Step:
         """Put the job aside after a failed attempt, unless there were too many.
@@ -193,6 +202,8 @@ class _Sending:
         What keeps all further instances from being sent.
     attempts
         Failed attempts since something was achieved.
+    has_missed
+        Whether something was passed over that might have been taken at another time.
     """
 
     def __init__(self, job: Job, outgoing: Outgoing, courier: Courier) -> None:
@@ -207,6 +218,7 @@ class _Sending:
         self._failed_count = int(checkpoint.get("Failed", 0))
         self._sent_bytes = int(checkpoint.get("Bytes", 0))
         self._ahead: set[int] = set(checkpoint.get("Ahead", ()))
+        self.has_missed = bool(checkpoint.get("Missed"))
         self._saved = self._settled
         self._failed: list[FailedItem] = []
         self._page: Mapping[str, OutgoingInstance] = {}
@@ -258,6 +270,8 @@ class _Sending:
         place["Attempts"] = self.attempts
         if self._ahead:
             place["Ahead"] = sorted(self._ahead)
+        if self.has_missed:
+            place["Missed"] = 1
         if self._sent_bytes:
             place["Bytes"] = self._sent_bytes
         return place
@@ -291,19 +305,27 @@ class _Sending:
             index = next(waiting)
             self._settle({index: await self._try_to_send(index)})
             return
-        results = await run_flights(
-            ((index, self._get_size(index)) for index in waiting),
-            self._try_to_send,
-            most=most,
-            may_start=lambda: not self._is_failing and time.monotonic() < stop_at,
-        )
-        self._settle(results)
+        results: dict[int, int | _Failure] = {}
+
+        async def send(index: int) -> None:
+            results[index] = await self._try_to_send(index)
+
+        try:
+            await run_flights(
+                ((index, self._get_size(index)) for index in waiting),
+                send,
+                most=most,
+                may_start=lambda: not self._is_failing and time.monotonic() < stop_at,
+            )
+        finally:
+            # What was confirmed counts, even if we are cancelled.
+            self._settle(results)
 
     async def _look_up(self) -> None:
         if self._done < self._page_stop:
             return
         page = self._instances[self._done : self._done + _PAGE]
-        self._page = await self._outgoing.find(page)
+        self._page = await _find(self._outgoing, page)
         self._page_stop = self._done + len(page)
         self._courier.expect(self._page.values())
 
@@ -359,6 +381,7 @@ class _Sending:
         reason = error.details or error.message
         self._failed += (FailedItem(self._instances[i], error.code, reason) for i in indices)
         self._failed_count += len(indices)
+        self.has_missed |= is_transient(error)
         self._ahead.update(indices)
 
 
@@ -366,7 +389,15 @@ def _is_ours(failure: _Failure) -> bool:
     """Tell whether our own database is to blame: no instance fails because of it."""
     if isinstance(failure.error, DatabaseUnavailableError | SerializationFailureError):
         return True
-    return isinstance(failure.error, BackendError) and not failure.is_single
+    return isinstance(failure.error, BackendError | FullStorageError) and not failure.is_single
+
+
+async def _find(outgoing: Outgoing, public_ids: Sequence[str]) -> Mapping[str, OutgoingInstance]:
+    try:
+        return await outgoing.find(public_ids)
+    except DeadlineExceededError as error:
+        # The receiver has nothing to do with it.
+        raise DatabaseUnavailableError(error.details) from error
 
 
 async def _send_present_file(
@@ -384,7 +415,7 @@ async def _send_present_file(
         try:
             return await courier.send(instance, following)
         except MissingFileError:
-            found = (await outgoing.find([instance.public_id])).get(instance.public_id)
+            found = (await _find(outgoing, [instance.public_id])).get(instance.public_id)
             if found is None or _get_file(found) == _get_file(instance):
                 raise
             instance, following = found, None

@@ -203,6 +203,22 @@ def test_job_that_was_put_aside_is_claimed_when_it_is_due(jobs: DatabaseJobs) ->
     assert claim.next_due_at is None
 
 
+@pytest.mark.parametrize("action", [Action.CANCEL, Action.PAUSE])
+def test_job_that_is_to_end_is_not_put_aside(jobs: DatabaseJobs, action: Action) -> None:
+    _insert(jobs, "j")
+    job = _claim_one(jobs)
+    jobs.act("j", action, None)
+    assert jobs.list_requested("me") == {"j": action}
+    assert jobs.list_requested("other") == {}
+    saved = jobs.save(job, Step({"at": 1}, retry_after_s=100), runtime=1)
+    assert saved is not None
+    assert (saved.state, saved.requested) == (JobState.RUNNING, action)
+    failed = jobs.fail(saved, _FAILURE, None)
+    assert failed is not None
+    assert failed.failure == (CANCELED if action is Action.CANCEL else _FAILURE)
+    assert jobs.list_requested("me") == {}
+
+
 def test_fail_keeps_the_reason_and_cleans_up(jobs: DatabaseJobs) -> None:
     _insert(jobs, "j")
     called: list[Any] = []

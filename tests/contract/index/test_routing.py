@@ -6,11 +6,14 @@ from isocenter.dicom.levels import Level
 from isocenter.index.deletion import delete_resource
 from isocenter.index.routing import (
     Fingerprint,
+    add_fingerprints,
+    delete_fingerprints,
     delete_rule,
     find_fingerprints,
     find_routed,
     forget_position,
     list_rules,
+    list_rules_with_fingerprints,
     lock_position,
     lookup_position,
     read_last_change,
@@ -79,3 +82,18 @@ def test_fingerprints_last_until_their_resource_is_deleted(index: IndexCase) -> 
     assert (find("rule"), find("other")) == ({"elsewhere": "1"}, {})
     database.write(lambda tx: delete_rule(tx, "rule"))
     assert find("rule") == {}
+
+
+def test_fingerprints_are_taken_back_and_confirmed(index: IndexCase) -> None:
+    database = index.database
+    store(database, build_new_instance("p/t/r/i"))
+    first, other = Fingerprint("t", "a", "1"), Fingerprint("t", "b", "1")
+    database.write(lambda tx: set_fingerprints(tx, [first, other]))
+    database.write(lambda tx: delete_fingerprints(tx, [first, Fingerprint("t", "b", "2")]))
+    assert database.read(lambda tx: find_fingerprints(tx, "a", ["t"])) == {}
+    assert database.read(list_rules_with_fingerprints) == ["b"]
+    confirmed = [first, Fingerprint("t", "b", "2"), Fingerprint("gone", "a", "1")]
+    database.write(lambda tx: add_fingerprints(tx, confirmed))
+    assert database.read(lambda tx: find_fingerprints(tx, "a", ["t", "gone"])) == {"t": "1"}
+    # What was sent since is not what the older job has sent.
+    assert database.read(lambda tx: find_fingerprints(tx, "b", ["t"])) == {"t": "1"}

@@ -1,15 +1,24 @@
 """What may be transcoded into what, and by whom."""
 
 import asyncio
+import errno
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.pixels import build_image, build_samples
-from tests.unit.archive.parts import Parts
+from tests.support.pixels import InlineCoder, build_image, build_samples
+from tests.unit.archive.parts import Parts, wait_until
 
-from isocenter.archive.recoded_files import can_recode, choose_accepted, list_alternatives
+from isocenter.archive import recoded_files, transcoding
+from isocenter.archive.outgoing import Outgoing
+from isocenter.archive.recoded_files import (
+    RecodedFiles,
+    can_recode,
+    choose_accepted,
+    list_alternatives,
+)
 from isocenter.archive.transcoding import (
     Target,
     TranscodedFiles,
@@ -20,7 +29,12 @@ from isocenter.archive.transcoding import (
 )
 from isocenter.archive.workers import WouldWaitError
 from isocenter.config.configuration import Configuration
-from isocenter.errors import BadFileFormatError, BadParameterError, TranscodingError
+from isocenter.errors import (
+    BadFileFormatError,
+    BadParameterError,
+    FullStorageError,
+    TranscodingError,
+)
 from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
 
 _BASE = "1.2.840.10008.1.2"
@@ -160,4 +174,75 @@ async def test_transcoding_waits_for_a_task(parts: Parts) -> None:
     asyncio.get_running_loop().call_soon(call)
     await asyncio.sleep(0)
     assert [type(error) for error in seen] == [WouldWaitError]
+    transcoder.stop()
+
+
+class _NotingCoder(_WaitingCoder):
+    """Notes how many frames it has begun."""
+
+    count = 0
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        self.count += 1
+        return super().recode(task)
+
+
+async def test_work_ends_when_its_caller_leaves(parts: Parts) -> None:
+    coder = _NotingCoder()
+    transcoder = Transcoder(coder, parts.folder)
+    data = build_image(build_samples(720), frames=3)
+    asked = asyncio.create_task(transcoder.run(transcoder.spool, data, Target(_LOSSLESS)))
+    await wait_until(lambda: coder.count)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    coder.gate.set()
+    # The only thread has come to the end of it.
+    assert await transcoder.run(len, "free") == 4
+    assert coder.count == 1
+    assert parts.list_temporary() == []
+    transcoder.stop()
+
+
+async def test_original_is_kept_when_reception_takes_too_long(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcoding, "_RECEPTION_S", -1.0)
+    transcoder = Transcoder(_NotingCoder(), parts.folder)
+    data = build_image(build_samples(240))
+    assert await transcoder.run_reception(transcoder.spool, data, Target(_LOSSLESS)) is None
+    transcoder.stop()
+
+
+async def test_small_file_that_becomes_large_is_sent_in_pieces(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcoder = Transcoder(InlineCoder(), parts.folder)
+    fmt: dict[str, Any] = {"rows": 600, "columns": 1000, "allocated": 16}
+    with transcoder.open(build_image(bytes(1_200_000), **fmt), Target(_LS)) as packed:
+        data = b"".join(packed.pieces)
+    assert len(data) < 10_000
+    public_id = (await parts.store(data)).public_ids.instance
+    outgoing = Outgoing(parts.workers, parts.storage, parts.new_buffers())
+    instance = (await outgoing.find([public_id]))[public_id]
+    files = RecodedFiles(parts.workers, parts.new_buffers(), transcoder)
+    whole = (await files.open(instance, _EXPLICIT)).data_set
+    assert isinstance(whole, bytes)
+    monkeypatch.setattr(recoded_files, "_SMALL", 1_000_000)
+    stream = (await files.open(instance, _EXPLICIT)).data_set
+    assert isinstance(stream, AsyncIterator)
+    assert b"".join([piece async for piece in stream]) == whole
+    transcoder.stop()
+
+
+async def test_full_disk_is_told_as_such(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("isocenter.pixels.frame_spool._MEMORY_BYTES", 10)
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    transcoder = Transcoder(InlineCoder(), parts.folder)
+    data = build_image(build_samples(240))
+    with pytest.raises(FullStorageError), transcoder.open(data, Target(_LS)):
+        pass
     transcoder.stop()

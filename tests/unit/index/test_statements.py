@@ -1,5 +1,6 @@
 import re
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 
 import pytest
@@ -10,6 +11,7 @@ from isocenter.index.statements import (
     Dialect,
     load_migrations,
     load_statements,
+    read_migrations,
 )
 
 BOTH = pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL], ids=["sqlite", "postgresql"])
@@ -62,3 +64,13 @@ def test_load_migrations_are_numbered_without_gaps(dialect: Dialect) -> None:
 
     assert [version for version, _ in migrations] == list(range(1, len(migrations) + 1))
     assert all(Template(script).template.count("$") == 0 for _, script in migrations)
+
+
+def test_read_migrations_of_the_same_number_are_refused(tmp_path: Path) -> None:
+    for name in ("0002_second.sql", "0001_first.sql"):
+        (tmp_path / name).write_text(name)
+    assert read_migrations(tmp_path, SQLITE) == [(1, "0001_first.sql"), (2, "0002_second.sql")]
+
+    (tmp_path / "0002_other.sql").write_text("")
+    with pytest.raises(ValueError, match="two migrations have the number 0002"):
+        read_migrations(tmp_path, SQLITE)

@@ -24,6 +24,7 @@ from isocenter.errors import (
 from isocenter.index import sqlite
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.sqlite import SQLiteDatabase
+from isocenter.jobs import runner
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.port import Recovery
@@ -171,6 +172,77 @@ async def test_paused_job_goes_on_where_it_was(case: Case) -> None:
         ended = await engine.wait(job.job_id, _DEADLINE_S)
     assert ended.content == {"Count": 4}
     assert [number for _, number in case.kind.begun] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("action", [Action.CANCEL, Action.PAUSE])
+async def test_step_that_waits_for_others_is_cut_off(
+    case: Case, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    monkeypatch.setattr(runner, "_GRACE_S", 0.01)
+    case.kind.gate.clear()
+    async with case.start(interruptible=frozenset({"Counting"})) as engine:
+        job = await engine.submit(_new(3))
+        await case.wait_until(lambda: case.kind.begun)
+        await engine.act(job.job_id, action)
+        await case.wait_until(lambda: case.kind.closed)
+        if action is Action.CANCEL:
+            ended = await engine.wait(job.job_id, _DEADLINE_S)
+            assert (ended.state, ended.failure) == (JobState.FAILURE, CANCELED)
+            assert case.kind.abandoned == [job.job_id]
+            return
+        await case.wait_until(lambda: JobState.PAUSED in case.states(job.job_id))
+        case.kind.gate.set()
+        await engine.act(job.job_id, Action.RESUME)
+        assert (await engine.wait(job.job_id, _DEADLINE_S)).content == {"Count": 3}
+
+
+async def test_step_that_is_cut_off_saves_what_it_has_done(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Careful(CountingKind):
+        async def run(self, job: Job) -> AsyncIterator[Step]:
+            self.begun.append((job.job_id, 0))
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                yield Step({"at": 7}, content={"Count": 7})
+                raise
+
+    monkeypatch.setattr(runner, "_GRACE_S", 0.01)
+    case.kind = Careful()
+    case.kind.gate.clear()
+    async with case.start(interruptible=frozenset({"Counting"})) as engine:
+        job = await engine.submit(_new())
+        await case.wait_until(lambda: case.kind.begun)
+        await engine.act(job.job_id, Action.CANCEL)
+        ended = await engine.wait(job.job_id, _DEADLINE_S)
+    assert (ended.failure, ended.content) == (CANCELED, {"Count": 7})
+
+
+async def test_canceled_step_that_fails_is_canceled(case: Case) -> None:
+    case.kind.gate.clear()
+    async with case.start() as engine:
+        job = await engine.submit(_new(fail_at=0))
+        await case.wait_until(lambda: case.kind.begun)
+        await engine.act(job.job_id, Action.CANCEL)
+        case.kind.gate.set()
+        ended = await engine.wait(job.job_id, _DEADLINE_S)
+    assert ended.failure == CANCELED
+
+
+async def test_what_another_server_was_asked_is_done_here(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_GRACE_S", 0.01)
+    monkeypatch.setattr("isocenter.jobs.engine._POLL_S", 0.01)
+    monkeypatch.setattr("isocenter.jobs.engine._HEARTBEAT_S", 0.01)
+    case.kind.gate.clear()
+    async with case.start(is_shared=True, interruptible=frozenset({"Counting"})) as engine:
+        job = await engine.submit(_new())
+        await case.wait_until(lambda: case.kind.begun)
+        await asyncio.to_thread(engine._store.act, job.job_id, Action.CANCEL, None)
+        ended = await engine.wait(job.job_id, _DEADLINE_S)
+    assert ended.failure == CANCELED
 
 
 async def test_waiting_job_can_be_paused_and_canceled(case: Case) -> None:

@@ -11,8 +11,9 @@ import psutil
 import pytest
 from tests.support.pixels import build_samples
 
-from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.errors import CodecTimeoutError, TranscodingError
 from isocenter.pixels import pool as pool_module
+from isocenter.pixels.codec_process import CodecProcess
 from isocenter.pixels.formats import PixelFormat
 from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
 from isocenter.pixels.pool import CodecPool
@@ -92,10 +93,11 @@ def test_process_that_dies_at_work_is_replaced_once(pool: CodecPool) -> None:
     assert pool.count == 1
 
 
-class _Doomed(pool_module._Process):
+class _Doomed(CodecProcess):
     """Is killed at work, by its frame perhaps."""
 
     def recode(self, task: FrameTask) -> FrameResult:
+        self.await_start()
         self._process.kill()
         return super().recode(task)
 
@@ -104,7 +106,7 @@ def test_frame_that_kills_its_process_again_is_refused(
     pool: CodecPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(pool_module, "_Process", _Doomed)
+        patch.setattr(pool_module, "CodecProcess", _Doomed)
         with pytest.raises(TranscodingError):
             pool.recode(_TASK)
         assert pool.count == 0
@@ -118,8 +120,8 @@ def test_no_process_is_no_fault_of_the_frame(
         raise BlockingIOError
 
     with monkeypatch.context() as patch:
-        patch.setattr(pool_module, "_Process", fail)
-        with pytest.raises(DeadlineExceededError):
+        patch.setattr(pool_module, "CodecProcess", fail)
+        with pytest.raises(CodecTimeoutError):
             pool.recode(_TASK)
     assert pool.recode(_TASK) == recode_frame(_TASK)
 
@@ -165,9 +167,120 @@ def test_closed_pool_ends_what_is_under_way() -> None:
         future = threads.submit(pool.recode, _TASK)
         _wait(lambda: not pool.idle_count)
         pool.close()
-        with pytest.raises(DeadlineExceededError):
+        with pytest.raises(CodecTimeoutError):
             future.result(20)
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(CodecTimeoutError):
         pool.recode(_TASK)
     assert pool.count == 0
     _wait(lambda: not worker.is_running())
+
+
+class _Gated(CodecProcess):
+    """Does nothing before it may, and notes what it does."""
+
+    gate = threading.Event()
+    served: list[int] = []  # noqa: RUF012 - one list for all of them
+
+    def recode(self, task: FrameTask) -> FrameResult:
+        assert self.gate.wait(20)
+        self.served.append(task.quality)
+        return recode_frame(task)
+
+
+@pytest.fixture
+def gated(monkeypatch: pytest.MonkeyPatch) -> type[_Gated]:
+    monkeypatch.setattr(pool_module, "CodecProcess", _Gated)
+    monkeypatch.setattr(_Gated, "gate", threading.Event())
+    monkeypatch.setattr(_Gated, "served", [])
+    return _Gated
+
+
+def _number(number: int) -> FrameTask:
+    return FrameTask(_EXPLICIT, _RLE, _FORMAT, number, _TASK.data)
+
+
+def test_who_waits_comes_before_who_has_just_had_a_turn(gated: type[_Gated]) -> None:
+    pool = CodecPool(1)
+
+    def code_many() -> None:
+        for number in range(1, 6):
+            pool.recode(_number(number))
+
+    with ThreadPoolExecutor(3) as threads:
+        many = threads.submit(code_many)
+        _wait(lambda: pool.count == 1)
+        others = []
+        for number in (11, 12):
+            others.append(threads.submit(pool.recode, _number(number)))
+            _wait(lambda: pool.waiting_count == len(others))
+        gated.gate.set()
+        many.result(20)
+        for future in others:
+            future.result(20)
+    pool.close()
+    assert gated.served == [1, 11, 12, 2, 3, 4, 5]
+
+
+def test_memory_of_all_frames_is_bounded(
+    gated: type[_Gated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_MOST_BYTES", 2000)
+    pool = CodecPool(4)
+    with ThreadPoolExecutor(5) as threads:
+        futures = [threads.submit(pool.recode, _number(1)) for _ in range(5)]
+        _wait(lambda: pool.count + pool.waiting_count == 5)
+        # Each takes 960 bytes, and 480 of them twice.
+        assert pool.count == 2
+        gated.gate.set()
+        for future in futures:
+            future.result(20)
+    monkeypatch.setattr(pool_module, "_MOST_BYTES", 1)
+    assert pool.recode(_number(2)) == recode_frame(_number(2))
+    pool.close()
+
+
+def test_who_waits_too_long_gives_up(gated: type[_Gated], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "_WAIT_S", 0.01)
+    pool = CodecPool(1)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(pool.recode, _number(1))
+        _wait(lambda: pool.count == 1)
+        with pytest.raises(CodecTimeoutError):
+            pool.recode(_number(2))
+        assert pool.waiting_count == 0
+        gated.gate.set()
+        first.result(20)
+    pool.close()
+
+
+def test_process_that_starts_while_the_pool_closes_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[CodecProcess] = []
+    pool = CodecPool(1)
+
+    class _Late(CodecProcess):
+        def __init__(self, deadline_s: float) -> None:
+            super().__init__(deadline_s)
+            started.append(self)
+            pool.close()
+
+    monkeypatch.setattr(pool_module, "CodecProcess", _Late)
+    with pytest.raises(CodecTimeoutError):
+        pool.recode(_TASK)
+    assert [process.is_alive for process in started] == [False]
+    assert pool.count == 0
+
+
+def test_result_survives_a_lack_of_threads(
+    pool: CodecPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_timer: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Timer, "start", fail)
+        assert pool.recode(_TASK) == recode_frame(_TASK)
+        assert pool.idle_count == 1
+    assert pool.recode(_TASK) == recode_frame(_TASK)
+    assert pool._cleaning is not None

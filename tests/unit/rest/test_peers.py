@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.support.dicom_files import encode_element
 from tests.support.http_peer import HTTPPeer, Reply, run_http_peer
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
@@ -186,7 +187,36 @@ async def test_store_straight_sends_what_is_not_stored(
     assert (result.status_code, result.json) == (200, {"ID": "x", "Status": "Success"})
     assert peer.asked[0].body == content
     peer.answer = lambda _: Reply(400)
-    result = await post(api, "/peers/remote/store-straight", b"garbage")
+    result = await post(api, "/peers/remote/store-straight", content)
+    assert (result.status_code, result.json["OrthancStatus"]) == (500, 9)
+
+
+async def test_store_straight_of_a_large_file_is_streamed(
+    api: Api, peer: HTTPPeer, remote: str
+) -> None:
+    content = build_synthetic(tail=encode_element(0x7FE00010, "OW", bytes(5_000_000))).content
+    peer.answer = lambda _: Reply(200, b'{"ID": "x"}')
+    assert (await post(api, "/peers/remote/store-straight", content)).status_code == 200
+    assert peer.asked[0].body == content
+    result = await post(api, "/peers/remote/store-straight", b"x" + content)
+    assert (result.status_code, len(peer.asked)) == (400, 1)
+
+
+@pytest.mark.parametrize("body", [b"garbage", b"", b"PK\3\4" + bytes(100)])
+async def test_store_straight_of_garbage_is_not_sent(
+    api: Api, peer: HTTPPeer, remote: str, body: bytes
+) -> None:
+    result = await post(api, "/peers/remote/store-straight", body)
+    assert (result.status_code, result.json["OrthancStatus"]) == (400, 15)
+    assert peer.asked == []
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'{"ID": 5}', b'[{"ID": "x"}]', b"<html>", b""])
+async def test_store_straight_needs_the_answer_of_a_server_that_stores(
+    api: Api, peer: HTTPPeer, remote: str, answer: bytes
+) -> None:
+    peer.answer = lambda _: Reply(200, answer)
+    result = await post(api, "/peers/remote/store-straight", build_synthetic().content)
     assert (result.status_code, result.json["OrthancStatus"]) == (500, 9)
 
 

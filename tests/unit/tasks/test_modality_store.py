@@ -1,7 +1,9 @@
 """Sending by a job: what the receiver has confirmed is sent once, whatever happens in between."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +25,8 @@ from isocenter.config.remote_modalities import RemoteModality
 from isocenter.dicom.file_meta import build_file_meta
 from isocenter.dicom.json_forms import Shape, build_tags_json
 from isocenter.dimse.commands import CommandField
+from isocenter.dimse.data_sink import Message
+from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.errors import (
     DatabaseUnavailableError,
@@ -35,10 +39,13 @@ from isocenter.errors import (
     UnknownItemError,
 )
 from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.routing import Fingerprint, list_rules_with_fingerprints, set_fingerprints
+from isocenter.jobs import runner
 from isocenter.jobs.claims import Limits
+from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import FailedItem, Job, Step
-from isocenter.jobs.states import JobState
+from isocenter.jobs.records import CANCELED, FailedItem, Job, NewJob, Step
+from isocenter.jobs.states import Action, JobState
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks import sending
 from isocenter.tasks.modality_store import (
@@ -47,6 +54,7 @@ from isocenter.tasks.modality_store import (
     build_store_job,
 )
 from isocenter.tasks.retries import RetryPolicy
+from isocenter.tasks.routed import note_routed
 
 COUNT = 6
 
@@ -73,12 +81,15 @@ class Case:
         return ModalityStoreKind(archive.remotes, recoding, policy)
 
     async def submit(self, **order: Any) -> Job:
+        await self.insert(**order)
+        return self.claim()
+
+    async def insert(self, **order: Any) -> None:
         remotes = self.api.archive.remotes
         plan = await remotes.outgoing.plan([self.files[0].study])
         chosen = StoreOrder("remote", **order)
         target = remotes.calling.build_target(remotes.modalities["remote"], chosen.options)
         self.jobs.insert("j", build_store_job(plan, chosen, target))
-        return self.claim()
 
     def claim(self) -> Job:
         (job,) = self.jobs.claim("me", 1, Limits()).jobs
@@ -349,6 +360,78 @@ async def test_permissive_store_passes_over_what_a_full_disk_keeps_back(
         job = await case.run(await case.submit(is_permissive=True))
     assert job.content["FailedInstancesCount"] == 1
     assert receiver.confirmed == case.uids[:2] + case.uids[3:]
+
+
+@pytest.mark.parametrize(("status", "noted"), [(0, 1), (0xA900, 1), (0xA700, 0), (None, 0)])
+async def test_store_of_a_rule_notes_whether_it_has_sent(
+    case: Case, status: int | None, noted: int
+) -> None:
+    note = Fingerprint(case.files[0].study, "rule", "1")
+    receiver = Receiver(answer=lambda uid: status if uid == case.uids[0] else 0)
+    async with run_receiver(receiver) as port:
+        await case.listen(port)
+        job = await case.submit(is_permissive=True)
+        # As if it had been submitted again, unless it will have missed something.
+        if not noted:
+            await case.api.archive.workers.write(lambda tx: set_fingerprints(tx, [note]))
+        routed = note_routed(NewJob(job.kind, job.arguments), [note])
+        job = await case.run(replace(job, arguments=routed.arguments))
+    assert job.state is JobState.SUCCESS
+    rules = await case.api.archive.workers.read_long(list_rules_with_fingerprints)
+    assert len(rules) == noted
+
+
+class SilentReceiver(Receiver):
+    """Never answers about one instance."""
+
+    silent = ""
+    asked: asyncio.Event
+
+    async def handle(self, association: DimseAssociation, message: Message) -> None:
+        if message.command.affected_sop_instance_uid == self.silent:
+            self.asked.set()
+        else:
+            await super().handle(association, message)
+
+
+@pytest.mark.parametrize("action", [Action.CANCEL, Action.PAUSE])
+async def test_store_to_a_silent_receiver_can_be_ended(
+    case: Case, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    monkeypatch.setattr(runner, "_GRACE_S", 0.01)
+    # What was confirmed is noted by the step that is cut off.
+    monkeypatch.setattr(sending, "_STEP_S", 100.0)
+    receiver = SilentReceiver()
+    receiver.silent = case.uids[2]
+    options = EngineOptions(interruptible=frozenset({case.kind.name}))
+    asked, ended = asyncio.Event(), asyncio.Event()
+    receiver.asked = asked
+    saved: list[Job] = []
+
+    def note(job: Job) -> None:
+        saved.append(job)
+        if job.state not in {JobState.PENDING, JobState.RUNNING}:
+            ended.set()
+
+    run = case.api.archive.workers.run
+    engine = Engine(case.jobs, run, [case.kind], options, on_saved=note)
+    await engine.start()
+    async with run_receiver(receiver) as port, asyncio.timeout(10):
+        await case.listen(port)
+        await case.insert(retries=5)
+        engine.wake()
+        await asked.wait()
+        await engine.act("j", action)
+        await ended.wait()
+    await engine.stop(1)
+    job = saved[-1]
+    assert receiver.confirmed == case.uids[:2]
+    assert job.checkpoint is not None
+    assert job.checkpoint["Done"] == 2
+    if action is Action.CANCEL:
+        assert job.failure == CANCELED
+    else:
+        assert job.state is JobState.PAUSED
 
 
 async def test_store_refused_context_fails_without_retries(case: Case) -> None:

@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -15,15 +16,28 @@ from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive import content as stored_content
-from isocenter.archive.transcoding import Target
+from isocenter.archive.transcoding import Target, TranscodedFiles
 from isocenter.config.peers import Peer
 from isocenter.dicom.file_meta import read_file_meta
-from isocenter.errors import RemoteError, ServerError, UnknownResourceError
+from isocenter.errors import (
+    CodecTimeoutError,
+    DatabaseUnavailableError,
+    DeadlineExceededError,
+    FullStorageError,
+    RemoteError,
+    ServerError,
+    StorageUnavailableError,
+    TranscodingError,
+    UnknownResourceError,
+)
 from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.records import Attachment
+from isocenter.jobs import runner
 from isocenter.jobs.claims import Limits
+from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.port import Recovery
-from isocenter.jobs.records import FailedItem, Job, Step
-from isocenter.jobs.states import JobState
+from isocenter.jobs.records import CANCELED, FailedItem, Job, Step
+from isocenter.jobs.states import Action, JobState
 from isocenter.tasks import sending
 from isocenter.tasks.peer_store import PeerOrder, PeerStoreKind, build_peer_job
 from isocenter.tasks.retries import RetryPolicy
@@ -42,12 +56,15 @@ class Case:
         self.kind = PeerStoreKind(api.archive.remotes, RetryPolicy(3, 5, 15))
 
     async def submit(self, url: str, **order: Any) -> Job:
+        await self.insert(url, **order)
+        return self.claim()
+
+    async def insert(self, url: str, **order: Any) -> None:
         remotes = self.api.archive.remotes
         peer = Peer(url)
         await remotes.peers.put("remote", peer)
         plan = await remotes.outgoing.plan([self.files[0].study])
         self.jobs.insert("j", build_peer_job(plan, PeerOrder("remote", **order), peer))
-        return self.claim()
 
     def claim(self) -> Job:
         (job,) = self.jobs.claim("me", 1, Limits()).jobs
@@ -215,6 +232,70 @@ async def test_file_that_an_instance_got_meanwhile_is_sent(case: Case) -> None:
             last = [step async for step in steps][-1]
     assert last.is_last
     assert sorted(asked.body for asked in peer.asked) == sorted(case.contents)
+
+
+@pytest.mark.parametrize(
+    "kind", [CodecTimeoutError, FullStorageError, TranscodingError, StorageUnavailableError]
+)
+async def test_file_that_we_cannot_make_ready_is_no_fault_of_the_peer(
+    case: Case, monkeypatch: pytest.MonkeyPatch, kind: type[ServerError]
+) -> None:
+    peer = HTTPPeer()
+    spool = TranscodedFiles.spool
+    keep = (await case.api.archive.remotes.outgoing.find([case.files[2].instance])).popitem()[1]
+
+    async def spool_some(self: TranscodedFiles, attachment: Attachment, target: Target) -> Any:
+        if attachment == keep.attachment:
+            raise kind("ours")
+        return await spool(self, attachment, target)
+
+    monkeypatch.setattr(TranscodedFiles, "spool", spool_some)
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url, is_permissive=True, target=Target("1.2.840.10008.1.2", 80))
+        job = await case.run(job)
+    assert (job.state, job.content["FailedInstancesCount"]) == (JobState.SUCCESS, 1)
+    assert len(peer.asked) == COUNT - 1
+
+
+async def test_store_to_a_silent_peer_can_be_canceled(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Long enough for the one behind the silent one to be confirmed.
+    monkeypatch.setattr(runner, "_GRACE_S", 0.2)
+    monkeypatch.setattr(sending, "_STEP_S", 100.0)
+    reached = asyncio.Event()
+
+    def answer(asked: Asked) -> Reply | None:
+        if asked.body == case.contents[3]:
+            reached.set()
+        return None if asked.body == case.contents[2] else Reply()
+
+    peer = HTTPPeer(answer)
+    options = EngineOptions(interruptible=frozenset({case.kind.name}))
+    engine = Engine(case.jobs, case.api.archive.workers.run, [case.kind], options)
+    await engine.start()
+    async with run_http_peer(peer) as url, asyncio.timeout(10):
+        await case.insert(url, retries=5)
+        engine.wake()
+        await reached.wait()
+        await engine.act("j", Action.CANCEL)
+        job = await engine.wait("j", 10)
+    await engine.stop(1)
+    assert job.failure == CANCELED
+    # The fourth as well: it was confirmed behind the silent one.
+    assert job.checkpoint is not None
+    assert (job.checkpoint["Done"], job.checkpoint["Ahead"]) == (2, [3])
+
+
+async def test_slow_query_of_ours_is_no_fault_of_the_peer(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = HTTPPeer()
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url, is_permissive=True)
+        failing = AsyncMock(side_effect=DeadlineExceededError("a query took too long"))
+        monkeypatch.setattr(case.api.archive.remotes.outgoing, "find", failing)
+        assert isinstance(await case.fail(job), DatabaseUnavailableError)
 
 
 async def test_peer_that_is_gone_fails_the_job(case: Case) -> None:

@@ -17,9 +17,16 @@ from isocenter.config.remote_modalities import RemoteModality
 from isocenter.config.routing_rules import RoutingRule
 from isocenter.errors import DatabaseUnavailableError
 from isocenter.index.job_rows import insert_job
+from isocenter.index.jobs import DatabaseJobs
+from isocenter.index.routing import Fingerprint, list_rules_with_fingerprints, set_fingerprints
 from isocenter.index.writing import settle
-from isocenter.jobs.records import JobFilter, NewJob
+from isocenter.jobs.claims import Limits
+from isocenter.jobs.port import Recovery
+from isocenter.jobs.records import Failure, JobFilter, NewJob
+from isocenter.jobs.states import Action
 from isocenter.tasks import routing
+from isocenter.tasks.peer_store import PeerStoreKind
+from isocenter.tasks.retries import RetryPolicy
 from isocenter.tasks.routing import Router
 
 
@@ -343,3 +350,66 @@ async def test_another_destination_gets_what_the_first_has(case: Case) -> None:
     await case.follow()
     jobs = await case.api.jobs.find(JobFilter())
     assert [job.destination for job in jobs] == ["pacs", "other"]
+
+
+async def stabilize_again(case: Case) -> int:
+    """Let the study come again, with the same content; tell how many jobs there are then."""
+    await case.api.archive.workers.write(
+        lambda tx: tx.run("touch", {"internal_id": 2, "last_update": 1})
+    )
+    await case.stabilize()
+    await case.follow()
+    return len(await case.api.jobs.find(JobFilter()))
+
+
+@pytest.mark.parametrize("is_canceled", [False, True])
+async def test_what_a_job_has_not_sent_is_sent_when_it_comes_again(
+    case: Case, is_canceled: bool
+) -> None:
+    await case.put()
+    await case.store(1)
+    assert await stabilize_again(case) == 1
+    assert await stabilize_again(case) == 1
+    jobs = DatabaseJobs(case.api.archive.workers._database, history=1)
+    kind = PeerStoreKind(case.api.archive.remotes, RetryPolicy(0, 1, 1))
+    if is_canceled:
+        (job,) = await case.api.jobs.find(JobFilter())
+        await case.api.jobs.act(job.job_id, Action.CANCEL)
+    else:
+        (job,) = jobs.claim("me", 1, Limits()).jobs
+        jobs.fail(job, Failure(9), kind.abandon(job))
+    assert await stabilize_again(case) == 2
+
+
+async def test_what_is_forgotten_unfinished_is_sent_when_it_comes_again(case: Case) -> None:
+    await case.put()
+    await case.store(1)
+    assert await stabilize_again(case) == 1
+    jobs = DatabaseJobs(case.api.archive.workers._database, history=1)
+    kind = PeerStoreKind(case.api.archive.remotes, RetryPolicy(0, 1, 1))
+    jobs.recover("other", Recovery.FORGET, kind.abandon)
+    assert await stabilize_again(case) == 1
+
+
+async def test_destination_at_another_address_gets_it_again(case: Case) -> None:
+    await case.put()
+    await case.store(1)
+    assert await stabilize_again(case) == 1
+    modalities = case.api.archive.remotes.modalities
+    await modalities.put("pacs", RemoteModality("PACS", "127.0.0.1", 1, manufacturer="GE"))
+    assert await stabilize_again(case) == 1
+    for number, changed in enumerate(
+        (RemoteModality("OTHER", "127.0.0.1", 1), RemoteModality("OTHER", "127.0.0.2", 1)), 2
+    ):
+        await modalities.put("pacs", changed)
+        assert await stabilize_again(case) == number
+
+
+async def test_rules_that_are_gone_from_the_configuration_have_sent_nothing(case: Case) -> None:
+    gone = Fingerprint("study", "gone", "1")
+    kept = Fingerprint("study", "kept", "1")
+    workers = case.api.archive.workers
+    await case.put("kept")
+    await workers.write(lambda tx: set_fingerprints(tx, [gone, kept]))
+    await Router(case.api.archive, case.api.jobs, retries=7).follow()
+    assert await workers.read_long(list_rules_with_fingerprints) == ["kept"]

@@ -133,9 +133,12 @@ AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > $database_
 SELECT job_id FROM jobs WHERE owner <> :owner AND (:is_shared = 0 OR owner <> '')
 AND owner NOT IN (SELECT o.owner FROM job_owners o WHERE o.alive_at > $database_now - :silence);
 
+-- name: list_requested_of_jobs
+SELECT job_id, requested FROM jobs WHERE state = 1 AND owner = :owner AND requested <> '';
+
 -- What may have left something that nobody else knows.
--- name: list_begun_jobs
-SELECT job_id FROM jobs WHERE job_id IN :job_ids[text] AND state NOT IN (2, 3) AND started_at IS NOT NULL;
+-- name: list_unfinished_of_jobs
+SELECT job_id FROM jobs WHERE job_id IN :job_ids[text] AND state NOT IN (2, 3);
 
 -- name: set_job_state
 UPDATE jobs SET state = :state, owner = '', resume_at = NULL WHERE job_id IN :job_ids[text];

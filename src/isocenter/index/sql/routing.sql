@@ -62,3 +62,15 @@ DELETE FROM routed WHERE public_id IN (
         SELECT r.internal_id, r.public_id FROM below b JOIN resources r ON r.parent_id = b.internal_id
     )
     SELECT public_id FROM below);
+
+-- A resource may have been deleted meanwhile, and the rule may have sent something newer.
+-- name: add_fingerprint
+INSERT INTO routed (public_id, rule, fingerprint)
+SELECT r.public_id, :rule, :fingerprint FROM resources r WHERE r.public_id = :public_id
+ON CONFLICT (public_id, rule) DO NOTHING;
+
+-- name: delete_fingerprint
+DELETE FROM routed WHERE public_id = :public_id AND rule = :rule AND fingerprint = :fingerprint;
+
+-- name: list_rules_with_fingerprints
+SELECT DISTINCT rule FROM routed;

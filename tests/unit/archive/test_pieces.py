@@ -1,0 +1,62 @@
+"""Pieces on their way to others."""
+
+import asyncio
+import threading
+from collections.abc import Generator
+
+import pytest
+from tests.unit.archive.parts import Parts, wait_until
+
+from isocenter.archive.pieces import stream_pieces
+
+
+class _Source:
+    """Gives pieces, and notes which threads ran it."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.is_busy = False
+        self.closed_in = ""
+
+    def iter_pieces(self) -> Generator[bytes]:
+        try:
+            yield b"one"
+            self.is_busy = True
+            assert self.gate.wait(20)
+            yield b"two"
+        finally:
+            self.closed_in = threading.current_thread().name
+
+
+async def test_pieces_are_taken_and_closed_in_threads(parts: Parts) -> None:
+    source = _Source()
+    source.gate.set()
+    stream = stream_pieces(parts.workers, source.iter_pieces(), b"zero")
+    assert [piece async for piece in stream] == [b"zero", b"one", b"two"]
+    assert source.closed_in.startswith("worker")
+
+
+async def test_stream_that_is_given_up_is_closed_in_a_thread(parts: Parts) -> None:
+    source = _Source()
+    stream = stream_pieces(parts.workers, source.iter_pieces())
+    assert await anext(stream) == b"one"
+    await stream.aclose()
+    assert source.closed_in.startswith("worker")
+
+
+async def test_cancelled_stream_waits_for_the_thread_before_it_closes(parts: Parts) -> None:
+    source = _Source()
+    stream = stream_pieces(parts.workers, source.iter_pieces())
+
+    async def read() -> None:
+        async for _ in stream:
+            pass
+
+    reading = asyncio.create_task(read())
+    await wait_until(lambda: source.is_busy)
+    reading.cancel()
+    await asyncio.sleep(0)
+    source.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert source.closed_in.startswith("worker")
