@@ -84,10 +84,12 @@ def build_store_job(plan: OutgoingPlan, order: StoreOrder, target: AssociationTa
         arguments["MoveOriginator"] = [originator.ae_title, originator.message_id]
         content["MoveOriginatorAET"] = originator.ae_title
         content["MoveOriginatorID"] = originator.message_id
+    drawn = {}
     if order.commitment_uid:
-        arguments["CommitmentUid"] = order.commitment_uid
+        arguments["StorageCommitment"] = True
+        drawn["CommitmentUid"] = order.commitment_uid
         content["StorageCommitmentTransactionUID"] = order.commitment_uid
-    return replace(new, arguments=arguments, content=content)
+    return replace(new, arguments=arguments, content=content, drawn=drawn)
 
 
 class ModalityStoreKind:

@@ -133,7 +133,7 @@ class Sender:
             What is to be done when all was sent and noted; returns what went wrong.
         """
         if wait_s := _get_wait_s(job):
-            yield _build_waiting_step(job, wait_s)
+            yield _build_waiting_step(job.content, wait_s)
             return
         async with open_courier() as courier:
             sending = _Sending(job, self._outgoing, courier)
@@ -148,7 +148,7 @@ class Sender:
                 if sending.has_progress and not sending.is_complete:
                     yield sending.build_step()
         if sending.obstacle is None and (wait_s := _get_wait_s(job)) and not sending.is_over:
-            yield _build_waiting_step(job, wait_s)
+            yield _build_waiting_step(sending.describe(), wait_s)
             return
         if sending.obstacle is None and conclude is not None:
             # What was sent is noted, whatever the receiver answers.
@@ -434,7 +434,7 @@ def _get_wait_s(job: Job) -> int:
     return get_wait_s(arguments["NotBefore"], arguments["QuietHours"], now())
 
 
-def _build_waiting_step(job: Job, wait_s: int) -> Step:
-    """Put the job aside until a better time; the checkpoint stays."""
-    content = {**job.content, "WaitsUntil": format_timestamp(now() + wait_s)}
-    return Step(content=content, retry_after_s=wait_s)
+def _build_waiting_step(content: Mapping[str, Any], wait_s: int) -> Step:
+    """Put a job aside until a better time; the checkpoint stays."""
+    waits_until = format_timestamp(now() + wait_s)
+    return Step(content={**content, "WaitsUntil": waits_until}, retry_after_s=wait_s)

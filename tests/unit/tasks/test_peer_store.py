@@ -287,6 +287,19 @@ async def test_store_to_a_silent_peer_can_be_canceled(
     assert (job.checkpoint["Done"], job.checkpoint["Ahead"]) == (2, [3])
 
 
+async def test_job_that_waits_for_a_better_time_shows_how_far_it_is(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = HTTPPeer(lambda asked: Reply(400 if asked.body == case.contents[0] else 200))
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url, is_permissive=True, quiet_hours=((1, 2),))
+        monkeypatch.setattr(sending, "get_wait_s", lambda *_: 60 if len(peer.asked) > 1 else 0)
+        job = await case.run(job)
+    assert (job.state, "WaitsUntil" in job.content) == (JobState.RETRY, True)
+    assert job.content["FailedInstancesCount"] == 1
+    assert job.content["Size"] == str(len(case.contents[1]))
+
+
 async def test_slow_query_of_ours_is_no_fault_of_the_peer(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
