@@ -30,11 +30,10 @@ from isocenter.dicom.recoding import recode_data_set
 from isocenter.dicom.rewriting import NewElement, NewItems, Piece, rewrite_data_set
 from isocenter.dicom.transfer_syntaxes import DEFLATED, EXPLICIT_VR_BIG_ENDIAN, is_encapsulated
 from isocenter.dicom.uids import derive_uid
-from isocenter.errors import TranscodingError
+from isocenter.errors import BadFileFormatError, TranscodingError
 from isocenter.pixels.codecs import (
     NATIVE,
     Codec,
-    Family,
     can_encode,
     check_format,
     get_encoder,
@@ -61,7 +60,7 @@ from isocenter.pixels.frame_spool import FrameSpool, build_item
 from isocenter.pixels.frames import FrameTask
 from isocenter.pixels.pool import FrameCoder
 
-__all__ = ["TranscodeOrder", "Transcoded", "open_transcoded"]
+__all__ = ["TranscodeOrder", "Transcoded", "estimate_size", "open_transcoded"]
 
 _SOURCE_AE_TITLE = 0x00020016
 _PHOTOMETRIC = 0x00280004
@@ -138,7 +137,7 @@ def open_transcoded(
         If that is not possible: videos, pixels that the target cannot hold, damaged frames.
     BadFileFormatError
         If the file is damaged.
-    DeadlineExceededError
+    CodecTimeoutError
         If the coder is too busy, the file takes too long, or nobody waits for it.
     """
     if not can_encode(order.target):
@@ -160,6 +159,21 @@ def open_transcoded(
             raise
         stack.callback(_release, result.pieces)
         yield result
+
+
+def estimate_size(buffer: Buffer) -> int:
+    """Estimate from the header of a file how large it is in any transfer syntax, in bytes.
+
+    One that cannot be transcoded stays as large as it is.
+    """
+    try:
+        parts = open_parts(buffer)
+        with parts.view:
+            pixels = 0 if parts.pixels is None else parts.read_format().frame_bytes
+            return max(len(buffer), pixels * parts.read_frames())
+    except (TranscodingError, BadFileFormatError) as error:
+        _let_go(error)
+        return len(buffer)
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -189,9 +203,12 @@ class _Transcoding:
         is_plain = order.target not in {DEFLATED, EXPLICIT_VR_BIG_ENDIAN}
         self._layout = get_layout(order.target) if is_plain else EXPLICIT_LITTLE
         self._uid = parts.get_text(SOP_INSTANCE_UID)
+        self._was_lossy = False
 
     def build(self) -> Transcoded:
         parts = self._parts
+        if parts.has_floats and self._order.target not in NATIVE:
+            raise TranscodingError("floating point pixels cannot be compressed")
         is_between_plain = parts.meta.transfer_syntax_uid in NATIVE and self._order.target in NATIVE
         if parts.pixels is None or (is_between_plain and not parts.pixels.is_encapsulated):
             pieces = list(self._recode(parts.start, len(parts.view)))
@@ -241,10 +258,14 @@ class _Transcoding:
         check_format(fmt)
         codec = None if order.target in NATIVE else get_encoder(order.target)
         frames = self._iter_frames(pixels, fmt)
+        if codec is not None and codec.is_lossy:
+            self._check_overlays()
         spool = self._stack.enter_context(
             FrameSpool(order.folder, is_encapsulated=codec is not None)
         )
         photometric = self._code(frames, fmt, spool)
+        if self._was_lossy:
+            self._check_overlays()
         changes = self._list_changes(fmt, photometric, codec, spool)
         if codec is None:
             body = self._write_native(spool)
@@ -252,6 +273,11 @@ class _Transcoding:
             body = self._write_encapsulated(spool, changes)
         header = self._rewrite_header(changes)
         return [*header, *body, *self._recode(pixels.stop, len(parts.view))]
+
+    def _check_overlays(self) -> None:
+        """Refuse losses in bits that are overlay planes."""
+        if self._parts.has_embedded_overlays:
+            raise TranscodingError("overlays in the bits above the pixels would be lost")
 
     def _code(self, frames: Iterator[Piece], fmt: PixelFormat, spool: FrameSpool) -> str:
         """Code all frames anew, and tell what their colors are."""
@@ -266,6 +292,7 @@ class _Transcoding:
             if named not in {None, result.photometric}:
                 raise TranscodingError("the frames differ in their colors")
             named = result.photometric
+            self._was_lossy = self._was_lossy or result.is_lossy
             spool.add(result.data)
             if not spool.lengths and spool.size > _LARGEST_VALUE:
                 raise TranscodingError("a file without compression may have 4 GB of pixels")
@@ -300,7 +327,6 @@ class _Transcoding:
     def _list_changes(
         self, fmt: PixelFormat, photometric: str, codec: Codec | None, spool: FrameSpool
     ) -> dict[int, NewElement | NewItems]:
-        parts = self._parts
         changes: dict[int, NewElement | NewItems] = {}
         if photometric != fmt.photometric:
             changes[_PHOTOMETRIC] = NewElement("CS", photometric.encode("latin-1"))
@@ -308,7 +334,7 @@ class _Transcoding:
             changes[_PLANAR] = build_number(0, self._layout)
         if codec is not None and codec.is_lossy:
             changes |= self._describe_loss(fmt, codec, spool)
-        elif lookup_family(parts.meta.transfer_syntax_uid) is Family.JPEG:
+        elif self._was_lossy:
             # Once lost, always lost (PS3.3 §C.7.6.1.1.5).
             changes[_LOSSY] = NewElement("CS", b"01")
         return changes
