@@ -111,7 +111,7 @@ class Converter:
         ------
         BadFileFormatError
             If it is no DICOM file.
-        DeadlineExceededError
+        CodecTimeoutError
             If the server stops.
         """
         if not self._is_wanted(self._summarize(buffer)):
