@@ -10,6 +10,7 @@ from isocenter.archive.attachments import Attachments
 from isocenter.archive.browse import Browse
 from isocenter.archive.changes import ChangeLog
 from isocenter.archive.content import ContentReader
+from isocenter.archive.conversion import StoredConverter
 from isocenter.archive.core import Core, build_core
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.edits import Edits, build_edits
@@ -228,7 +229,7 @@ def build_archive(
         lasting_answers=LastingAnswers(workers),
         uploads=uploads,
         main_tags=core.main_tags,
-        reconstruction=_build_reconstruction(configuration, core),
+        reconstruction=_build_reconstruction(configuration, core, reading),
         measures=core.measures,
         registry=core.registry,
         server_identifier=get_server_identifier(configuration),
@@ -305,13 +306,15 @@ def _build_attachments(
     )
 
 
-def _build_reconstruction(configuration: Configuration, core: Core) -> Reconstruction:
+def _build_reconstruction(
+    configuration: Configuration, core: Core, reading: Reading
+) -> Reconstruction:
     return Reconstruction(
         core.workers,
         core.database,
         core.storage,
         blobs=core.ingest.blobs,
-        options=_get_reconstruction_options(configuration, core),
+        options=_get_reconstruction_options(configuration, core, reading),
         on_removal=core.deleter.wake,
     )
 
@@ -359,10 +362,14 @@ def _build_browse(configuration: Configuration, core: Core, warnings: WarningLog
     return Browse(core.workers, reader)
 
 
-def _get_reconstruction_options(configuration: Configuration, core: Core) -> ReconstructionOptions:
+def _get_reconstruction_options(
+    configuration: Configuration, core: Core, reading: Reading
+) -> ReconstructionOptions:
+    converter = core.converter
     return ReconstructionOptions(
         main_tags=core.main_tags,
         settings=core.settings,
         is_compressed=configuration.boolean("StorageCompression"),
         folder=get_spool_folder(configuration, core.storage),
+        converter=None if converter is None else StoredConverter(converter, reading.buffers),
     )

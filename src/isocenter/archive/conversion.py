@@ -6,7 +6,9 @@ Orthanc: ingest transcoding (behaviour manual §28.4)
 """
 
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
+from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.received import Content, close_content, open_buffer
 from isocenter.archive.settings import Settings
 from isocenter.archive.transcoding import Target, Transcoder, can_transcode
@@ -14,8 +16,14 @@ from isocenter.config.configuration import Configuration
 from isocenter.dicom.reader import FileSummary, read_summary
 from isocenter.dicom.transfer_syntaxes import is_encapsulated, lookup_transfer_syntax
 from isocenter.errors import ConfigurationError
+from isocenter.index.records import Attachment
+from isocenter.storage.port import Buffer
+from isocenter.storage.spool import SpooledContent
 
-__all__ = ["Converter", "build_converter"]
+__all__ = ["Converter", "StoredConverter", "build_converter"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Converter:
@@ -60,9 +68,7 @@ class Converter:
             What the check raises.
         """
         with open_buffer(content) as buffer:
-            summary = read_summary(
-                buffer, wanted=frozenset(), default_encoding=self._settings.default_encoding
-            )
+            summary = self._summarize(buffer)
         if check is not None:
             check(summary)
         return self._is_wanted(summary)
@@ -81,6 +87,40 @@ class Converter:
             If the server stops.
         """
         return await self._transcoder.run_reception(self._convert, content)
+
+    async def run(
+        self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        """Run a blocking operation that converts what is stored (see `Transcoder.run`)."""
+        return await self._transcoder.run(operation, *arguments, **keywords)
+
+    def convert_stored(self, buffer: Buffer, instance: str) -> SpooledContent | None:
+        """Convert a stored file, if that is wanted and possible. Blocks.
+
+        Parameters
+        ----------
+        instance
+            For the log.
+
+        Returns
+        -------
+        SpooledContent or None
+            The new file; the caller closes it.
+
+        Raises
+        ------
+        BadFileFormatError
+            If it is no DICOM file.
+        CodecTimeoutError
+            If the server stops.
+        """
+        if not self._is_wanted(self._summarize(buffer)):
+            return None
+        return self._transcoder.spool(buffer, self._target, instance=instance)
+
+    def _summarize(self, buffer: Buffer) -> FileSummary:
+        encoding = self._settings.default_encoding
+        return read_summary(buffer, wanted=frozenset(), default_encoding=encoding)
 
     def _convert(self, content: Content) -> Content:
         try:
@@ -101,6 +141,31 @@ class Converter:
         if summary.pixel_data_offset is None and is_encapsulated(target):
             return False
         return self._of_compressed if is_encapsulated(source) else self._of_uncompressed
+
+
+class StoredConverter:
+    """Converts what is stored already. Thread-safe."""
+
+    def __init__(self, converter: Converter, buffers: FileBuffers) -> None:
+        self._converter = converter
+        self._buffers = buffers
+
+    async def run(
+        self, operation: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        """Run a blocking operation that converts (see `Transcoder.run`)."""
+        return await self._converter.run(operation, *arguments, **keywords)
+
+    def convert(self, attachment: Attachment, instance: str) -> SpooledContent | None:
+        """Convert a file (see `Converter.convert_stored`).
+
+        Raises
+        ------
+        MissingFileError, CorruptedBlobError, BadFileFormatError
+            If it cannot be read.
+        """
+        with self._buffers.open_whole(attachment) as buffer:
+            return self._converter.convert_stored(buffer, instance)
 
 
 def build_converter(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from isocenter.archive.configured_tags import build_configured_main_tags
-from isocenter.archive.conversion import build_converter
+from isocenter.archive.conversion import Converter, build_converter
 from isocenter.archive.deletion import Deleter
 from isocenter.archive.ingest import Ingest
 from isocenter.archive.options import (
@@ -46,6 +46,7 @@ class Core:
     warnings: WarningLog
     staging: StagingOptions
     transcoder: Transcoder
+    converter: Converter | None
 
 
 def build_core(configuration: Configuration, database: Database, storage: Storage) -> Core:
@@ -60,9 +61,10 @@ def build_core(configuration: Configuration, database: Database, storage: Storag
     main_tags = build_configured_main_tags(configuration)
     folder = get_spool_folder(configuration, storage)
     transcoder = build_transcoder(configuration, folder)
+    converter = build_converter(configuration, transcoder, settings)
     options = replace(
         get_ingest_options(configuration, main_tags, rules, settings, measures),
-        converter=build_converter(configuration, transcoder, settings),
+        converter=converter,
     )
     deleter = Deleter(workers, database, storage, rules)
     return Core(
@@ -86,4 +88,5 @@ def build_core(configuration: Configuration, database: Database, storage: Storag
             folder=folder,
         ),
         transcoder=transcoder,
+        converter=converter,
     )

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from isocenter.archive.blobs import Blobs
+from isocenter.archive.conversion import StoredConverter
 from isocenter.archive.description import FileDescription
 from isocenter.archive.file_headers import open_header
 from isocenter.archive.received import Origin, OriginKind
@@ -42,7 +43,7 @@ from isocenter.index.rebuilding import (
     rebuild_resources,
     replace_files,
 )
-from isocenter.index.records import DicomAttachment
+from isocenter.index.records import Attachment, DicomAttachment
 from isocenter.storage.port import Storage
 
 __all__ = ["Reconstruction", "ReconstructionOptions"]
@@ -71,12 +72,15 @@ class ReconstructionOptions:
         Whether files are to be kept compressed.
     folder
         Where to collect rows that are too many for the memory.
+    converter
+        Brings files into another transfer syntax.
     """
 
     main_tags: MainTags
     settings: Settings
     is_compressed: bool
     folder: Path
+    converter: StoredConverter | None = None
 
 
 @dataclass(slots=True)
@@ -189,8 +193,10 @@ class Reconstruction:
                 break
             plan.built = {instance_id: plan.built[instance_id] for instance_id in changed}
         if has_files:
+            converter = self._options.converter
+            run = self._workers.run if converter is None else converter.run
             for instance_ids in _cut(plan.below, _FILES_OF_A_HOP):
-                await self._workers.run(self._convert_files, instance_ids)
+                await run(self._convert_files, instance_ids)
             self._on_removal()
 
     async def _rebuild_rows(self, built: Mapping[int, list[tuple[Level, int]]]) -> list[int]:
@@ -251,15 +257,13 @@ class Reconstruction:
         return self._database.write(lambda tx: rebuild_resources(tx, rows))
 
     def _convert_files(self, instance_ids: Sequence[int]) -> None:
-        """Store files anew, compressed or as they are, and then forget their present form."""
+        """Store files anew as the configuration says, and then forget their present form."""
         replaced: list[ReplacedFile] = []
         unused: Sequence[ReplacedFile] = replaced
         try:
             for instance in self._find_instances(instance_ids):
-                old = None if instance.file is None else instance.file.attachment
-                if old is not None and bool(old.compression) != self._options.is_compressed:
-                    new = self._blobs.convert(old)
-                    replaced.append(ReplacedFile(instance.internal_id, old, new))
+                if instance.file is not None:
+                    replaced += self._convert(instance, instance.file.attachment)
             if replaced:
                 unused = self._database.write(lambda tx: replace_files(tx, replaced))
         except DatabaseUnavailableError:
@@ -269,6 +273,34 @@ class Reconstruction:
         finally:
             for one in unused:
                 self._blobs.discard(one.new.attachment_uuid)
+
+    def _convert(self, instance: StoredInstance, old: Attachment) -> list[ReplacedFile]:
+        """Store a file anew, if it is not stored as the configuration says."""
+        if replaced := self._transcode(instance, old):
+            return [replaced]
+        if bool(old.compression) == self._options.is_compressed:
+            return []
+        return [ReplacedFile(instance.internal_id, old, self._blobs.convert(old))]
+
+    def _transcode(self, instance: StoredInstance, old: Attachment) -> ReplacedFile | None:
+        converter = self._options.converter
+        content = None if converter is None else converter.convert(old, instance.public_id)
+        if content is None:
+            return None
+        with content:
+            with content.buffer() as buffer:
+                summary = read_summary(
+                    buffer,
+                    wanted=self._options.main_tags.wanted,
+                    default_encoding=self._options.settings.default_encoding,
+                )
+            if build_identity(summary).public_ids.instance != instance.public_id:
+                # What has lost something is another instance; this one stays as it is.
+                return None
+            description = FileDescription(summary, self._options.main_tags, _NO_ORIGIN, 0)
+            row = description.build(Level.INSTANCE)
+            new = self._blobs.write(content, old.content_type)
+        return ReplacedFile(instance.internal_id, old, new, row)
 
 
 def _plan(tx: Transaction, lineage: Mapping[Level, int], *, is_limited: bool) -> _Plan:

@@ -69,11 +69,18 @@ class RebuiltResource(msgspec.Struct, frozen=True):
 
 
 class ReplacedFile(msgspec.Struct, frozen=True):
-    """Another form of the file of an instance."""
+    """Another form of the file of an instance.
+
+    Attributes
+    ----------
+    row
+        Of the instance, if it follows from the form.
+    """
 
     internal_id: int
     old: Attachment
     new: Attachment
+    row: NewResource | None = None
 
 
 def find_lineage_rows(tx: Transaction, level: Level, public_id: str) -> dict[Level, int]:
@@ -189,7 +196,9 @@ def replace_files(tx: Transaction, replaced: Sequence[ReplacedFile]) -> list[Rep
     """
     tx.row("lock_archive")
     keys = {"internal_ids": [one.internal_id for one in replaced]}
-    present = {row[0]: row[2] for row in tx.rows("list_rebuildable", keys)}
+    metadata, present = {}, {}
+    for internal_id, text, name in tx.rows("list_rebuildable", keys):
+        metadata[internal_id], present[internal_id] = text, name
     used = [one for one in replaced if present.get(one.internal_id) == one.old.attachment_uuid]
     if used:
         tx.run_many(
@@ -201,12 +210,20 @@ def replace_files(tx: Transaction, replaced: Sequence[ReplacedFile]) -> list[Rep
                     "compression": one.new.compression,
                     "compressed_size": one.new.compressed_size,
                     "compressed_md5": one.new.compressed_md5,
+                    "uncompressed_size": one.new.uncompressed_size,
                     "uncompressed_md5": one.new.uncompressed_md5,
                 }
                 for one in used
             ],
         )
         tx.run_many("add_removal", [{"attachment_uuid": one.old.attachment_uuid} for one in used])
-        grown = sum(one.new.compressed_size - one.old.compressed_size for one in used)
-        tx.run("add_disk_size", {"disk_size": grown})
+        sizes = {
+            "disk_size": sum(one.new.compressed_size - one.old.compressed_size for one in used),
+            "uncompressed_size": sum(
+                one.new.uncompressed_size - one.old.uncompressed_size for one in used
+            ),
+        }
+        tx.run("add_sizes", sizes)
+        rows = [(one.internal_id, one.row) for one in used]
+        _write(tx, [RebuiltResource(name, row) for name, row in rows if row is not None], metadata)
     return [one for one in replaced if one not in used]

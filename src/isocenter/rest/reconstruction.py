@@ -48,7 +48,7 @@ def _get_boolean(body: dict[str, Any], name: str) -> bool:
     return value
 
 
-_BODY = f"`{_HAS_FILES}` also stores the files anew, compressed or not as now configured"
+_BODY = f"`{_HAS_FILES}` also stores the files anew, compressed and transcoded as now configured"
 
 ROUTES = (
     *(

@@ -137,6 +137,26 @@ def test_stored_instances_come_with_their_files(index: IndexCase) -> None:
     assert found[1].file is None
 
 
+def test_replaced_file_may_have_another_content(index: IndexCase) -> None:
+    store(index.database, build_new_instance("p/t/r/i0", size=1000))
+    row = get_row(index, Level.INSTANCE, "i0")
+    found = index.database.read(lambda tx: lookup_dicom_attachment(tx, "i0"))
+    assert found is not None
+    new = replace(found.attachment, attachment_uuid="new", compressed_size=70, uncompressed_size=80)
+
+    replaced = [ReplacedFile(row, found.attachment, new, NEW)]
+    assert index.database.write(lambda tx: replace_files(tx, replaced)) == []
+
+    found = index.database.read(lambda tx: lookup_dicom_attachment(tx, "i0"))
+    assert found is not None
+    assert found.attachment == new
+    main_tags = index.sql(f"SELECT main_tags FROM resources WHERE internal_id = {row}")  # noqa: S608
+    assert main_tags == [(NEW.main_tags,)]
+    sizes = index.database.read(get_statistics)
+    assert (sizes.disk_size, sizes.uncompressed_size) == (70, 80)
+    index.assert_consistent()
+
+
 def test_replaced_files_go_to_the_removals(index: IndexCase) -> None:
     instances = [build_new_instance(f"p/t/r/i{n}", size=1000) for n in range(2)]
     store(index.database, *instances)

@@ -1,36 +1,54 @@
 """What goes wrong, or changes, while resources are rebuilt."""
 
+import hashlib
+import io
 from collections.abc import Sequence
 from typing import Any
 
+import pydicom
 import pytest
 from tests.support.dicom_files import build_instance
+from tests.support.pixels import InlineCoder, build_image, build_samples
 from tests.unit.archive.parts import REST, Parts, build_numbered
 
 from isocenter.archive import reconstruction
 from isocenter.archive.blobs import Blobs
+from isocenter.archive.conversion import Converter, StoredConverter
+from isocenter.archive.file_buffers import FileBuffers
 from isocenter.archive.received import StoreOutcome
 from isocenter.archive.reconstruction import Reconstruction, ReconstructionOptions
 from isocenter.archive.settings import Settings
+from isocenter.archive.transcoding import Target, Transcoder
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import build_main_tags
 from isocenter.errors import DatabaseUnavailableError, FullStorageError, ServerError
 from isocenter.index.port import Transaction
+from isocenter.index.reading import get_statistics, lookup_dicom_attachment
 from isocenter.index.rebuilding import (
     RebuiltResource,
     find_stored_instances,
     rebuild_resources,
 )
-from isocenter.index.records import MetadataCode, NewResource, Overwrite
+from isocenter.index.records import DicomAttachment, MetadataCode, NewResource, Overwrite
 
 ROWS = 0x00280010
 EXTRA = build_main_tags({Level.INSTANCE: [ROWS]})
 
 
+IMAGE = build_image(build_samples(240, bits=8, size=1), allocated=8)
+JPEG, JPEG_LS = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.80"
+
+
 class Case:
     """A reconstruction, with what it told of its removals."""
 
-    def __init__(self, parts: Parts, *, is_compressed: bool = False) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        is_compressed: bool = False,
+        converter: StoredConverter | None = None,
+    ) -> None:
         self.removals = 0
         self._blobs = Blobs(parts.storage, has_md5=True, is_compressed=is_compressed)
         self.subject = Reconstruction(
@@ -38,7 +56,9 @@ class Case:
             parts.database,
             parts.storage,
             blobs=self._blobs,
-            options=ReconstructionOptions(EXTRA, Settings(), is_compressed, parts.folder),
+            options=ReconstructionOptions(
+                EXTRA, Settings(), is_compressed, parts.folder, converter
+            ),
             on_removal=self._count,
         )
 
@@ -87,6 +107,62 @@ async def test_rebuilding_works_in_parts_of_any_size(
     assert case.removals == 1
     assert len(parts.list_removals()) == 3
     assert [path for path in parts.folder.iterdir() if path.name.startswith("tmp")] == []
+
+
+def build_stored_converter(parts: Parts, target: str) -> StoredConverter:
+    buffers = FileBuffers(parts.storage, cache_bytes=1 << 20, temporary_folder=parts.folder)
+    converter = Converter(Transcoder(InlineCoder(), parts.folder), Target(target), Settings())
+    return StoredConverter(converter, buffers)
+
+
+def lookup_file(parts: Parts, public_id: str) -> DicomAttachment:
+    found = parts.database.read(lambda tx: lookup_dicom_attachment(tx, public_id))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+async def test_files_are_brought_into_the_transfer_syntax_of_what_arrives(
+    parts: Parts, *, is_compressed: bool
+) -> None:
+    names = (await parts.store(IMAGE)).public_ids
+    old = lookup_file(parts, names.instance)
+    converter = build_stored_converter(parts, JPEG_LS)
+    case = Case(parts, is_compressed=is_compressed, converter=converter)
+
+    for _ in range(2):
+        assert await case.subject.rebuild(Level.STUDY, names.study, has_files=True)
+
+    new = lookup_file(parts, names.instance)
+    assert parts.list_removals() == [old.attachment.attachment_uuid]
+    assert (bool(new.attachment.compression), new.revision) == (is_compressed, 1)
+    with FileBuffers(parts.storage, cache_bytes=1 << 20, temporary_folder=parts.folder).open_whole(
+        new.attachment
+    ) as buffer:
+        content = bytes(buffer)
+    assert pydicom.dcmread(io.BytesIO(content)).file_meta.TransferSyntaxUID == JPEG_LS
+    assert new.pixel_data_offset == content.index(b"\xe0\x7f\x10\x00OB")
+    assert len(content) == new.attachment.uncompressed_size != len(IMAGE)
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    assert new.attachment.uncompressed_md5 == md5
+    assert f'"{JPEG_LS}"' in parts.get(Level.INSTANCE, names.instance).metadata
+    sizes = parts.database.read(get_statistics)
+    assert sizes.uncompressed_size == len(content)
+    assert sizes.disk_size == new.attachment.compressed_size
+    assert parts.list_temporary() == []
+    case.close()
+
+
+async def test_files_keep_what_they_would_lose(parts: Parts) -> None:
+    names = (await parts.store(IMAGE)).public_ids
+    old = lookup_file(parts, names.instance)
+    case = Case(parts, converter=build_stored_converter(parts, JPEG))
+
+    assert await case.subject.rebuild(Level.STUDY, names.study, has_files=True)
+
+    assert lookup_file(parts, names.instance) == old
+    assert (parts.list_removals(), len(parts.list_blobs()), parts.list_temporary()) == ([], 1, [])
+    case.close()
 
 
 async def test_instance_that_is_replaced_meanwhile_is_read_again(

@@ -222,6 +222,25 @@ async def test_reconstruction_of_files_follows_the_configuration(
             assert list(storage.iter_uuids()) == [attachment["Uuid"]]
 
 
+async def test_reconstruction_of_files_follows_the_transcoding_of_what_arrives(
+    folder: Path, storage: MemoryStorage
+) -> None:
+    implicit = "1.2.840.10008.1.2"
+    async with open_api(folder, {}, storage=storage) as api:
+        file = await api.store(build_file(1))
+        path = file.paths["instances"]
+        tags = await api.get_json(f"{path}/tags")
+    async with open_api(folder, {"IngestTranscoding": implicit}, storage=storage) as api:
+        await reconstruct(api, file.paths["studies"])
+        assert (await api.get(f"{path}/file")).content == file.content
+        await reconstruct(api, file.paths["studies"], ReconstructFiles=True)
+        assert (await api.get(f"{path}/metadata/TransferSyntax")).text == implicit
+        content = (await api.get(f"{path}/file")).content
+        assert implicit.encode() + b"\0" in content[:400]
+        assert content != file.content
+        assert (await api.get_json(f"{path}/tags")).keys() == tags.keys()
+
+
 @EVERY_LEVEL
 async def test_unreadable_file_leaves_everything_as_it_is(
     folder: Path, storage: MemoryStorage, level: str

@@ -51,11 +51,13 @@ DELETE FROM metadata WHERE resource_id IN :internal_ids[bigint] AND code IN :cod
 -- name: replace_dicom_file
 UPDATE attachments SET attachment_uuid = :attachment_uuid, compression = :compression,
     compressed_size = :compressed_size, compressed_md5 = :compressed_md5,
-    uncompressed_md5 = :uncompressed_md5, revision = revision + 1
+    uncompressed_size = :uncompressed_size, uncompressed_md5 = :uncompressed_md5,
+    revision = revision + 1
 WHERE resource_id = :resource_id AND content_type = 1;
 
 -- name: add_removal
 INSERT INTO removals (attachment_uuid) VALUES (:attachment_uuid);
 
--- name: add_disk_size
-UPDATE archive SET disk_size = disk_size + :disk_size;
+-- name: add_sizes
+UPDATE archive SET disk_size = disk_size + :disk_size,
+    uncompressed_size = uncompressed_size + :uncompressed_size;
