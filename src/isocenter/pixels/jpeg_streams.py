@@ -127,7 +127,8 @@ class JPEGStream:
         highest = max(one.vertical for one in self.components)
         if len(scan.components) > 1:
             return -(-self.columns // (side * widest)) * -(-self.rows // (side * highest))
-        [one] = [one for one in self.components if one.identifier == scan.components[0]]
+        # Identifiers should be unique, but some writers call all components alike.
+        one = next(one for one in self.components if one.identifier == scan.components[0])
         columns = -(-self.columns * one.horizontal // widest)
         rows = -(-self.rows * one.vertical // highest)
         return -(-columns // side) * -(-rows // side)
@@ -219,7 +220,7 @@ def _read_frame_header(marker: int, segment: bytes) -> JPEGStream:
     parts = [segment[start : start + 3] for start in range(6, 6 + 3 * count, 3)]
     components = tuple(JPEGComponent(one[0], one[1] >> 4, one[1] & 15) for one in parts)
     is_sampled = all(one.horizontal and one.vertical for one in components)
-    if not is_sampled or len({one.identifier for one in components}) != count:
+    if not is_sampled:
         raise BadFileFormatError(_DAMAGED)
     return JPEGStream(marker, precision, rows, columns, components, "", ())
 
