@@ -30,6 +30,7 @@ _RST = range(0xD0, 0xD8)
 _BARE = frozenset({0x01, *_RST})
 _JFIF, _ADOBE = b"JFIF\0", b"Adobe"
 _RGB_IDENTIFIERS = tuple(b"RGB")
+_FILLING = re.compile(rb"\xff+")
 # What ends coded data. In those of JPEG, FF is followed by 00; in those of JPEG-LS by a zero bit.
 _AFTER_JPEG = re.compile(rb"\xff[\x01-\xfe]")
 _AFTER_LS = re.compile(rb"\xff[\x80-\xfe]")
@@ -181,8 +182,8 @@ def read_jpeg_stream(data: bytes) -> JPEGStream:
 
 def _read_segment(data: bytes, position: int) -> tuple[int, int, int]:
     """Find the next marker segment: its marker, and where its parameters start and stop."""
-    while position + 1 < len(data) and data[position] == _MARKER == data[position + 1]:
-        position += 1
+    if (filling := _FILLING.match(data, position)) is not None:
+        position = filling.end() - 1
     if position + 2 > len(data):
         raise BadFileFormatError("a JPEG image is cut")
     marker = data[position + 1]
@@ -241,11 +242,9 @@ def _read_scan(data: bytes, start: int, stop: int, found: _Findings) -> int:
 def _find_ends(data: bytes, start: int, pattern: re.Pattern[bytes]) -> Sequence[int]:
     ends = array("Q")
     for match in pattern.finditer(data, start):
-        end = match.start()
         # Some FF may stand in front of a marker.
-        while end > start and data[end - 1] == _MARKER:
-            end -= 1
-        ends.append(end)
+        ends.append(start + len(data[start : match.start()].rstrip(b"\xff")))
+        start = match.end()
         marker = data[match.end() - 1]
         if marker not in _RST:
             return ends
