@@ -12,7 +12,7 @@ from isocenter.pixels.codecs import Family
 from isocenter.pixels.codestreams import read_stream_header
 from isocenter.pixels.formats import LARGEST_FRAME_BYTES
 from isocenter.pixels.frames import FrameResult, FrameTask
-from isocenter.pixels.transcoding import TranscodeOrder, open_transcoded
+from isocenter.pixels.transcoding import TranscodeOrder, estimate_size, open_transcoded
 
 __all__ = ["build_coded", "build_packed", "run_streams", "run_transcoding"]
 
@@ -54,6 +54,7 @@ def build_coded() -> list[bytes]:
 
 def run_transcoding(data: bytes) -> None:
     """Bring a file into other transfer syntaxes; what comes out is read again."""
+    assert estimate_size(data) >= len(data)
     for target in _TARGETS:
         try:
             with open_transcoded(data, TranscodeOrder(target), _EmptyCoder()) as result:

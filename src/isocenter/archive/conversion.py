@@ -77,7 +77,7 @@ class Converter:
 
         Raises
         ------
-        DeadlineExceededError
+        CodecTimeoutError
             If the server stops.
         """
         return await self._transcoder.run_reception(self._convert, content)

@@ -30,6 +30,7 @@ from isocenter.errors import (
 )
 from isocenter.index.packaging import read_package, resolve_resources
 from isocenter.index.port import NotBriefError, Transaction
+from isocenter.pixels.transcoding import estimate_size
 from isocenter.storage.compression import decompress, iter_decompressed
 from isocenter.storage.port import Buffer, Storage
 
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 # A larger file is compressed while it is read, a smaller one whole and ahead of its turn.
 _LARGEST_WHOLE_BYTES = 8 * 1024 * 1024
-# So has a file that has grown by transcoding.
+# So is a file that may become larger by transcoding.
 _LARGEST_TRANSCODED_BYTES = 32 * 1024 * 1024
 _AHEAD = 4
 # The end of an archive of so many files is written in one hop to a thread.
@@ -246,14 +247,11 @@ class Exporter:
                     future.cancel()
 
     def build(self, plan: ExportPlan, written: Written) -> bytes:
-        """Build a small archive as a whole. Blocks; for worker threads."""
+        """Build a small archive as a whole, without transcoding. Blocks; for worker threads."""
         pieces: list[bytes] = []
         for file in plan.files:
             try:
-                prepared = self._compress(file, plan.request)
-                if prepared is None:
-                    pieces.extend(self._start_large(file, written, plan.request))
-                    continue
+                prepared = self._read(file, plan.request)
             except (MissingFileError, CorruptedBlobError) as error:
                 _miss(file, error, written)
                 continue
@@ -317,12 +315,19 @@ class Exporter:
         return await self._workers.run(next, pieces, None)
 
     def _compress(self, file: PackagedFile, request: ExportRequest) -> _Prepared | None:
-        """Read and compress a file; ``None`` if it proves too large for that."""
-        if request.target is not None:
-            with self._open_transcoded(file, request) as buffer:
-                if len(buffer) > _LARGEST_TRANSCODED_BYTES:
-                    return None
-                return self._pack(file, buffer, request)
+        """Read and compress a file; ``None`` if it may become too large for that."""
+        target = request.target
+        if target is None:
+            return self._read(file, request)
+        with self._buffers.open_whole(file.attachment) as buffer:
+            if estimate_size(buffer) > _LARGEST_TRANSCODED_BYTES:
+                return None
+            keep = self._transcoder.open_or_keep
+            with keep(buffer, target, instance=file.public_id) as result:
+                return self._pack(file, result, request)
+
+    def _read(self, file: PackagedFile, request: ExportRequest) -> _Prepared:
+        """Read and compress a file as it is stored."""
         attachment = file.attachment
         content = self._storage.read(attachment.attachment_uuid)
         if attachment.compression:

@@ -25,7 +25,7 @@ from isocenter.dicom.transfer_syntaxes import lookup_transfer_syntax
 from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
-    DeadlineExceededError,
+    CodecTimeoutError,
     InternalError,
     ServerError,
     TranscodingError,
@@ -215,7 +215,7 @@ class Transcoder:
             On entry: if the file is damaged.
         FullStorageError, StorageUnavailableError
             On entry: if temporary files cannot be written.
-        DeadlineExceededError
+        CodecTimeoutError
             On entry: if the codecs are too busy.
         """
         order = TranscodeOrder(
@@ -243,7 +243,7 @@ class Transcoder:
 
         Raises
         ------
-        DeadlineExceededError
+        CodecTimeoutError
             If nobody needs it, because the server stops or the caller has left.
 
         References
@@ -276,7 +276,7 @@ class Transcoder:
 
         Raises
         ------
-        DeadlineExceededError
+        CodecTimeoutError
             As by `open_or_keep`.
         """
 
@@ -293,7 +293,7 @@ class Transcoder:
         except Exception as error:
             patience = _patience.get()
             if self._is_stopped or (patience is not None and patience.has_ended):
-                raise DeadlineExceededError("nobody waits for the file any more") from error
+                raise CodecTimeoutError("nobody waits for the file any more") from error
             # Whatever it was: the instance is there, and must not be lost because of its pixels.
             is_known = isinstance(error, ServerError) and not isinstance(error, InternalError)
             _log.warning(

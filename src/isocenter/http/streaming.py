@@ -1,10 +1,21 @@
 """Answers that are made while they are sent, and given up when nobody is there any more."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
 
+import falcon.asgi
 from falcon.asgi import Request
 
-__all__ = ["ABORT", "IS_GONE", "Stream"]
+from isocenter.errors import BadRequestError
+from isocenter.http.exchange import Request as AnyRequest
+
+__all__ = ["ABORT", "IS_GONE", "Stream", "while_present"]
+
+T = TypeVar("T")
+
+# How often to look whether a client is still there.
+_LOOK_S = 0.5
 
 IS_GONE = "isocenter.is_gone"
 """Where the application notes in the ASGI scope how to see whether the client has left."""
@@ -12,6 +23,27 @@ IS_GONE = "isocenter.is_gone"
 
 ABORT = "isocenter.abort"
 """Where it notes how to end the connection at once, whatever is still to be sent."""
+
+
+async def while_present(req: AnyRequest, operation: Coroutine[Any, Any, T]) -> T:
+    """Wait for the end of an operation that may take long; it is cancelled if the client leaves.
+
+    Raises
+    ------
+    BadRequestError
+        If the client has left.
+    """
+    is_gone = req.scope.get(IS_GONE) if isinstance(req, falcon.asgi.Request) else None
+    if is_gone is None:
+        return await operation
+    task = asyncio.create_task(operation)
+    try:
+        while not (await asyncio.wait([task], timeout=_LOOK_S))[0]:
+            if is_gone():
+                raise BadRequestError("the client has left before the end of its request")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 class Stream:

@@ -6,7 +6,7 @@ frame bounds the work.
 
 import time
 
-from isocenter.errors import DeadlineExceededError, TranscodingError
+from isocenter.errors import CodecTimeoutError, TranscodingError
 
 __all__ = ["Patience", "check_decoded_size"]
 
@@ -44,13 +44,13 @@ class Patience:
 
         Raises
         ------
-        DeadlineExceededError
+        CodecTimeoutError
             If it is to stop.
         """
         if self._has_ended:
-            raise DeadlineExceededError("nobody waits for the file any more")
+            raise CodecTimeoutError("nobody waits for the file any more")
         if time.monotonic() > self._until:
-            raise DeadlineExceededError("the file takes too long")
+            raise CodecTimeoutError("the file takes too long")
 
 
 def check_decoded_size(decoded_bytes: int, file_bytes: int) -> None:

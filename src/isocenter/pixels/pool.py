@@ -19,7 +19,7 @@ __all__ = ["CodecPool", "FrameCoder"]
 _DEADLINE_S = 60.0
 _IDLE_S = 20.0
 # For a free process, while others are busy.
-_WAIT_S = 300.0
+_WAIT_S = 120.0
 # Of all frames that processes have, coded and decoded; a larger one has them for itself.
 _MOST_BYTES = 1 << 30
 _CRASHED = "the codec has crashed, presumably because of damaged pixel data"

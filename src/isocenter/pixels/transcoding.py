@@ -30,7 +30,7 @@ from isocenter.dicom.recoding import recode_data_set
 from isocenter.dicom.rewriting import NewElement, NewItems, Piece, rewrite_data_set
 from isocenter.dicom.transfer_syntaxes import DEFLATED, EXPLICIT_VR_BIG_ENDIAN, is_encapsulated
 from isocenter.dicom.uids import derive_uid
-from isocenter.errors import TranscodingError
+from isocenter.errors import BadFileFormatError, TranscodingError
 from isocenter.pixels.codecs import (
     NATIVE,
     Codec,
@@ -60,7 +60,7 @@ from isocenter.pixels.frame_spool import FrameSpool, build_item
 from isocenter.pixels.frames import FrameTask
 from isocenter.pixels.pool import FrameCoder
 
-__all__ = ["TranscodeOrder", "Transcoded", "open_transcoded"]
+__all__ = ["TranscodeOrder", "Transcoded", "estimate_size", "open_transcoded"]
 
 _SOURCE_AE_TITLE = 0x00020016
 _PHOTOMETRIC = 0x00280004
@@ -137,7 +137,7 @@ def open_transcoded(
         If that is not possible: videos, pixels that the target cannot hold, damaged frames.
     BadFileFormatError
         If the file is damaged.
-    DeadlineExceededError
+    CodecTimeoutError
         If the coder is too busy, the file takes too long, or nobody waits for it.
     """
     if not can_encode(order.target):
@@ -159,6 +159,21 @@ def open_transcoded(
             raise
         stack.callback(_release, result.pieces)
         yield result
+
+
+def estimate_size(buffer: Buffer) -> int:
+    """Estimate from the header of a file how large it is in any transfer syntax, in bytes.
+
+    One that cannot be transcoded stays as large as it is.
+    """
+    try:
+        parts = open_parts(buffer)
+        with parts.view:
+            pixels = 0 if parts.pixels is None else parts.read_format().frame_bytes
+            return max(len(buffer), pixels * parts.read_frames())
+    except (TranscodingError, BadFileFormatError) as error:
+        _let_go(error)
+        return len(buffer)
 
 
 def _let_go(error: BaseException | None) -> None:

@@ -14,6 +14,7 @@ from isocenter.http.exchange import Request, Response
 from isocenter.http.files import answer_file, format_disposition
 from isocenter.http.pieces import answer_pieces
 from isocenter.http.routes import Argument, Permission, Route
+from isocenter.http.streaming import while_present
 from isocenter.rest.arguments import TRANSCODE_ARGUMENTS, read_target
 from isocenter.rest.services import Services
 
@@ -33,7 +34,8 @@ async def get_file(services: Services, req: Request, resp: Response, public_id: 
         return
     target = read_target(req)
     if target is not None:
-        transcoded = await services.archive.transcoded_files.lookup(public_id, target)
+        lookup = services.archive.transcoded_files.lookup
+        transcoded = await while_present(req, lookup(public_id, target))
         if transcoded is None:
             raise UnknownResourceError
         name = req.get_param("filename") or f"{public_id}.dcm"

@@ -22,7 +22,7 @@ from isocenter.dicom.levels import Level
 from isocenter.errors import BadFileFormatError, UnknownResourceError
 from isocenter.http.answers import answer_json
 from isocenter.http.routes import Permission, Responder, Route
-from isocenter.http.streaming import Stream
+from isocenter.http.streaming import Stream, while_present
 from isocenter.rest.bodies import EDIT, EDIT_JOB, EDIT_OF_MANY
 from isocenter.rest.job_calls import (
     answer_repeated,
@@ -63,7 +63,8 @@ async def edit_instance(
     call = _build_call(req, body, (), level=None, is_anonymization=is_anonymization)
     request = parse_edit_request(call, services.archive.edits.modifications.options)
     key = await _derive_key(services, body)
-    pieces = await services.archive.edits.editor.edit(public_id, request, key)
+    edit = services.archive.edits.editor.edit
+    pieces = await while_present(req, edit(public_id, request, key))
     if pieces is None:
         raise UnknownResourceError
     resp.content_type = _DICOM

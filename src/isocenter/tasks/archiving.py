@@ -333,6 +333,9 @@ def _is_short(plan: ExportPlan) -> bool:
 
 
 def _is_small(plan: ExportPlan) -> bool:
+    if plan.request.target is not None:
+        # Transcoding takes threads of its own, and small files may become large ones.
+        return False
     return plan.uncompressed_size <= _SMALL_BYTES and len(plan.files) <= _SMALL_FILES
 
 

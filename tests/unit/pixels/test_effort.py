@@ -6,9 +6,10 @@ from tests.support.pixels import InlineCoder, build_image, build_samples
 from isocenter.errors import DeadlineExceededError, TranscodingError
 from isocenter.pixels.effort import Patience, check_decoded_size
 from isocenter.pixels.frames import FrameResult, FrameTask
-from isocenter.pixels.transcoding import TranscodeOrder, open_transcoded
+from isocenter.pixels.transcoding import TranscodeOrder, estimate_size, open_transcoded
 
 _GB = 1 << 30
+_PLAIN = build_image(build_samples(240))
 _EXPLICIT, _RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
 
 
@@ -84,3 +85,18 @@ def test_work_ends_when_it_takes_too_long() -> None:
     ):
         pass
     assert coder.count == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (build_image([b"", b"\0\0"], rows=5000, columns=4000, syntax=_RLE), 40_000_000),
+        (build_image([b"", *[b"\0\0"] * 9], frames=9, syntax=_RLE), 9 * 480),
+        (_PLAIN, len(_PLAIN)),
+        (_PLAIN[:300], 300),
+        (b"nothing", 7),
+    ],
+    ids=["large", "frames", "plain", "cut", "no file"],
+)
+def test_size_is_estimated_from_the_header(data: bytes, expected: int) -> None:
+    assert estimate_size(data) == expected

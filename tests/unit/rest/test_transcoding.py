@@ -1,6 +1,7 @@
 """Files, archives and edited copies in other transfer syntaxes."""
 
 import json
+import threading
 import zipfile
 from io import BytesIO
 from typing import Any
@@ -12,6 +13,7 @@ from tests.support.pixels import build_image, build_samples
 from tests.unit.rest.api import Api
 
 from isocenter.archive import exporting, pieces
+from isocenter.archive.transcoding import Transcoder
 from isocenter.tasks import archiving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
@@ -102,17 +104,32 @@ async def _store_two(api: Api) -> dict[str, str]:
 
 
 _LIMITS = pytest.mark.parametrize(
-    ("largest", "transcoded", "joined"),
+    "limits",
     [
-        pytest.param(10**6, 10**6, 10**6, id="in memory"),
-        pytest.param(100, 10**6, 10**6, id="large source"),
-        pytest.param(100, 100, 100, id="large source, in a file"),
-        pytest.param(10**6, 100, 100, id="large result"),
+        pytest.param((10**6, 10**6, 10**6), id="in memory"),
+        pytest.param((100, 10**6, 10**6), id="large source"),
+        pytest.param((100, 100, 100), id="large source, in a file"),
+        pytest.param((10**6, 100, 100), id="large result"),
     ],
 )
 
 
-def _limit(patch: pytest.MonkeyPatch, largest: int, transcoded: int, joined: int) -> None:
+@pytest.fixture
+def transcoded_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the threads that transcode files, one for each attempt."""
+    names: list[str] = []
+    original = Transcoder.open
+
+    def note(self: Transcoder, *arguments: Any, **options: Any) -> Any:
+        names.append(threading.current_thread().name)
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(Transcoder, "open", note)
+    return names
+
+
+def _limit(patch: pytest.MonkeyPatch, limits: tuple[int, int, int]) -> None:
+    largest, transcoded, joined = limits
     patch.setattr(exporting, "_LARGEST_WHOLE_BYTES", largest)
     patch.setattr(exporting, "_LARGEST_TRANSCODED_BYTES", transcoded)
     patch.setattr(pieces, "_LARGEST_IN_MEMORY", joined)
@@ -123,12 +140,11 @@ def _limit(patch: pytest.MonkeyPatch, largest: int, transcoded: int, joined: int
 async def test_archive_keeps_what_cannot_be_transcoded(
     api: Api,
     monkeypatch: pytest.MonkeyPatch,
+    transcoded_in: list[str],
     method: str,
-    largest: int,
-    transcoded: int,
-    joined: int,
+    limits: tuple[int, int, int],
 ) -> None:
-    _limit(monkeypatch, largest, transcoded, joined)
+    _limit(monkeypatch, limits)
     study = (await _store_two(api))["ParentStudy"]
     path = f"/studies/{study}/archive"
     if method == "GET":
@@ -137,13 +153,15 @@ async def test_archive_keeps_what_cannot_be_transcoded(
         result = await _post(api, path, {"Transcode": _JPEG, "LossyQuality": 80})
     syntaxes = sorted(_name_syntax(data) for data in _unzip(result.content).values())
     assert syntaxes == [_EXPLICIT, _JPEG]
+    # Each file once, and in threads of their own.
+    assert [name.split("_")[0] for name in transcoded_in] == ["transcoding"] * 2
 
 
 @_LIMITS
 async def test_directory_of_a_medium_names_what_is_on_it(
-    api: Api, monkeypatch: pytest.MonkeyPatch, largest: int, transcoded: int, joined: int
+    api: Api, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int, int]
 ) -> None:
-    _limit(monkeypatch, largest, transcoded, joined)
+    _limit(monkeypatch, limits)
     study = (await _store_two(api))["ParentStudy"]
     result = await api.get(f"/studies/{study}/media?transcode={_JPEG}")
     files = _unzip(result.content)
@@ -157,7 +175,7 @@ async def test_directory_of_a_medium_names_what_is_on_it(
 
 @pytest.mark.parametrize("part_files", [1, 100])
 async def test_job_writes_a_transcoded_archive(
-    api: Api, monkeypatch: pytest.MonkeyPatch, part_files: int
+    api: Api, monkeypatch: pytest.MonkeyPatch, transcoded_in: list[str], part_files: int
 ) -> None:
     monkeypatch.setattr(archiving, "_PART_FILES", part_files)
     study = (await _store_two(api))["ParentStudy"]
@@ -173,6 +191,7 @@ async def test_job_writes_a_transcoded_archive(
         name: len(data) for name, data in files.items()
     }
     assert all("MD5" not in entry for entry in manifest["Files"])
+    assert {name.split("_")[0] for name in transcoded_in} == {"transcoding"}
 
 
 @pytest.mark.parametrize("operation", ["modify", "anonymize"])
