@@ -161,7 +161,8 @@ def _read_tile_parts(data: bytes, position: int, tiles: int) -> bool:
     counted: Counter[int] = Counter()
     for _ in range(_MOST_TILE_PARTS):
         if data[position : position + 2] == _EOC:
-            is_whole = all(counted[tile] == count for tile, count in announced.items())
+            # Some encoders announce one less than there are.
+            is_whole = all(counted[tile] >= count for tile, count in announced.items())
             if not is_whole or len(counted) != tiles:
                 break
             return is_lossy

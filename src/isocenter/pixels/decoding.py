@@ -197,10 +197,18 @@ def _clip(samples: "Samples", fmt: PixelFormat) -> "Samples":
     """Bring samples back that have left the range of the stored bits when something was lost.
 
     A codec knows at most the bits that its stream has, which may be more.
+
+    Raises
+    ------
+    TranscodingError
+        If they are so far out of it that the file must be wrong about its stored bits.
     """
     if fmt.bits_stored == fmt.bits_allocated or fmt.high_bit != fmt.bits_stored - 1:
         return samples
     signed = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
+    beyond = max(fmt.least - int(signed.min()), int(signed.max()) - fmt.most)
+    if beyond > fmt.most - fmt.least:
+        raise TranscodingError("samples are far beyond the stored bits")
     return signed.clip(fmt.least, fmt.most).view(samples.dtype)
 
 

@@ -30,10 +30,10 @@ _RST = range(0xD0, 0xD8)
 _BARE = frozenset({0x01, *_RST})
 _JFIF, _ADOBE = b"JFIF\0", b"Adobe"
 _RGB_IDENTIFIERS = tuple(b"RGB")
-# What ends coded data: some FF may stand in front of a marker. In the data of JPEG, FF is followed
-# by 00; in those of JPEG-LS by a zero bit. Each row of FF is looked at once.
-_AFTER_JPEG = re.compile(rb"(?<!\xff)\xff+[\x01-\xfe]")
-_AFTER_LS = re.compile(rb"(?<!\xff)\xff+[\x80-\xfe]")
+_FILLING = re.compile(rb"\xff+")
+# What ends coded data. In those of JPEG, FF is followed by 00; in those of JPEG-LS by a zero bit.
+_AFTER_JPEG = re.compile(rb"\xff[\x01-\xfe]")
+_AFTER_LS = re.compile(rb"\xff[\x80-\xfe]")
 _MOST_SEGMENTS = 10_000
 _MOST_RESTARTS = 4_000_000
 _BLOCK_SIDE = 8
@@ -127,7 +127,8 @@ class JPEGStream:
         highest = max(one.vertical for one in self.components)
         if len(scan.components) > 1:
             return -(-self.columns // (side * widest)) * -(-self.rows // (side * highest))
-        [one] = [one for one in self.components if one.identifier == scan.components[0]]
+        # Identifiers should be unique, but some writers call all components alike.
+        one = next(one for one in self.components if one.identifier == scan.components[0])
         columns = -(-self.columns * one.horizontal // widest)
         rows = -(-self.rows * one.vertical // highest)
         return -(-columns // side) * -(-rows // side)
@@ -181,8 +182,8 @@ def read_jpeg_stream(data: bytes) -> JPEGStream:
 
 def _read_segment(data: bytes, position: int) -> tuple[int, int, int]:
     """Find the next marker segment: its marker, and where its parameters start and stop."""
-    while position + 1 < len(data) and data[position] == _MARKER == data[position + 1]:
-        position += 1
+    if (filling := _FILLING.match(data, position)) is not None:
+        position = filling.end() - 1
     if position + 2 > len(data):
         raise BadFileFormatError("a JPEG image is cut")
     marker = data[position + 1]
@@ -219,7 +220,7 @@ def _read_frame_header(marker: int, segment: bytes) -> JPEGStream:
     parts = [segment[start : start + 3] for start in range(6, 6 + 3 * count, 3)]
     components = tuple(JPEGComponent(one[0], one[1] >> 4, one[1] & 15) for one in parts)
     is_sampled = all(one.horizontal and one.vertical for one in components)
-    if not is_sampled or len({one.identifier for one in components}) != count:
+    if not is_sampled:
         raise BadFileFormatError(_DAMAGED)
     return JPEGStream(marker, precision, rows, columns, components, "", ())
 
@@ -241,7 +242,9 @@ def _read_scan(data: bytes, start: int, stop: int, found: _Findings) -> int:
 def _find_ends(data: bytes, start: int, pattern: re.Pattern[bytes]) -> Sequence[int]:
     ends = array("Q")
     for match in pattern.finditer(data, start):
-        ends.append(match.start())
+        # Some FF may stand in front of a marker.
+        ends.append(start + len(data[start : match.start()].rstrip(b"\xff")))
+        start = match.end()
         marker = data[match.end() - 1]
         if marker not in _RST:
             return ends

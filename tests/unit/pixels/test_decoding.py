@@ -103,20 +103,36 @@ def test_frame_without_some_progressive_scan_is_refused() -> None:
             _decode(cut, "4.55", fmt)
 
 
-def test_frame_without_some_tile_parts_is_refused() -> None:
-    """Each of them is whole."""
-    encode = _STREAMS["HTJ2K, tile-parts"][3]
-    data = bytes(encode(_build_samples(1, 255)))
+def _find_tile_parts(data: bytes) -> list[int]:
     starts = []
     position = data.index(b"\xff\x90")
     while data[position : position + 2] == b"\xff\x90":
         starts.append(position)
         position += struct.unpack_from(">I", data, position + 6)[0]
     assert data[position:] == _EOI
+    return starts
+
+
+def test_frame_without_some_tile_parts_is_refused() -> None:
+    """Each of them is whole."""
+    encode = _STREAMS["HTJ2K, tile-parts"][3]
+    data = bytes(encode(_build_samples(1, 255)))
+    starts = _find_tile_parts(data)
     assert len(starts) > 2
     for start in starts[1:]:
         with pytest.raises(TranscodingError):
             _decode(data[:start] + _EOI, "4.202", _format())
+
+
+def test_frame_of_more_tile_parts_than_announced_is_read() -> None:
+    """Some encoders count wrongly."""
+    encode = _STREAMS["HTJ2K, tile-parts"][3]
+    data = bytearray(encode(_build_samples(1, 255)))
+    expected = _decode(bytes(data), "4.202", _format()).samples
+    starts = _find_tile_parts(bytes(data))
+    for start in starts:
+        data[start + 11] = len(starts) - 1
+    assert (_decode(bytes(data), "4.202", _format()).samples == expected).all()
 
 
 _COLORS: dict[str, dict[str, Any]] = {

@@ -123,6 +123,14 @@ def test_colors_are_what_the_markers_say(data: bytes, colors: str) -> None:
     assert read_jpeg_stream(data).colors == colors
 
 
+def test_components_of_the_same_name_are_read() -> None:
+    frame, scan = _YBR.index(b"\xff\xc0"), _YBR.index(b"\xff\xda")
+    data = bytearray(_YBR)
+    for index in range(3):
+        data[frame + 10 + 3 * index] = data[scan + 5 + 2 * index] = 7
+    assert read_jpeg_stream(bytes(data)).is_whole()
+
+
 def test_losses_are_told() -> None:
     assert read_jpeg_stream(_NEAR).near == 3
     assert read_jpeg_stream(_LOSSLESS).near == 0

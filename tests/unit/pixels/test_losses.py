@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from tests.support.pixels import LOSSY, InlineCoder, build_image
 
+from isocenter.errors import TranscodingError
 from isocenter.pixels.transcoding import TranscodeOrder, open_transcoded
 
 _BASE = "1.2.840.10008.1.2"
@@ -94,3 +95,18 @@ def test_overshooting_of_foreign_streams_is_clipped(is_signed: bool) -> None:
     file = _read(_transcode(image, _EXPLICIT))
     after = np.frombuffer(file.PixelData, disc.dtype).reshape(disc.shape)
     assert (after == decoded.clip(disc.min(), disc.max())).all()
+
+
+def test_file_that_is_wrong_about_its_stored_bits_is_refused() -> None:
+    """Clipping would make white of half of the image."""
+    disc = _build_disc(16, allocated=16, is_signed=False)
+    stream = bytes(imagecodecs.jpegls_encode(disc, level=2))
+    image = build_image(
+        [b"", stream + b"\0" * (len(stream) % 2)],
+        rows=_SIDE,
+        columns=_SIDE,
+        stored=12,
+        syntax=f"{_BASE}.4.81",
+    )
+    with pytest.raises(TranscodingError):
+        _transcode(image, _EXPLICIT)
