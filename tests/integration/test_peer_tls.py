@@ -1,5 +1,6 @@
 """Calls of peers over TLS: whom we believe, and what we show."""
 
+import asyncio
 import ssl
 import subprocess
 from pathlib import Path
@@ -73,3 +74,49 @@ def test_authorities_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     for name in ("empty.pem", "absent.pem"):
         with pytest.raises(ConfigurationError, match="HttpsCACertificates"):
             build_trust(is_verified=True, authorities=tmp_path / name, certificate=None)
+
+
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+class Tunnel:
+    """A proxy that connects to whatever it is told, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.heads: list[str] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        host, _, port = head.split(" ")[1].rpartition(":")
+        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        back = asyncio.create_task(pipe(there_reader, writer))
+        self.tasks.add(back)
+        await pipe(reader, there_writer)
+        await back
+
+
+async def test_peer_is_called_through_a_tunnel_that_is_kept(folder: Path) -> None:
+    peer, tunnel = HTTPPeer(), Tunnel()
+    trust = build_trust(is_verified=True, authorities=folder / "certificate.pem", certificate=None)
+    server = await asyncio.start_server(tunnel.serve, "127.0.0.1", 0)
+    proxy = f"http://user:word@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, run_http_peer(peer, build_server(folder)) as url:
+        async with PeerClient(PeerTarget(url, proxy=proxy, ssl_context=trust)) as client:
+            for _ in range(3):
+                await client.get("system")
+        await asyncio.gather(*tunnel.tasks)
+    assert [asked.path for asked in peer.asked] == ["/system"] * 3
+    assert "proxy-authorization" not in peer.asked[0].headers
+    (head,) = tunnel.heads
+    assert head.startswith(f"CONNECT {url.removeprefix('https://').rstrip('/')} ")
+    assert "Proxy-Authorization: Basic dXNlcjp3b3Jk" in head

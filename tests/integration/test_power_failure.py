@@ -33,8 +33,8 @@ from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Overwrite, Quota, Rules
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.index.writing import settle
-from isocenter.storage import journaled
 from isocenter.storage.journaled import JournaledStorage
+from isocenter.storage.syncing import FileSystemSync
 
 ORIGIN = Origin(OriginKind.DICOM_PROTOCOL, "192.0.2.1", remote_aet="MODALITY", called_aet="STORE")
 # Small enough to be filled and freed several times.
@@ -124,7 +124,7 @@ def open_site(
     folder: Path, overwrite: Overwrite, patch: pytest.MonkeyPatch, *, most_patients: int = 0
 ) -> Iterator[Site]:
     disk = Disk(folder)
-    patch.setattr(journaled, "sync_file_system", lambda _: disk.note_file_sync())
+    patch.setattr(FileSystemSync, "run", lambda _: disk.note_file_sync())
     database = SQLiteDatabase(folder / "index")
     sync_data = os.fdatasync
 

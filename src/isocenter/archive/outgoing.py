@@ -5,6 +5,7 @@ References
 Orthanc REST: POST /modalities/{id}/store (behaviour manual §23.2, §28.3)
 """
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from isocenter.archive.content import StoredFile
-from isocenter.archive.file_buffers import FileBuffers
+from isocenter.archive.file_buffers import FileBuffers, iter_stored
 from isocenter.archive.packaging import list_sorted_instances
 from isocenter.archive.pieces import stream_pieces
 from isocenter.archive.received import Content
@@ -21,13 +22,20 @@ from isocenter.dicom.file_meta import read_file_meta
 from isocenter.dicom.levels import Level
 from isocenter.dicom.reader import read_summary
 from isocenter.dimse.sending import DataSource
-from isocenter.errors import BadFileFormatError, BadRangeError, CorruptedBlobError
+from isocenter.errors import (
+    BackendError,
+    BadFileFormatError,
+    BadRangeError,
+    CorruptedBlobError,
+    LimitError,
+)
 from isocenter.index.packaging import read_package, resolve_resources
 from isocenter.index.port import Transaction
 from isocenter.index.records import Attachment
 from isocenter.index.sending import OutgoingRow, find_outgoing, get_combination
 from isocenter.scu.storage_session import Combination
 from isocenter.scu.store import InstanceToStore
+from isocenter.storage.compression import iter_decompressed
 from isocenter.storage.port import Buffer, Storage
 from isocenter.storage.spool import SpooledContent
 
@@ -35,6 +43,8 @@ __all__ = ["Outgoing", "OutgoingFile", "OutgoingInstance", "OutgoingPlan"]
 
 # File meta information beyond this is not looked through for the start of the data set.
 _LONGEST_META_BYTES = 1 << 20
+# Files that are read in one hop to a thread.
+_HASHED_AT_ONCE = 16
 
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -55,8 +65,7 @@ class OutgoingPlan:
     instances
         Public identifiers in the order of sending.
     digests
-        What tells the content of each: its MD5 sum, or if there is none, what is new with each
-        storing.
+        The MD5 sum of each; empty if none was kept.
     combinations
         Their SOP classes and transfer syntaxes, each pair once, as far as the index knows them.
     """
@@ -111,13 +120,46 @@ class Outgoing:
             return OutgoingPlan(
                 tuple((level, public_id) for level, public_id, _ in resolved),
                 tuple(instance.public_id for instance in instances),
-                tuple(
-                    i.attachment.uncompressed_md5 or i.attachment.attachment_uuid for i in instances
-                ),
+                tuple(instance.attachment.uncompressed_md5 for instance in instances),
                 tuple(pair for pair in dict.fromkeys(combinations) if all(pair)),
             )
 
         return await self._workers.read_long(query)
+
+    async def sum_up(self, plan: OutgoingPlan, read: dict[str, str]) -> dict[str, str]:
+        """Tell what makes out the content of each instance of a plan: its MD5 sum.
+
+        Where none was kept, the file is read; if that is not possible, it is what is new with each
+        storing. What was deleted meanwhile has an empty one.
+
+        Parameters
+        ----------
+        read
+            What was found in files before, and is found now.
+        """
+        digests = dict(zip(plan.instances, plan.digests, strict=True))
+        without = [public_id for public_id, digest in digests.items() if not digest]
+        unread = [public_id for public_id in without if public_id not in read]
+        for start in range(0, len(unread), _HASHED_AT_ONCE):
+            found = await self.find(unread[start : start + _HASHED_AT_ONCE])
+            read |= await self._workers.run(self._hash_files, list(found.values()))
+        return digests | {public_id: read.get(public_id, "") for public_id in without}
+
+    def _hash_files(self, instances: Sequence[OutgoingInstance]) -> dict[str, str]:
+        return {one.public_id: self._hash_file(one.attachment) for one in instances}
+
+    def _hash_file(self, attachment: Attachment) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        try:
+            with self._storage.open_reader(attachment.attachment_uuid) as reader:
+                pieces: Iterator[Buffer] = iter_stored(reader)
+                if attachment.compression:
+                    pieces = iter_decompressed(pieces, attachment.uncompressed_size)
+                for piece in pieces:
+                    digest.update(piece)
+        except (BackendError, LimitError):
+            return attachment.attachment_uuid
+        return digest.hexdigest()
 
     async def find(self, public_ids: Sequence[str]) -> dict[str, OutgoingInstance]:
         """Find instances that can be sent, by their identifiers; those without a file are left out.

@@ -1,8 +1,8 @@
 """One HTTP connection to one peer: how it is opened, what it sends, and what it reads at most.
 
-httpx only reads the addresses. Its connections would cost three times the processor time of the
-ones of httpcore below, which are therefore used directly: requests begin with headers that were
-put together once, and there is no pool.
+httpx only reads the addresses. Its requests would cost more than twice the processor time of those
+over the connections of httpcore below it, which are therefore used directly: requests begin with
+headers that were put together once, and there is no pool.
 
 References
 ----------

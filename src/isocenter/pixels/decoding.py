@@ -8,7 +8,7 @@ PS3.5 §8.2, §A.4, §G (RLE); PS3.3 §C.7.6.3.1.2 (Photometric Interpretation);
 import struct
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from isocenter.errors import TranscodingError
 from isocenter.pixels.codecs import Family, lookup_family
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Samples = ndarray[Any, Any]
 
-__all__ = ["decode_frame"]
+__all__ = ["DecodedFrame", "decode_frame"]
 
 _RGB, _YBR_FULL, _YBR_422 = "RGB", "YBR_FULL", "YBR_FULL_422"
 _YBR_RCT, _YBR_ICT = "YBR_RCT", "YBR_ICT"
@@ -28,8 +28,26 @@ _YBR_RCT, _YBR_ICT = "YBR_RCT", "YBR_ICT"
 _PADDING = bytes((90 + 101 * index) % 253 for index in range(64))
 
 
-def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> "tuple[Samples, str]":
-    """Decode a frame to cells (rows, columns, samples), and name what they mean.
+class DecodedFrame(NamedTuple):
+    """A frame without compression.
+
+    Attributes
+    ----------
+    samples
+        Cells (rows, columns, samples) without signs.
+    photometric
+        Photometric Interpretation.
+    is_lossy
+        True if samples differ from the original ones.
+    """
+
+    samples: "Samples"
+    photometric: str
+    is_lossy: bool = False
+
+
+def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> DecodedFrame:
+    """Decode a frame to cells, and name what they mean.
 
     Parameters
     ----------
@@ -45,19 +63,24 @@ def decode_frame(view: memoryview, source: str, fmt: PixelFormat) -> "tuple[Samp
     if family is None:
         raise TranscodingError(f"frames in the transfer syntax {source} cannot be decoded")
     if family is Family.NATIVE:
-        return _from_native(view, fmt), fmt.photometric
+        return DecodedFrame(_from_native(view, fmt), fmt.photometric)
     data = bytes(view)
     header = check_stream(data, family, fmt)
+    colors = _find_colors(family, fmt, header)
     try:
-        samples = _decode_stream(data, family, fmt)
+        samples = _decode_stream(data, family, fmt, colors=colors)
         if header is not None and header.ends:
-            _check_whole(samples, _decode_stream(_pad_coded(data, header.ends), family, fmt))
+            padded = _pad_coded(data, header.ends)
+            _check_whole(samples, _decode_stream(padded, family, fmt, colors=colors))
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise TranscodingError("a compressed frame is damaged") from error
     samples = _arrange(samples, fmt)
+    is_lossy = header is not None and header.is_lossy
     if header is not None:
         samples = _widen(samples, header, fmt)
-    return samples, _name_decoded(family, fmt)
+    if is_lossy:
+        samples = _clip(samples, fmt)
+    return DecodedFrame(samples, _name_decoded(fmt, colors), is_lossy)
 
 
 def _check_whole(samples: "Samples", others: "Samples") -> None:
@@ -90,7 +113,20 @@ def _from_native(data: memoryview, fmt: PixelFormat) -> "Samples":
     return cells.reshape(fmt.rows, fmt.columns, fmt.samples)
 
 
-def _decode_stream(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
+def _find_colors(family: Family, fmt: PixelFormat, header: StreamHeader | None) -> str:
+    """Find which colors a JPEG stream with losses holds; empty if it is not to be converted.
+
+    What the stream says itself is right where the file says something else: a codec has written
+    it, and viewers believe it.
+    """
+    if family is not Family.JPEG or not fmt.is_color:
+        return ""
+    if header is not None and header.colors:
+        return header.colors
+    return "YBR" if fmt.photometric.startswith("YBR") else ""
+
+
+def _decode_stream(data: bytes, family: Family, fmt: PixelFormat, *, colors: str) -> "Samples":
     import imagecodecs  # noqa: PLC0415 - see the package
 
     if family is Family.RLE:
@@ -100,16 +136,10 @@ def _decode_stream(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
     if family in {Family.JPEG_2000, Family.HTJ2K}:
         # The decoder made for HTJ2K alone neither clips samples nor fails after damage.
         return imagecodecs.jpeg2k_decode(data, numthreads=1)
-    return _decode_jpeg(data, family, fmt)
-
-
-def _decode_jpeg(data: bytes, family: Family, fmt: PixelFormat) -> "Samples":
-    from imagecodecs import jpeg8_decode  # noqa: PLC0415 - see the package
-
     if not fmt.is_color:
-        return jpeg8_decode(data)
-    is_ybr = family is Family.JPEG and fmt.photometric.startswith("YBR")
-    return jpeg8_decode(data, colorspace="ycbcr" if is_ybr else "rgb", outcolorspace="rgb")
+        return imagecodecs.jpeg8_decode(data)
+    source = "ycbcr" if colors == "YBR" else "rgb"
+    return imagecodecs.jpeg8_decode(data, colorspace=source, outcolorspace="rgb")
 
 
 def _pad_coded(data: bytes, ends: Sequence[int]) -> bytes:
@@ -163,11 +193,20 @@ def _widen(samples: "Samples", header: StreamHeader, fmt: PixelFormat) -> "Sampl
     return samples.astype(wide, copy=False).view(f"u{fmt.bits_allocated // 8}")
 
 
-def _name_decoded(family: Family, fmt: PixelFormat) -> str:
+def _clip(samples: "Samples", fmt: PixelFormat) -> "Samples":
+    """Bring samples back that have left the range of the stored bits when something was lost.
+
+    A codec knows at most the bits that its stream has, which may be more.
+    """
+    if fmt.bits_stored == fmt.bits_allocated or fmt.high_bit != fmt.bits_stored - 1:
+        return samples
+    signed = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
+    return signed.clip(fmt.least, fmt.most).view(samples.dtype)
+
+
+def _name_decoded(fmt: PixelFormat, colors: str) -> str:
     """Say what the colors of a decoded frame are."""
-    is_transformed = fmt.photometric in {_YBR_RCT, _YBR_ICT}
-    is_ybr = family is Family.JPEG and fmt.photometric.startswith("YBR")
-    if fmt.is_color and (is_ybr or is_transformed):
+    if colors or (fmt.is_color and fmt.photometric in {_YBR_RCT, _YBR_ICT}):
         return _RGB
     # What was never subsampled is full, whatever the file says.
     return _YBR_FULL if fmt.photometric == _YBR_422 else fmt.photometric

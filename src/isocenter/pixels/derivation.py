@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from isocenter.dicom.character_sets import build_character_set
 from isocenter.dicom.elements import PIXEL_DATA, Layout
 from isocenter.dicom.rewriting import (
     Action,
@@ -26,6 +27,7 @@ from isocenter.errors import TranscodingError
 __all__ = ["HeaderRules", "LossOfPixels", "describe_loss"]
 
 SOP_INSTANCE_UID = 0x00080018
+_CHARACTER_SET = 0x00080005
 _IMAGE_TYPE = 0x00080008
 _DERIVATION_DESCRIPTION = 0x00082111
 _SOURCE_IMAGE_SEQUENCE = 0x00082112
@@ -37,7 +39,8 @@ _LOSSY_RATIO = 0x00282112
 _LOSSY_METHOD = 0x00282114
 _LONGEST_DESCRIPTION = 1024
 _ITEM_START = b"\xfe\xff\x00\xe0"
-_DERIVED = "DERIVED"
+_DERIVED, _SECONDARY = "DERIVED", "SECONDARY"
+_ESCAPE = b"\x1b"
 _LOSSY_COMPRESSION = ("113040", "Lossy Compression")
 _PREDECESSOR = ("121320", "Uncompressed predecessor")
 
@@ -117,18 +120,23 @@ def describe_loss(
     Parameters
     ----------
     old
-        Text of the present elements.
+        Text of the present elements, each byte a character.
     source
         SOP class and SOP instance UID of the original.
     """
-    image_type = [_DERIVED, *old.get(_IMAGE_TYPE, "").split("\\")[1:]]
+    _, *examination = old.get(_IMAGE_TYPE, "").split("\\")
+    # The second value is required, too: nothing tells that this is an image of an examination.
+    image_type = [
+        _DERIVED,
+        *(examination if examination and examination[0] else [_SECONDARY, *examination[1:]]),
+    ]
     ratio = f"{loss.before / max(1, loss.after):.6g}"[:16]
     text = f"{loss.text}, compression ratio {ratio}"
     if old.get(_DERIVATION_DESCRIPTION):
-        text += f" [{old[_DERIVATION_DESCRIPTION]}]"
+        text += f" [{_shorten(old, _LONGEST_DESCRIPTION - len(text) - 3)}]"
     changes: dict[int, NewElement | NewItems] = {
         _IMAGE_TYPE: _text("CS", "\\".join(image_type)),
-        _DERIVATION_DESCRIPTION: _text("ST", text[:_LONGEST_DESCRIPTION]),
+        _DERIVATION_DESCRIPTION: _text("ST", text),
         _DERIVATION_CODE_SEQUENCE: NewItems((_encode_code(_LOSSY_COMPRESSION, layout),)),
         _LOSSY: _text("CS", "01"),
         _LOSSY_RATIO: _text("DS", _append(old.get(_LOSSY_RATIO, ""), ratio)),
@@ -138,6 +146,19 @@ def describe_loss(
         changes[SOP_INSTANCE_UID] = NewElement("UI", loss.new_uid.encode())
         changes[_SOURCE_IMAGE_SEQUENCE] = NewItems((_encode_source(source, layout),))
     return changes
+
+
+def _shorten(old: Mapping[int, str], most: int) -> str:
+    """Cut the present description in front of a character, not within one (PS3.5 §6.1)."""
+    data = old[_DERIVATION_DESCRIPTION].encode("latin-1")
+    characters = build_character_set(old.get(_CHARACTER_SET))
+    text = characters.decode(data)
+    if len(text) > most:
+        if characters.has_code_extensions:
+            # What follows an escape sequence would have to be closed by another one.
+            text = characters.decode(data.split(_ESCAPE)[0])
+        data = text[:most].encode(characters.codec, "ignore")
+    return data.decode("latin-1")
 
 
 def build_number(number: int, layout: Layout) -> NewElement:

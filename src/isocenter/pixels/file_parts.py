@@ -5,6 +5,7 @@ References
 PS3.5 §7.1, §A.4; PS3.3 §C.7.6.3 (Image Pixel), §C.7.6.6 (Multi-frame)
 """
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from isocenter.pixels.fragments import MOST_FRAMES
 
 __all__ = ["FileParts", "PixelElement", "open_parts"]
 
+_CHARACTER_SET = 0x00080005
 SOP_CLASS_UID = 0x00080016
 SOP_INSTANCE_UID = 0x00080018
 _SAMPLES = 0x00280002
@@ -45,9 +47,14 @@ _REPRESENTATION = 0x00280103
 _EXTENDED_OFFSETS = 0x7FE00001
 _IMAGE_TYPE = 0x00080008
 _DERIVATION = 0x00082111
+# Overlay planes are in groups 6000 to 60FF (PS3.3 §C.9.2).
+_OVERLAY_GROUPS = 0x60
+_OVERLAY_BIT_POSITION, _OVERLAY_DATA = 0x0102, 0x3000
+_FLOATS = frozenset({0x7FE00008, 0x7FE00009})
 _LOSSY_TAGS = (0x00282110, 0x00282112, 0x00282114)
 _WANTED = frozenset(
     {
+        _CHARACTER_SET,
         SOP_CLASS_UID,
         SOP_INSTANCE_UID,
         _IMAGE_TYPE,
@@ -67,7 +74,9 @@ _WANTED = frozenset(
     }
 )
 _LONGEST_VALUE = 1024
-_MOST_DIGITS = 9
+# 1024 characters, which may take several bytes, and escape sequences between them.
+_LONGEST_TEXT = 16 * 1024
+_FRAME_COUNT = re.compile(r"\+?[0-9]{1,9}")
 # A data set that has to be brought into another byte order first is held in memory.
 _LARGEST_IN_MEMORY = 256 * 1024 * 1024
 
@@ -106,6 +115,8 @@ class FileParts:
         ``None`` if there are none.
     values
         Some elements in front of the pixels, as they are encoded.
+    has_floats
+        The pixels are floating point numbers, which are no Pixel Data.
     """
 
     meta: FileMeta
@@ -114,6 +125,17 @@ class FileParts:
     layout: Layout
     pixels: PixelElement | None
     values: Mapping[int, bytes]
+    has_floats: bool = False
+
+    @property
+    def has_embedded_overlays(self) -> bool:
+        """True if bits above the pixels are overlay planes (retired; PS3.5 §8.1.2)."""
+        return any(
+            _is_overlay(tag, _OVERLAY_BIT_POSITION)
+            and any(value)
+            and (tag & ~0xFFFF) + _OVERLAY_DATA not in self.values
+            for tag, value in self.values.items()
+        )
 
     @property
     def header_end(self) -> int:
@@ -164,8 +186,7 @@ class FileParts:
             If that is no number, or a number beyond all reason.
         """
         text = self.get_text(_FRAMES).split("\\")[0].strip() or "1"
-        is_number = text.isascii() and text.lstrip("+").isdecimal() and len(text) <= _MOST_DIGITS
-        if not is_number or not 0 < int(text) <= MOST_FRAMES:
+        if not _FRAME_COUNT.fullmatch(text) or not 0 < int(text) <= MOST_FRAMES:
             raise TranscodingError(f"a file has 1 to {MOST_FRAMES} frames")
         return int(text)
 
@@ -197,7 +218,8 @@ def open_parts(buffer: Buffer) -> FileParts:
         pieces = recode_data_set(view, start, layout, EXPLICIT_LITTLE)
         view, start, layout = memoryview(b"".join(pieces)), 0, EXPLICIT_LITTLE
     pixels, values = _scan(view, start, layout)
-    return FileParts(meta, view, start, layout, pixels, values)
+    has_floats = not values.keys().isdisjoint(_FLOATS)
+    return FileParts(meta, view, start, layout, pixels, values, has_floats)
 
 
 def check_size(size: int) -> None:
@@ -235,12 +257,30 @@ def _scan(
             position = value + length
         if position > end:
             raise truncated()
-        if tag in _WANTED and (length <= _LONGEST_VALUE or tag == _EXTENDED_OFFSETS):
-            if tag == _EXTENDED_OFFSETS and length > 8 * MOST_FRAMES:
-                raise BadFileFormatError("The Extended Offset Table is too long")
-            values.setdefault(tag, bytes(view[value:position]))
+        found = _read_wanted(view, tag, start=value, stop=position)
+        if found is not None:
+            values.setdefault(tag, found)
     return None, values
+
+
+def _read_wanted(view: memoryview, tag: int, *, start: int, stop: int) -> bytes | None:
+    """Read a value if it counts; of some elements only that they are there."""
+    if tag in _FLOATS or _is_overlay(tag, _OVERLAY_DATA):
+        return b""
+    if _is_overlay(tag, _OVERLAY_BIT_POSITION):
+        return bytes(view[start : min(stop, start + 2)])
+    if tag == _DERIVATION:
+        return bytes(view[start : min(stop, start + _LONGEST_TEXT)])
+    if tag == _EXTENDED_OFFSETS and stop - start > 8 * MOST_FRAMES:
+        raise BadFileFormatError("The Extended Offset Table is too long")
+    if tag == _EXTENDED_OFFSETS or (tag in _WANTED and stop - start <= _LONGEST_VALUE):
+        return bytes(view[start:stop])
+    return None
 
 
 def _get_inner(vr: str | None, layout: Layout) -> Layout:
     return IMPLICIT_LITTLE if vr == "UN" else layout
+
+
+def _is_overlay(tag: int, element: int) -> bool:
+    return tag >> 24 == _OVERLAY_GROUPS and tag & 0xFFFF == element

@@ -55,3 +55,13 @@ class PixelFormat(msgspec.Struct, frozen=True, array_like=True):
     def is_color(self) -> bool:
         """True if a pixel has several samples."""
         return self.samples > 1
+
+    @property
+    def least(self) -> int:
+        """The least value of the stored bits."""
+        return -(1 << self.bits_stored - 1) if self.is_signed else 0
+
+    @property
+    def most(self) -> int:
+        """The largest value of the stored bits."""
+        return self.least + (1 << self.bits_stored) - 1

@@ -64,11 +64,14 @@ class FrameResult(msgspec.Struct, frozen=True, array_like=True):
         Photometric Interpretation of the result.
     error
         Empty if all went well.
+    is_lossy
+        True if the samples of the source differed from the original ones.
     """
 
     data: bytes
     photometric: str = ""
     error: str = ""
+    is_lossy: bool = False
 
 
 def recode_frame(task: FrameTask) -> FrameResult:
@@ -80,15 +83,16 @@ def recode_frame(task: FrameTask) -> FrameResult:
         If the frame is damaged, or the target cannot hold it.
     """
     check_format(task.format)
-    samples, photometric = decode_frame(task.data, task.source, task.format)
+    samples, photometric, is_lossy = decode_frame(task.data, task.source, task.format)
     source = msgspec.structs.replace(task.format, photometric=photometric, planar=0)
     if lookup_family(task.target) is Family.NATIVE:
-        return FrameResult(_to_native(samples), photometric)
+        return FrameResult(_to_native(samples), photometric, is_lossy=is_lossy)
     check_target(get_encoder(task.target), source)
     try:
-        return _encode(samples, source, task)
+        result = _encode(samples, source, task)
     except (RuntimeError, ValueError, TypeError) as error:
         raise TranscodingError("the frame cannot be encoded") from error
+    return msgspec.structs.replace(result, is_lossy=is_lossy)
 
 
 def _to_native(samples: "Samples") -> bytes:
@@ -126,12 +130,6 @@ def _clean(samples: "Samples", fmt: PixelFormat) -> "Samples":
         signed = samples.view(f"i{fmt.bits_allocated // 8}")
         return ((signed << shift) >> shift).view(samples.dtype)
     return samples & ((1 << fmt.bits_stored) - 1)
-
-
-def _get_range(fmt: PixelFormat) -> tuple[int, int]:
-    """Give the least and the largest value of the stored bits."""
-    least = -(1 << fmt.bits_stored - 1) if fmt.is_signed else 0
-    return least, least + (1 << fmt.bits_stored) - 1
 
 
 def _encode_rle(samples: "Samples") -> bytes:
@@ -199,9 +197,10 @@ def _encode_jpeg_ls(samples: "Samples", fmt: PixelFormat, near: int) -> bytes:
         # The codec knows neither signs nor stored bits: keep samples so far from the ends of
         # their range that none leaves it. Beyond the largest one there is the least one.
         signed = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
-        least, most = _get_range(fmt)
-        margin = min(near, (most - least) // 2)
-        samples = signed.clip(least + margin * fmt.is_signed, most - margin).view(samples.dtype)
+        margin = min(near, (fmt.most - fmt.least) // 2)
+        samples = signed.clip(fmt.least + margin * fmt.is_signed, fmt.most - margin).view(
+            samples.dtype
+        )
     return bytes(jpegls_encode(_squeeze(samples), level=near))
 
 
@@ -209,12 +208,8 @@ def _choose_precision(samples: "Samples", fmt: PixelFormat) -> int:
     """Find how many bits hold all samples: the stored ones, unless there is more in the cells."""
     if fmt.bits_stored == fmt.bits_allocated or fmt.high_bit != fmt.bits_stored - 1:
         return fmt.bits_allocated
-    if fmt.is_signed:
-        signed = samples.view(f"i{fmt.bits_allocated // 8}")
-        limit = 1 << fmt.bits_stored - 1
-        fits = -limit <= int(signed.min()) and int(signed.max()) < limit
-    else:
-        fits = int(samples.max()) < 1 << fmt.bits_stored
+    signed = samples.view(f"i{fmt.bits_allocated // 8}") if fmt.is_signed else samples
+    fits = fmt.least <= int(signed.min()) and int(signed.max()) <= fmt.most
     return fmt.bits_stored if fits else fmt.bits_allocated
 
 

@@ -30,9 +30,10 @@ _RST = range(0xD0, 0xD8)
 _BARE = frozenset({0x01, *_RST})
 _JFIF, _ADOBE = b"JFIF\0", b"Adobe"
 _RGB_IDENTIFIERS = tuple(b"RGB")
-# What ends coded data. In those of JPEG, FF is followed by 00; in those of JPEG-LS by a zero bit.
-_AFTER_JPEG = re.compile(rb"\xff[\x01-\xfe]")
-_AFTER_LS = re.compile(rb"\xff[\x80-\xfe]")
+# What ends coded data: some FF may stand in front of a marker. In the data of JPEG, FF is followed
+# by 00; in those of JPEG-LS by a zero bit. Each row of FF is looked at once.
+_AFTER_JPEG = re.compile(rb"(?<!\xff)\xff+[\x01-\xfe]")
+_AFTER_LS = re.compile(rb"(?<!\xff)\xff+[\x80-\xfe]")
 _MOST_SEGMENTS = 10_000
 _MOST_RESTARTS = 4_000_000
 _BLOCK_SIDE = 8
@@ -241,7 +242,7 @@ def _find_ends(data: bytes, start: int, pattern: re.Pattern[bytes]) -> Sequence[
     ends = array("Q")
     for match in pattern.finditer(data, start):
         ends.append(match.start())
-        marker = data[match.start() + 1]
+        marker = data[match.end() - 1]
         if marker not in _RST:
             return ends
         if marker != _RST[(len(ends) - 1) % len(_RST)]:

@@ -34,7 +34,6 @@ from isocenter.errors import BadFileFormatError, TranscodingError
 from isocenter.pixels.codecs import (
     NATIVE,
     Codec,
-    Family,
     can_encode,
     check_format,
     get_encoder,
@@ -204,9 +203,12 @@ class _Transcoding:
         is_plain = order.target not in {DEFLATED, EXPLICIT_VR_BIG_ENDIAN}
         self._layout = get_layout(order.target) if is_plain else EXPLICIT_LITTLE
         self._uid = parts.get_text(SOP_INSTANCE_UID)
+        self._was_lossy = False
 
     def build(self) -> Transcoded:
         parts = self._parts
+        if parts.has_floats and self._order.target not in NATIVE:
+            raise TranscodingError("floating point pixels cannot be compressed")
         is_between_plain = parts.meta.transfer_syntax_uid in NATIVE and self._order.target in NATIVE
         if parts.pixels is None or (is_between_plain and not parts.pixels.is_encapsulated):
             pieces = list(self._recode(parts.start, len(parts.view)))
@@ -256,10 +258,14 @@ class _Transcoding:
         check_format(fmt)
         codec = None if order.target in NATIVE else get_encoder(order.target)
         frames = self._iter_frames(pixels, fmt)
+        if codec is not None and codec.is_lossy:
+            self._check_overlays()
         spool = self._stack.enter_context(
             FrameSpool(order.folder, is_encapsulated=codec is not None)
         )
         photometric = self._code(frames, fmt, spool)
+        if self._was_lossy:
+            self._check_overlays()
         changes = self._list_changes(fmt, photometric, codec, spool)
         if codec is None:
             body = self._write_native(spool)
@@ -267,6 +273,11 @@ class _Transcoding:
             body = self._write_encapsulated(spool, changes)
         header = self._rewrite_header(changes)
         return [*header, *body, *self._recode(pixels.stop, len(parts.view))]
+
+    def _check_overlays(self) -> None:
+        """Refuse losses in bits that are overlay planes."""
+        if self._parts.has_embedded_overlays:
+            raise TranscodingError("overlays in the bits above the pixels would be lost")
 
     def _code(self, frames: Iterator[Piece], fmt: PixelFormat, spool: FrameSpool) -> str:
         """Code all frames anew, and tell what their colors are."""
@@ -281,6 +292,7 @@ class _Transcoding:
             if named not in {None, result.photometric}:
                 raise TranscodingError("the frames differ in their colors")
             named = result.photometric
+            self._was_lossy = self._was_lossy or result.is_lossy
             spool.add(result.data)
             if not spool.lengths and spool.size > _LARGEST_VALUE:
                 raise TranscodingError("a file without compression may have 4 GB of pixels")
@@ -315,7 +327,6 @@ class _Transcoding:
     def _list_changes(
         self, fmt: PixelFormat, photometric: str, codec: Codec | None, spool: FrameSpool
     ) -> dict[int, NewElement | NewItems]:
-        parts = self._parts
         changes: dict[int, NewElement | NewItems] = {}
         if photometric != fmt.photometric:
             changes[_PHOTOMETRIC] = NewElement("CS", photometric.encode("latin-1"))
@@ -323,7 +334,7 @@ class _Transcoding:
             changes[_PLANAR] = build_number(0, self._layout)
         if codec is not None and codec.is_lossy:
             changes |= self._describe_loss(fmt, codec, spool)
-        elif lookup_family(parts.meta.transfer_syntax_uid) is Family.JPEG:
+        elif self._was_lossy:
             # Once lost, always lost (PS3.3 §C.7.6.1.1.5).
             changes[_LOSSY] = NewElement("CS", b"01")
         return changes

@@ -20,7 +20,7 @@ from isocenter.http.arguments import read_body
 from isocenter.http.exchange import Response
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.bodies import ECHO, ECHO_OF_ADDRESS, STORE
-from isocenter.rest.job_calls import parse_job_call, submit_job
+from isocenter.rest.job_calls import answer_repeated, parse_job_call, submit_job
 from isocenter.rest.modalities import parse_modality
 from isocenter.rest.remote_bodies import (
     get_flag_field,
@@ -73,17 +73,18 @@ async def store(services: Services, req: Request, resp: Response, name: str) -> 
     options = parse_options(body)
     target = remotes.calling.build_target(modality, options)
     plan = await remotes.outgoing.plan(list(dict.fromkeys(body["Resources"])))
-    commitment_uid = _choose_commitment_uid(body, plan)
-    await services.archive.exports.add(plan.resources, remote_modality=name)
     order = StoreOrder(
         name,
         options,
         move_originator=_parse_originator(body),
         is_permissive=call.is_permissive,
         retries=parse_retries(services, body, is_synchronous=call.is_synchronous),
-        commitment_uid=commitment_uid,
+        commitment_uid=_choose_commitment_uid(body, plan),
     )
-    await submit_job(services, resp, build_store_job(plan, order, target), call)
+    new = build_store_job(plan, order, target)
+    if not await answer_repeated(services, resp, new, call):
+        await services.archive.exports.add(plan.resources, remote_modality=name)
+        await submit_job(services, resp, new, call)
 
 
 def _choose_commitment_uid(body: Mapping[str, Any], plan: OutgoingPlan) -> str:

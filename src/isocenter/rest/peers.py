@@ -25,7 +25,7 @@ from isocenter.http.exchange import Request, Response
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.arguments import EXPAND
 from isocenter.rest.bodies import PEER, PEER_STORE
-from isocenter.rest.job_calls import parse_job_call, submit_job
+from isocenter.rest.job_calls import answer_repeated, parse_job_call, submit_job
 from isocenter.rest.remote_bodies import (
     check_symbolic_name,
     get_flag_field,
@@ -110,7 +110,6 @@ async def store(services: Services, req: BodyRequest, resp: Response, name: str)
     call = parse_job_call(req, body)
     is_compressed = get_flag_field(body, "Compress", default=False)
     plan = await remotes.outgoing.plan(list(dict.fromkeys(body["Resources"])))
-    await services.archive.exports.add(plan.resources, remote_modality=name)
     order = PeerOrder(
         name,
         is_compressed,
@@ -118,7 +117,10 @@ async def store(services: Services, req: BodyRequest, resp: Response, name: str)
         is_permissive=call.is_permissive,
         retries=parse_retries(services, body, is_synchronous=call.is_synchronous),
     )
-    await submit_job(services, resp, build_peer_job(plan, order, peer), call)
+    new = build_peer_job(plan, order, peer)
+    if not await answer_repeated(services, resp, new, call):
+        await services.archive.exports.add(plan.resources, remote_modality=name)
+        await submit_job(services, resp, new, call)
 
 
 def _parse_target(body: Mapping[str, Any]) -> Target | None:

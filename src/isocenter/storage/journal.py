@@ -15,13 +15,11 @@ References
 Decision 0008, Decision 0010
 """
 
-import ctypes
 import fcntl
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -31,7 +29,7 @@ from isocenter.storage.failures import storage_errors
 from isocenter.storage.segment import Record, Segment, new_buffers
 from isocenter.storage.temporary import FILE_MODE, FOLDER_MODE, sync_path
 
-__all__ = ["Journal", "sync_file_system"]
+__all__ = ["Journal"]
 
 _log = logging.getLogger(__name__)
 
@@ -314,28 +312,3 @@ def _lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def sync_file_system(path: Path) -> None:
-    """Make everything durable that was written to the file system of a path.
-
-    Raises
-    ------
-    OSError
-        If the disk failed to write something.
-
-    References
-    ----------
-    syncfs(2); without it sync(2)
-    """
-    with suppress(AttributeError):
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if syncfs(descriptor) != 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-        finally:
-            os.close(descriptor)
-        return
-    os.sync()

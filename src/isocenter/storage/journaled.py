@@ -8,12 +8,14 @@ from isal import isal_zlib
 
 from isocenter.errors import MissingFileError
 from isocenter.storage.backlog import Backlog
+from isocenter.storage.failures import storage_errors
 from isocenter.storage.filesystem import FileBlobReader, FileSystemStorage
-from isocenter.storage.journal import Journal, sync_file_system
+from isocenter.storage.journal import Journal
 from isocenter.storage.mapped import MappedFile
 from isocenter.storage.names import check_uuid
 from isocenter.storage.port import Buffer, check_range
 from isocenter.storage.segment import LARGEST_CONTENT, LARGEST_MEMO, Record
+from isocenter.storage.syncing import FileSystemSync
 from isocenter.storage.temporary import TemporaryFile
 
 __all__ = ["JournaledStorage"]
@@ -72,10 +74,13 @@ class JournaledStorage(FileSystemStorage):
         self._backlog = Backlog(
             self._unsynced.write_in_place, most_bytes=0 if is_shared else _MOST_UNFILED_BYTES
         )
+        # Of its own, since a failure is told once to each: who empties the journal must hear of it.
+        with storage_errors():
+            self._journaled_files = FileSystemSync(str(root))
         self._journal = Journal(
             root / _FOLDER,
             journal_bytes,
-            partial(sync_file_system, root),
+            self._journaled_files.run,
             sync_rows=sync_rows or (lambda: None),
             write_files=self._backlog.finish_all,
         )
@@ -212,6 +217,8 @@ class JournaledStorage(FileSystemStorage):
         """Make everything durable in its own file and leave an empty journal."""
         is_complete = self._backlog.close()
         self._journal.close(is_complete=is_complete)
+        self._journaled_files.close()
+        self._unsynced.close()
         super().close()
 
     def _restore(self, attachment_uuid: str, content: memoryview) -> None:

@@ -24,8 +24,8 @@ from isocenter.errors import (
 )
 from isocenter.storage.failures import build_storage_error, storage_errors
 from isocenter.storage.filesystem import FileSystemStorage
-from isocenter.storage.journal import sync_file_system
 from isocenter.storage.names import is_uuid
+from isocenter.storage.syncing import FileSystemSync
 from isocenter.storage.temporary import FOLDER_MODE, read_exactly
 
 __all__ = ["FileTaker", "Way"]
@@ -62,6 +62,8 @@ class FileTaker:
         self._lock = threading.Lock()
         # Made when the first file is copied, since a trial must not make folders.
         self._storage: FileSystemStorage | None = None
+        # Opened before the first file is taken, lest a failure to write it be missed.
+        self._file_system: FileSystemSync | None = None
 
     def find_fault(self, name: str, size_bytes: int) -> str | None:
         """Tell what is wrong with a file, or ``None`` if it can be taken over.
@@ -121,6 +123,7 @@ class FileTaker:
         FullStorageError, StorageUnavailableError
             If ours cannot be written.
         """
+        self._open_file_system()
         if self._way is not Way.COPY:
             try:
                 self._link(self._path(self._source, name), self._path(self._target, name))
@@ -133,6 +136,11 @@ class FileTaker:
                 return True
         self._copy(name, size_bytes)
         return False
+
+    def _open_file_system(self) -> None:
+        with self._lock, storage_errors():
+            if self._file_system is None:
+                self._file_system = FileSystemSync(self._find_folder())
 
     def _link(self, source: str, target: str) -> None:
         for folder in (os.path.dirname(os.path.dirname(target)), os.path.dirname(target)):
@@ -164,25 +172,27 @@ class FileTaker:
 
     def can_link(self) -> bool:
         """Tell whether both folders are on one file system."""
-        folder = self._target
-        while not os.path.exists(folder):
-            folder = os.path.dirname(folder)
         with storage_errors():
-            return os.stat(self._source).st_dev == os.stat(folder).st_dev
+            return os.stat(self._source).st_dev == os.stat(self._find_folder()).st_dev
 
     def get_free_bytes(self) -> int:
         """Tell how much room is left on the file system of our folder."""
-        folder = self._target
-        while not os.path.exists(folder):
-            folder = os.path.dirname(folder)
         with storage_errors():
-            status = os.statvfs(folder)
+            status = os.statvfs(self._find_folder())
         return status.f_bavail * status.f_frsize
 
     def sync(self) -> None:
         """Make everything durable that was taken over."""
-        with storage_errors():
-            sync_file_system(Path(self._target))
+        if self._file_system is not None:
+            with storage_errors():
+                self._file_system.run()
+
+    def _find_folder(self) -> str:
+        """Find our folder, or the one that it will be made in."""
+        folder = self._target
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        return folder
 
     @staticmethod
     def _path(root: str, name: str) -> str:

@@ -29,7 +29,8 @@ from isocenter.scu.storage_session import StorageSession
 from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.retries import RetryPolicy
 from isocenter.tasks.routed import build_withdrawal
-from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, build_sending_retry
+from isocenter.tasks.sending import Sender
+from isocenter.tasks.sending_orders import SendingOrder, build_sending_job, build_sending_retry
 
 __all__ = ["ModalityStoreKind", "StoreOrder", "build_store_job"]
 
@@ -83,10 +84,12 @@ def build_store_job(plan: OutgoingPlan, order: StoreOrder, target: AssociationTa
         arguments["MoveOriginator"] = [originator.ae_title, originator.message_id]
         content["MoveOriginatorAET"] = originator.ae_title
         content["MoveOriginatorID"] = originator.message_id
+    drawn = {}
     if order.commitment_uid:
-        arguments["CommitmentUid"] = order.commitment_uid
+        arguments["StorageCommitment"] = True
+        drawn["CommitmentUid"] = order.commitment_uid
         content["StorageCommitmentTransactionUID"] = order.commitment_uid
-    return replace(new, arguments=arguments, content=content)
+    return replace(new, arguments=arguments, content=content, drawn=drawn)
 
 
 class ModalityStoreKind:

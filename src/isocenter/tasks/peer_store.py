@@ -27,7 +27,8 @@ from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.peers.client import MOST_CONNECTIONS, PeerClient
 from isocenter.tasks.retries import RetryPolicy
 from isocenter.tasks.routed import build_withdrawal
-from isocenter.tasks.sending import Sender, SendingOrder, build_sending_job, build_sending_retry
+from isocenter.tasks.sending import Sender
+from isocenter.tasks.sending_orders import SendingOrder, build_sending_job, build_sending_retry
 
 __all__ = ["PeerOrder", "PeerStoreKind", "build_peer_job"]
 

@@ -43,7 +43,7 @@ from isocenter.jobs.records import NewJob
 from isocenter.tasks.modality_store import StoreOrder, build_store_job
 from isocenter.tasks.peer_store import PeerOrder, build_peer_job
 from isocenter.tasks.routed import note_routed
-from isocenter.tasks.sending import SendingOrder
+from isocenter.tasks.sending_orders import SendingOrder
 
 __all__ = ["Router", "select_resources"]
 
@@ -182,8 +182,9 @@ class Router:
             names = list(dict.fromkeys(event.public_id for event in events))
             found = await self._routing.describe(level, names)
             for group in self._group(level, names, found):
+                read: dict[str, str] = {}
                 for name, matcher in rules.items():
-                    jobs += await self._build_job(name, matcher, level, group)
+                    jobs += await self._build_job(name, matcher, level, group, read)
         return jobs
 
     def _group(
@@ -200,14 +201,20 @@ class Router:
         return [group for group in members.values() if group]
 
     async def _build_job(
-        self, name: str, matcher: RuleMatcher, level: Level, found: Sequence[Routed]
+        self,
+        name: str,
+        matcher: RuleMatcher,
+        level: Level,
+        found: Sequence[Routed],
+        read: dict[str, str],
     ) -> list[_Routing]:
         chosen = self._routing.choose(matcher, found)
         if not chosen:
             return []
         plan = await self._remotes.outgoing.plan(select_resources(level, found, chosen))
+        contents = await self._remotes.outgoing.sum_up(plan, read)
         news = await self._routing.select_news(
-            self._sum_up(name, matcher.rule, level, chosen, plan)
+            self._sum_up(name, matcher.rule, level, chosen, contents)
         )
         if level is Level.INSTANCE and len(news) < len(chosen):
             plan = await self._remotes.outgoing.plan([one.public_id for one in news])
@@ -230,12 +237,11 @@ class Router:
         rule: RoutingRule,
         level: Level,
         chosen: Sequence[Routed],
-        plan: OutgoingPlan,
+        contents: Mapping[str, str],
     ) -> list[Fingerprint]:
         """Tell what a rule is about to send: each instance for itself, or all of a resource."""
         receiver = (*format_destination(rule), rule.destination, *self._routing.get_address(rule))
         destination = "\n".join(receiver)
-        contents = dict(zip(plan.instances, plan.digests, strict=True))
         if level is Level.INSTANCE:
             return [
                 Fingerprint(one.public_id, name, _hash(destination, [contents[one.public_id]]))

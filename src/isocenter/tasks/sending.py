@@ -1,4 +1,4 @@
-"""What jobs share that send instances: order, steps, resumption, new attempts, waiting.
+"""What jobs share that send instances: steps, resumption, new attempts, waiting.
 
 What a receiver has confirmed is never sent again. Confirmed instances are noted together, a tenth
 of a second at a time; nothing is under way while they are. While the receiver cannot be reached,
@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from isocenter.archive.outgoing import Outgoing, OutgoingInstance, OutgoingPlan
+from isocenter.archive.outgoing import Outgoing, OutgoingInstance
 from isocenter.clock import format_timestamp, now
 from isocenter.errors import (
     BackendError,
@@ -31,19 +31,13 @@ from isocenter.errors import (
     ServerError,
     TranscodingError,
 )
-from isocenter.jobs.records import FailedItem, Job, NewJob, Step
+from isocenter.jobs.records import FailedItem, Job, Step
 from isocenter.tasks.flights import run_flights
 from isocenter.tasks.retries import RetryPolicy, is_transient
 from isocenter.tasks.routed import build_confirmation, build_withdrawal
 from isocenter.tasks.schedules import get_wait_s
 
-__all__ = [
-    "Courier",
-    "Sender",
-    "SendingOrder",
-    "build_sending_job",
-    "build_sending_retry",
-]
+__all__ = ["Courier", "Sender"]
 
 _log = logging.getLogger(__name__)
 
@@ -65,58 +59,6 @@ _OF_AN_INSTANCE = (
 # What clients see while a job waits.
 _WAITING = ("RetriesCount", "LastError", "WaitsUntil")
 _MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendingOrder:
-    """How to send, whoever the receiver is.
-
-    Attributes
-    ----------
-    description
-        Who asked for it.
-    is_permissive
-        Go on after an instance that cannot be sent.
-    retries
-        Most new attempts in a row while the receiver cannot be reached.
-    not_before, quiet_hours
-        When not to send, see `get_wait_s`.
-    """
-
-    description: str = "REST API"
-    is_permissive: bool = False
-    retries: int = 0
-    not_before: int = 0
-    quiet_hours: Sequence[tuple[int, int]] = ()
-
-
-def build_sending_job(
-    kind: str, plan: OutgoingPlan, order: SendingOrder, destination: str
-) -> NewJob:
-    """Build a job that sends instances; its kind adds what only it needs."""
-    arguments: dict[str, Any] = {
-        "Instances": list(plan.instances),
-        "Permissive": order.is_permissive,
-        "Retries": order.retries,
-    }
-    content: dict[str, Any] = {
-        "Description": order.description,
-        "InstancesCount": len(plan.instances),
-        "FailedInstancesCount": 0,
-        "ParentResources": [public_id for _, public_id in plan.resources],
-        "Resources": [{"ID": name, "Type": level.title} for level, name in plan.resources],
-    }
-    if order.not_before or order.quiet_hours:
-        quiet_hours = [list(pair) for pair in order.quiet_hours]
-        arguments |= {"NotBefore": order.not_before, "QuietHours": quiet_hours}
-    return NewJob(kind, arguments, content, destination=destination)
-
-
-def build_sending_retry(job: Job, failed: Sequence[FailedItem]) -> NewJob:
-    """Build a job that sends what failed (see `JobKind.build_retry`)."""
-    arguments = {**job.arguments, "Instances": [item.name for item in failed]}
-    content = {**job.content, "InstancesCount": len(failed), "FailedInstancesCount": 0}
-    return NewJob(job.kind, arguments, content, destination=job.destination)
 
 
 class Courier(Protocol):
@@ -191,7 +133,7 @@ class Sender:
             What is to be done when all was sent and noted; returns what went wrong.
         """
         if wait_s := _get_wait_s(job):
-            yield _build_waiting_step(job, wait_s)
+            yield _build_waiting_step(job.content, wait_s)
             return
         async with open_courier() as courier:
             sending = _Sending(job, self._outgoing, courier)
@@ -206,7 +148,7 @@ class Sender:
                 if sending.has_progress and not sending.is_complete:
                     yield sending.build_step()
         if sending.obstacle is None and (wait_s := _get_wait_s(job)) and not sending.is_over:
-            yield _build_waiting_step(job, wait_s)
+            yield _build_waiting_step(sending.describe(), wait_s)
             return
         if sending.obstacle is None and conclude is not None:
             # What was sent is noted, whatever the receiver answers.
@@ -492,7 +434,7 @@ def _get_wait_s(job: Job) -> int:
     return get_wait_s(arguments["NotBefore"], arguments["QuietHours"], now())
 
 
-def _build_waiting_step(job: Job, wait_s: int) -> Step:
-    """Put the job aside until a better time; the checkpoint stays."""
-    content = {**job.content, "WaitsUntil": format_timestamp(now() + wait_s)}
-    return Step(content=content, retry_after_s=wait_s)
+def _build_waiting_step(content: Mapping[str, Any], wait_s: int) -> Step:
+    """Put a job aside until a better time; the checkpoint stays."""
+    waits_until = format_timestamp(now() + wait_s)
+    return Step(content={**content, "WaitsUntil": waits_until}, retry_after_s=wait_s)

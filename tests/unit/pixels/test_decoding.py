@@ -10,7 +10,7 @@ import pytest
 from tests.support.jpeg_streams import build_progressive, build_restarts
 
 from isocenter.errors import TranscodingError
-from isocenter.pixels.decoding import decode_frame
+from isocenter.pixels.decoding import DecodedFrame, decode_frame
 from isocenter.pixels.formats import PixelFormat
 
 _BASE = "1.2.840.10008.1.2"
@@ -42,7 +42,7 @@ def _format(samples: int = 1, bits: int = 8, **more: Any) -> PixelFormat:
     return PixelFormat(**{**fields, **more})
 
 
-def _decode(data: bytes, suffix: str, fmt: PixelFormat) -> tuple[Samples, str]:
+def _decode(data: bytes, suffix: str, fmt: PixelFormat) -> DecodedFrame:
     return decode_frame(memoryview(data), f"{_BASE}.{suffix}", fmt)
 
 
@@ -74,6 +74,8 @@ def test_frame_that_is_cut_is_refused_even_with_an_end(name: str) -> None:
     data = bytes(encode(_build_samples(samples, (1 << bits) - 1)))
     fmt = _format(samples, bits)
     _decode(data, suffix, fmt)
+    if data.startswith(b"\xff\xd8"):
+        _decode(data[:-2] + b"\xff" + _EOI, suffix, fmt)
     for share in (*range(30, 98, 4), 98, 99):
         cut = data[: len(data) * share // 100]
         with pytest.raises(TranscodingError):
@@ -82,7 +84,7 @@ def test_frame_that_is_cut_is_refused_even_with_an_end(name: str) -> None:
 
 def test_frame_without_some_restart_intervals_is_refused() -> None:
     fmt = _format(rows=32, columns=32)
-    samples, _ = _decode(build_restarts(), "4.50", fmt)
+    samples = _decode(build_restarts(), "4.50", fmt).samples
     assert samples.min() == samples.max() > 128
     data = build_restarts()
     for cut in (build_restarts(15), data[:-3] + _EOI, data.replace(b"\x9e\xbf", b"\x9e", 1)):
@@ -93,7 +95,7 @@ def test_frame_without_some_restart_intervals_is_refused() -> None:
 def test_frame_without_some_progressive_scan_is_refused() -> None:
     fmt = _format(rows=32, columns=32)
     data = build_progressive()
-    samples, _ = _decode(data, "4.55", fmt)
+    samples = _decode(data, "4.55", fmt).samples
     assert samples.min() == samples.max() > 128
     last = data.rindex(b"\xff\xda")
     for cut in (data[:last] + _EOI, data[:-4] + _EOI, data[:last] + data[last + 8 :]):
@@ -115,3 +117,33 @@ def test_frame_without_some_tile_parts_is_refused() -> None:
     for start in starts[1:]:
         with pytest.raises(TranscodingError):
             _decode(data[:start] + _EOI, "4.202", _format())
+
+
+_COLORS: dict[str, dict[str, Any]] = {
+    "JFIF": {},
+    "Adobe": {"colorspace": "rgb", "outcolorspace": "rgb"},
+}
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_FULL_422"])
+@pytest.mark.parametrize("name", _COLORS)
+def test_jpeg_knows_its_colors_better_than_the_file(name: str, photometric: str) -> None:
+    samples = _build_smooth()
+    data = bytes(imagecodecs.jpeg8_encode(samples, 95, **_COLORS[name]))
+    decoded = _decode(data, "4.50", _format(3, photometric=photometric))
+    assert decoded.photometric == "RGB"
+    assert abs(decoded.samples.astype(int) - samples).max() < 30
+
+
+def test_file_tells_the_colors_of_jpeg_that_does_not() -> None:
+    data = bytes(imagecodecs.jpeg8_encode(_build_smooth(), 95)).replace(b"JFIF", b"JFXX")
+    plain = _decode(data, "4.50", _format(3, photometric="RGB"))
+    converted = _decode(data, "4.50", _format(3, photometric="YBR_FULL"))
+    assert plain.photometric == converted.photometric == "RGB"
+    assert abs(converted.samples.astype(int) - _build_smooth()).max() < 30
+    assert abs(plain.samples.astype(int) - _build_smooth()).max() > 60
+
+
+def _build_smooth() -> Samples:
+    rows, columns = np.mgrid[:_SIDE, :_SIDE]
+    return np.stack([3 * rows, 3 * columns, rows + columns], -1).astype(np.uint8)

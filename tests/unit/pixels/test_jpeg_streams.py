@@ -1,5 +1,7 @@
 """JPEG streams: what their markers say, and whether they are whole."""
 
+import re
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -45,6 +47,21 @@ _ALL = {
 def test_whole_stream_is_whole(name: str) -> None:
     for rest in (b"", b"\0", b"\xff\xd8\xff"):
         assert read_jpeg_stream(_ALL[name] + rest).is_whole()
+
+
+@pytest.mark.parametrize("name", ["gray", "restarts"])
+def test_bytes_that_fill_up_belong_to_the_marker_behind_them(name: str) -> None:
+    ends = read_jpeg_stream(_ALL[name]).scans[0].ends
+    data = re.sub(rb"\xff([\xd0-\xd9])", b"\xff\xff\xff\\1", _ALL[name][2:])
+    stream = read_jpeg_stream(_ALL[name][:2] + data)
+    assert stream.is_whole()
+    assert [end - 2 * index for index, end in enumerate(stream.scans[0].ends)] == list(ends)
+
+
+def test_long_rows_of_filling_bytes_are_read_once() -> None:
+    scan = read_jpeg_stream(_GRAY).scans[0].ends[0]
+    data = _GRAY[:scan] + b"\xff" * 1_000_000 + b"\0" + _GRAY[scan:]
+    assert read_jpeg_stream(data).scans[0].ends[0] == scan + 1_000_001
 
 
 @pytest.mark.parametrize("name", [*_ALL, "JPEG-LS"])

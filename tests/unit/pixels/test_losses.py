@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -68,6 +69,28 @@ def test_no_sample_changes_much(target: str, bits: int, allocated: int, is_signe
     assert _read(packed).file_meta.TransferSyntaxUID == target
     pixels = _read(_transcode(packed, _EXPLICIT)).PixelData
     after = np.frombuffer(pixels, before.dtype).reshape(before.shape)
+    assert after.min() >= before.min()
+    assert after.max() <= before.max()
     # NEAR is 2, and samples are kept as far from the ends of their range.
     most = 4 if target.endswith(".81") else (1 << bits) // 12
     assert abs(after.astype(int) - before.astype(int)).max() <= most
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_overshooting_of_foreign_streams_is_clipped(is_signed: bool) -> None:
+    """Their bits are those that are allocated, so their decoders clip at the ends of these."""
+    disc = _build_disc(12, allocated=16, is_signed=is_signed)
+    stream = bytes(imagecodecs.htj2k_encode(disc, 0.05, reversible=False))
+    image = build_image(
+        [b"", stream + b"\0" * (len(stream) % 2)],
+        rows=_SIDE,
+        columns=_SIDE,
+        stored=12,
+        is_signed=is_signed,
+        syntax=f"{_BASE}.4.203",
+    )
+    decoded = imagecodecs.jpeg2k_decode(stream)
+    assert decoded.max() > disc.max()
+    file = _read(_transcode(image, _EXPLICIT))
+    after = np.frombuffer(file.PixelData, disc.dtype).reshape(disc.shape)
+    assert (after == decoded.clip(disc.min(), disc.max())).all()

@@ -205,6 +205,57 @@ def test_losses_are_told_in_the_header(target: str) -> None:
     assert file.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.1.1.1"
 
 
+_DESCRIPTIONS = [
+    pytest.param("ISO_IR 192", "\u00e9" * 1024, "utf-8", id="1024 characters of UTF-8"),
+    pytest.param("ISO_IR 192", "a" + "\u65e5" * 2000, "utf-8", id="longer than allowed"),
+    pytest.param("ISO_IR 192", "a" * 60_000, "utf-8", id="much longer"),
+    pytest.param("ISO_IR 144", "\u0416" * 1024, "iso8859_5", id="one byte"),
+    pytest.param("GB18030", "\u65e5" * 1024, "gb18030", id="two bytes"),
+    pytest.param("", "\u00e9" * 1024, "latin-1", id="no character set"),
+    pytest.param(
+        "\\ISO 2022 IR 87", "a" * 400 + "\u65e5" * 700, "iso2022_jp", id="escape sequences"
+    ),
+]
+
+
+@pytest.mark.parametrize(("term", "description", "codec"), _DESCRIPTIONS)
+def test_old_description_is_cut_between_characters(term: str, description: str, codec: str) -> None:
+    elements: dict[int, tuple[str, bytes | str]] = {
+        0x00080005: ("CS", term),
+        0x00082111: ("ST", description.encode(codec)),
+    }
+    pixels = build_samples(_COUNT, bits=8, size=1)
+    image = build_image(pixels, allocated=8, elements=elements)
+    packed = _transcode(image, f"{_BASE}.4.50", keeps_uid=True)
+    value = _read(packed).get_item(0x00082111).value
+    text = value.strip().decode(codec)
+    start, rest = text.split(" [", 1)
+    assert start.startswith("Lossy compression with JPEG")
+    assert rest.endswith("]")
+    kept = rest[:-1]
+    assert description.startswith(kept)
+    assert len(kept) == (400 if codec == "iso2022_jp" else 1024 - len(start) - 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, ["DERIVED", "SECONDARY"]),
+        ("", ["DERIVED", "SECONDARY"]),
+        ("ORIGINAL", ["DERIVED", "SECONDARY"]),
+        ("ORIGINAL\\\\AXIAL", ["DERIVED", "SECONDARY", "AXIAL"]),
+        ("DERIVED\\PRIMARY", ["DERIVED", "PRIMARY"]),
+    ],
+)
+def test_image_type_has_its_two_values(before: str | None, after: list[str]) -> None:
+    elements: dict[int, tuple[str, bytes | str]] = (
+        {} if before is None else {0x00080008: ("CS", before)}
+    )
+    pixels = build_samples(_COUNT, bits=8, size=1)
+    image = build_image(pixels, allocated=8, elements=elements)
+    assert list(_read(_transcode(image, f"{_BASE}.4.50")).ImageType) == after
+
+
 @pytest.mark.parametrize(
     ("target", "method"),
     [
@@ -258,12 +309,15 @@ def test_a_chosen_uid_is_kept() -> None:
     assert "SourceImageSequence" not in file
 
 
-def test_what_was_lost_stays_lost() -> None:
+@pytest.mark.parametrize("target", [_EXPLICIT, _RLE])
+@pytest.mark.parametrize("source", [*LOSSLESS, *LOSSY])
+def test_what_was_lost_stays_lost(source: str, target: str) -> None:
+    """The frames tell, whatever the header says."""
     pixels = build_samples(_COUNT, bits=8, size=1)
-    packed = _transcode(build_image(pixels, allocated=8), f"{_BASE}.4.50", keeps_uid=True)
+    packed = _transcode(build_image(pixels, allocated=8), source, keeps_uid=True)
     bare = packed.replace(encode_element(0x00282110, "CS", "01"), b"")
-    file = _read(_transcode(bare, _EXPLICIT))
-    assert file.LossyImageCompression == "01"
+    file = _read(_transcode(bare, target))
+    assert file.get("LossyImageCompression") == ("01" if source in LOSSY else None)
 
 
 def test_target_that_is_the_source_copies_the_bytes() -> None:
@@ -372,6 +426,69 @@ def test_rle_segments_of_unequal_lengths_are_refused() -> None:
         else:
             with pytest.raises(TranscodingError):
                 _transcode(data, _EXPLICIT)
+
+
+def _build_with_overlay(group: int, *, bit: int, has_data: bool) -> bytes:
+    elements: dict[int, tuple[str, bytes | str]] = {
+        group + 0x0100: ("US", struct.pack("<H", 16)),
+        group + 0x0102: ("US", struct.pack("<H", bit)),
+    }
+    if has_data:
+        elements[group + 0x3000] = ("OW", bytes(30))
+    return build_image(build_samples(_COUNT, bits=16), stored=12, elements=elements)
+
+
+@pytest.mark.parametrize("group", [0x60000000, 0x601E0000])
+def test_overlays_above_the_pixels_are_never_lost(group: int) -> None:
+    data = _build_with_overlay(group, bit=12, has_data=False)
+    for target in LOSSLESS:
+        assert _decode(_transcode(data, target)) == _read(data).PixelData
+    for target in LOSSY[1:]:
+        with pytest.raises(TranscodingError):
+            _transcode(data, target)
+
+
+def test_overlays_of_their_own_do_not_hinder() -> None:
+    for bit, has_data in ((0, True), (0, False), (12, True)):
+        data = _build_with_overlay(0x60000000, bit=bit, has_data=has_data)
+        assert _read(_transcode(data, LOSSY[-1])).LossyImageCompression == "01"
+
+
+def test_overlays_in_samples_with_losses_are_refused() -> None:
+    """What was lost there nobody knows, and it must not be clipped to the stored bits."""
+    packed = _transcode(build_image(build_samples(_COUNT, bits=12)), f"{_BASE}.4.81")
+    start = packed.rindex(b"\xe0\x7f\x10\0")
+    position = encode_element(0x60000102, "US", struct.pack("<H", 12))
+    with pytest.raises(TranscodingError):
+        _transcode(packed[:start] + position + packed[start:], _EXPLICIT)
+
+
+@pytest.mark.parametrize(("tag", "vr"), [(0x7FE00008, "OF"), (0x7FE00009, "OD")])
+def test_floating_point_pixels_are_not_called_compressed(tag: int, vr: str) -> None:
+    data = build_instance({tag: (vr, bytes(64))})
+    for target in (*LOSSLESS, *LOSSY):
+        with pytest.raises(TranscodingError):
+            _transcode(data, target)
+    for target in NATIVE:
+        assert _read(_transcode(data, target))[tag].value == bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_number"),
+    [
+        *(("2", True), ("+2", True), (" 2 ", True), ("++2", False), ("-2", False)),
+        *(("2e0", False), ("0", False), ("0000000002", False), ("\u0662", False)),
+    ],
+)
+def test_number_of_frames_is_a_number_or_refused(text: str, is_number: bool) -> None:
+    elements: dict[int, tuple[str, bytes | str]] = {0x00280008: ("IS", text.encode("utf-8"))}
+    pixels = build_samples(2 * _COUNT, bits=16)
+    data = build_image(pixels, elements=elements)
+    if is_number:
+        assert _decode(_transcode(data, _RLE)) == pixels
+    else:
+        with pytest.raises(TranscodingError):
+            _transcode(data, _RLE)
 
 
 _DAMAGED_RLE = struct.pack("<16I", 2, 64, 1 << 30, *([0] * 13)) + b"\0" * 8

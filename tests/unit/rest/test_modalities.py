@@ -144,6 +144,26 @@ async def test_store_with_commitment_of_too_many_instances_is_refused(
     assert receiver.confirmed == []
 
 
+async def test_store_is_logged_once_and_only_if_it_is_understood(
+    api: Api, remote: str, receiver: Receiver
+) -> None:
+    file = await api.store()
+    last = (await api.get_json("/exports?last"))["Last"]
+    resources: dict[str, Any] = {"Resources": [file.study]}
+    for wrong in ({"Retries": -1}, {"MoveOriginatorAet": 5}, {"StorageCommitment": "x"}):
+        result = await post(api, "/modalities/remote/store", resources | wrong)
+        assert result.status_code == 400
+    assert (await api.get_json("/exports?last"))["Last"] == last
+    body = json.dumps(resources | {"StorageCommitment": True, "Permissive": True}).encode()
+    for _ in range(2):
+        result = await api.request(
+            "POST", "/modalities/remote/store", body=body, headers={"Idempotency-Key": file.study}
+        )
+        assert result.json["InstancesCount"] == 1, result.text
+    assert (await api.get_json("/exports?last"))["Last"] == last + 1
+    assert receiver.confirmed == [file.uids[2]]
+
+
 async def test_store_of_nothing_succeeds(api: Api, remote: str) -> None:
     result = await post(api, "/modalities/remote/store", [])
     assert (result.status_code, result.json["InstancesCount"]) == (200, 0)

@@ -169,6 +169,27 @@ async def test_wrong_store_is_refused(
     assert (result.status_code, result.json["OrthancStatus"]) == (status, code)
 
 
+async def test_store_is_logged_once_and_only_if_it_is_understood(
+    api: Api, peer: HTTPPeer, remote: str
+) -> None:
+    (file,) = await store_studies(api, 1)
+    last = (await api.get_json("/exports?last"))["Last"]
+    for wrong in ({"Retries": -1}, {"Transcode": "1.2"}, {"LossyQuality": 0}):
+        result = await post(api, "/peers/remote/store", {"Resources": [file.study]} | wrong)
+        assert result.status_code == 400
+    assert (await api.get_json("/exports?last"))["Last"] == last
+    for _ in range(2):
+        result = await api.request(
+            "POST",
+            "/peers/remote/store",
+            body=json.dumps([file.study]).encode(),
+            headers={"Idempotency-Key": file.study},
+        )
+        assert result.json["InstancesCount"] == 1, result.text
+    assert (await api.get_json("/exports?last"))["Last"] == last + 1
+    assert len(peer.asked) == 1
+
+
 async def test_store_that_is_waited_for_fails_at_once(api: Api) -> None:
     (file,) = await store_studies(api, 1)
     result = await post(api, "/peers/dead/store", file.study)

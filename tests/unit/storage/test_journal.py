@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isocenter.errors import StorageUnavailableError
-from isocenter.storage.journal import Journal, sync_file_system
+from isocenter.storage.journal import Journal
 from isocenter.storage.segment import Record, Segment
 
 SIZE = 512 * 1024
@@ -213,10 +213,6 @@ def test_second_server_takes_a_journal_of_its_own(tmp_path: Path) -> None:
     crash(second)
     crash(first)
     assert sorted(replayed(tmp_path).values()) == [b"first", b"second"]
-
-
-def test_sync_file_system_accepts_a_folder(tmp_path: Path) -> None:
-    sync_file_system(tmp_path)
 
 
 @settings(

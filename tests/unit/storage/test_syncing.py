@@ -3,13 +3,16 @@
 import ctypes
 import errno
 import os
+import uuid
 from pathlib import Path
 
 import pytest
 
 from isocenter.errors import ServerError
 from isocenter.storage.filesystem import FileSystemStorage
+from isocenter.storage.journaled import JournaledStorage
 from isocenter.storage.syncing import FileSystemSync
+from isocenter.storage.taking import FileTaker, Way
 
 
 def _count_descriptors() -> int:
@@ -32,6 +35,29 @@ def test_forgotten_sync_leaves_no_descriptor(tmp_path: Path) -> None:
     for _ in range(3):
         FileSystemSync(str(tmp_path)).run()
     assert _count_descriptors() == before
+
+
+def test_journal_hears_of_failures_that_were_told_to_others(tmp_path: Path) -> None:
+    before = _count_descriptors()
+    storage = JournaledStorage(tmp_path, journal_bytes=1 << 16)
+    assert storage._journaled_files._descriptor != storage._file_system._descriptor
+    storage.close()
+    assert _count_descriptors() == before
+
+
+def test_files_are_taken_over_with_one_descriptor(tmp_path: Path) -> None:
+    source, target, name = tmp_path / "source", tmp_path / "target", str(uuid.uuid4())
+    (source / name[:2] / name[2:4]).mkdir(parents=True)
+    (source / name[:2] / name[2:4] / name).write_bytes(b"content")
+    target.mkdir()
+    before = _count_descriptors()
+    files = FileTaker(source, target, Way.LINK)
+    files.sync()
+    assert _count_descriptors() == before
+    for _ in range(2):
+        files.take(name, 7)
+        files.sync()
+        assert _count_descriptors() == before + 1
 
 
 def test_failed_sync_tells_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,6 +287,19 @@ async def test_store_to_a_silent_peer_can_be_canceled(
     assert (job.checkpoint["Done"], job.checkpoint["Ahead"]) == (2, [3])
 
 
+async def test_job_that_waits_for_a_better_time_shows_how_far_it_is(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = HTTPPeer(lambda asked: Reply(400 if asked.body == case.contents[0] else 200))
+    async with run_http_peer(peer) as url:
+        job = await case.submit(url, is_permissive=True, quiet_hours=((1, 2),))
+        monkeypatch.setattr(sending, "get_wait_s", lambda *_: 60 if len(peer.asked) > 1 else 0)
+        job = await case.run(job)
+    assert (job.state, "WaitsUntil" in job.content) == (JobState.RETRY, True)
+    assert job.content["FailedInstancesCount"] == 1
+    assert job.content["Size"] == str(len(case.contents[1]))
+
+
 async def test_slow_query_of_ours_is_no_fault_of_the_peer(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,6 +411,33 @@ async def test_what_went_together_with_a_failure_is_not_sent_again(
     assert job.content["Size"] == str(sum(map(len, case.contents)))
     assert job.checkpoint is not None
     assert "Ahead" not in job.checkpoint
+
+
+async def test_first_failure_is_the_reason_whatever_was_answered_first(long_steps: Case) -> None:
+    case, peer = long_steps, HTTPPeer()
+    replies = {3: Reply(400, b'{"Message": "Third"}'), 1: Reply(400, b'{"Message": "First"}')}
+    peer.answer = Waiting(case.contents, 4, replies)
+    async with run_http_peer(peer) as url:
+        error = await case.fail(await case.submit(url))
+    assert "First" in error.details
+
+
+async def test_nothing_is_begun_after_a_failure(long_steps: Case) -> None:
+    case, peer = long_steps, HTTPPeer()
+
+    async def answer(asked: Asked) -> Reply:
+        index = case.contents.index(asked.body)
+        if index == 1:
+            return Reply(400)
+        for _ in range(200 if index > 1 else 0):
+            # What is written over the loopback is read in the next round of the loop.
+            await asyncio.sleep(0)
+        return Reply()
+
+    peer.answer = answer
+    async with run_http_peer(peer) as url:
+        await case.fail(await case.submit(url))
+    assert [asked.body for asked in peer.asked] == case.contents[:5]
 
 
 async def test_permissive_store_names_each_that_failed(long_steps: Case) -> None:

@@ -1,7 +1,8 @@
 """Routing: each event makes each job once, whatever happens in between."""
 
+import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -289,15 +290,20 @@ async def test_study_goes_to_a_peer(case: Case) -> None:
     assert "secret" not in str(job)
 
 
-@pytest.mark.parametrize("keeps_replaced", [False, True])
+@pytest.mark.parametrize(
+    ("keeps_replaced", "has_md5", "is_compressed"),
+    [(False, True, False), (True, True, False), (False, False, False), (False, False, True)],
+)
 @pytest.mark.parametrize("trigger", ["NewInstance", "StableSeries", "StableStudy"])
 async def test_what_comes_back_unchanged_is_not_sent_again(
-    tmp_path: Path, trigger: str, keeps_replaced: bool
+    tmp_path: Path, trigger: str, keeps_replaced: bool, has_md5: bool, is_compressed: bool
 ) -> None:
     options: dict[str, object] = {
         "StableAge": 100_000,
         "OverwriteInstances": "Always",
         "Isocenter.OverwriteInPlace": keeps_replaced,
+        "StoreMD5ForAttachments": has_md5,
+        "StorageCompression": is_compressed,
     }
     async with open_api(tmp_path, options) as api:
         await api.jobs.stop(1.0)
@@ -413,3 +419,18 @@ async def test_rules_that_are_gone_from_the_configuration_have_sent_nothing(case
     await workers.write(lambda tx: set_fingerprints(tx, [gone, kept]))
     await Router(case.api.archive, case.api.jobs, retries=7).follow()
     assert await workers.read_long(list_rules_with_fingerprints) == ["kept"]
+
+
+async def test_file_that_cannot_be_read_is_new_with_each_storing(case: Case) -> None:
+    file = await case.store(1)
+    outgoing = case.api.archive.remotes.outgoing
+    plan = replace(await outgoing.plan([file.study]), digests=("",))
+    read: dict[str, str] = {}
+    digest = hashlib.md5(file.content, usedforsecurity=False).hexdigest()
+    assert await outgoing.sum_up(plan, read) == read == {file.instance: digest}
+    attachment = (await outgoing.find([file.instance]))[file.instance].attachment
+    case.api.archive.storage.remove(attachment.attachment_uuid)
+    assert await outgoing.sum_up(plan, read) == {file.instance: digest}
+    assert await outgoing.sum_up(plan, {}) == {file.instance: attachment.attachment_uuid}
+    await case.api.request("DELETE", file.paths["instances"])
+    assert await outgoing.sum_up(plan, {}) == {file.instance: ""}
