@@ -36,14 +36,24 @@ async def while_present(req: AnyRequest, operation: Coroutine[Any, Any, T]) -> T
     is_gone = req.scope.get(IS_GONE) if isinstance(req, falcon.asgi.Request) else None
     if is_gone is None:
         return await operation
+    result = await _watch(operation, is_gone)
+    if result is None:
+        raise BadRequestError("the client has left before the end of its request")
+    return result[0]
+
+
+async def _watch(operation: Coroutine[Any, Any, T], is_gone: Callable[[], bool]) -> tuple[T] | None:
+    """Give the result of an operation; ``None``, and it is cancelled, if the client leaves."""
     task = asyncio.create_task(operation)
     try:
         while not (await asyncio.wait([task], timeout=_LOOK_S))[0]:
             if is_gone():
-                raise BadRequestError("the client has left before the end of its request")
-        return task.result()
+                return None
+        return (task.result(),)
     finally:
-        task.cancel()
+        if task.cancel():
+            # What it has begun is not to be used by anybody else before it ends.
+            await asyncio.wait([task])
 
 
 class Stream:
@@ -55,9 +65,14 @@ class Stream:
     ----------
     pieces
         An async generator; it is closed in any case.
+    is_slow
+        A piece may take so long that the client has to be looked at meanwhile.
     """
 
-    def __init__(self, req: Request, pieces: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, req: Request, pieces: AsyncIterator[bytes], *, is_slow: bool = False
+    ) -> None:
+        self._is_slow = is_slow
         self._is_gone: Callable[[], bool] = req.scope.get(IS_GONE, lambda: False)
         self._pieces = pieces
 
@@ -67,7 +82,15 @@ class Stream:
     async def __anext__(self) -> bytes:
         if self._is_gone():
             raise StopAsyncIteration
-        return await anext(self._pieces)
+        if not self._is_slow:
+            return await anext(self._pieces)
+        result = await _watch(self._take(), self._is_gone)
+        if result is None or result[0] is None:
+            raise StopAsyncIteration
+        return result[0]
+
+    async def _take(self) -> bytes | None:
+        return await anext(self._pieces, None)
 
     async def close(self) -> None:
         """End the generator; Falcon calls this."""

@@ -212,7 +212,8 @@ def _answer_stream(
 ) -> None:
     resp.content_type = _ZIP
     resp.set_header("Content-Disposition", format_disposition(name))
-    resp.stream = Stream(req, services.archive.exporter.stream(plan))
+    pieces = services.archive.exporter.stream(plan)
+    resp.stream = Stream(req, pieces, is_slow=plan.request.target is not None)
 
 
 async def get_output(

@@ -1,5 +1,8 @@
 """A few bytes cannot keep the codecs busy, or fill the disk."""
 
+import mmap
+from pathlib import Path
+
 import pytest
 from tests.support.pixels import InlineCoder, build_image, build_samples
 
@@ -100,3 +103,12 @@ def test_work_ends_when_it_takes_too_long() -> None:
 )
 def test_size_is_estimated_from_the_header(data: bytes, expected: int) -> None:
     assert estimate_size(data) == expected
+
+
+@pytest.mark.parametrize("data", [_PLAIN, _PLAIN[:300], _PLAIN[:-9], b"nothing"])
+def test_estimate_lets_go_of_a_mapped_file(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer:
+        # Closing it fails if anybody still looks at it.
+        assert estimate_size(buffer) == len(data)
