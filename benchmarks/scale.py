@@ -30,6 +30,7 @@ _SERIES = 2
 _INSTANCES = 50
 _STUDY_INSTANCES = _SERIES * _INSTANCES
 _FIRST_STUDY = 10_000_000
+_QUESTIONS = 40_000
 _SAMPLED_STUDIES = 1000
 
 
@@ -98,8 +99,12 @@ def _query_patients(archive: Archive) -> Query:
         InstanceKey(_FIRST_STUDY + number, 0, 0).patient_id
         for number in range(0, archive.studies, step)
     ]
-    # Beginnings of dates that all studies lie behind make different questions.
-    dates = (f"{1000 + number}0101-" for number in range(20))
+    # Beginnings of dates that all studies lie behind make different questions, as many for one
+    # patient as for a thousand: the answer to a question that was asked before is repeated.
+    dates = (
+        f"{1000 + number // 336}{1 + number // 28 % 12:02}{1 + number % 28:02}-"
+        for number in range(_QUESTIONS // len(patients))
+    )
     keys = [
         [
             (0x00080020, "DA", date),
