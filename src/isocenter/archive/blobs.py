@@ -70,42 +70,6 @@ class Blobs:
             md5 = digest.result()
         return Attachment(content_type, name, _AS_IS, size, size, md5, md5)
 
-    def write_stream(
-        self, name: str, pieces: Iterable[Buffer], size_bytes: int, content_type: int
-    ) -> Attachment:
-        """Write a content that comes in pieces; it is durable when this returns.
-
-        Parameters
-        ----------
-        name
-            Of the new blob.
-        size_bytes
-            Of all pieces together.
-
-        Raises
-        ------
-        FullStorageError
-            If no room is left; nothing stays behind.
-        """
-        digest = hashlib.md5(usedforsecurity=False)
-        if self._has_md5:
-            pieces = _observe(pieces, digest.update)
-        compression, stored = _AS_IS, pieces
-        if self._is_compressed:
-            compression, stored = _ZLIB, iter_compressed(pieces, size_bytes)
-        has_two = self._has_md5 and self._is_compressed
-        stored_size, stored_md5 = self._write_pieces(name, stored, has_md5=has_two)
-        md5 = digest.hexdigest() if self._has_md5 else ""
-        return Attachment(
-            content_type,
-            name,
-            compression,
-            stored_size,
-            size_bytes,
-            stored_md5 if has_two else md5,
-            md5,
-        )
-
     def _write_compressed(self, content: Content, content_type: int, name: str) -> Attachment:
         size = content.size_bytes if isinstance(content, SpooledContent) else len(content)
         uncompressed_md5 = self.md5(_iter_chunks(content))
