@@ -190,6 +190,11 @@ async def test_wrong_arguments_are_refused(api: Api, target: str, headers: dict[
     assert (await api.get(target, headers=headers)).status_code == 400
 
 
+async def test_unknown_job_is_missing(api: Api) -> None:
+    result = await api.get("/events?job=0f2c3a52-0000-4000-8000-000000000000")
+    assert (result.status_code, result.json["OrthancStatus"]) == (404, 7)
+
+
 @pytest.mark.parametrize("text", ["", "1", "1.", ".1", "-1.1", "1.1.1", "1.²", "1\n.2"])
 async def test_position_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(BadParameterError):
