@@ -14,8 +14,8 @@ from isocenter.dicom.elements import EXPLICIT_BIG, IMPLICIT_LITTLE, Layout
 from isocenter.dicom.elements import EXPLICIT_LITTLE as EXPLICIT
 from isocenter.dicom.encoding import Encoder, TextCodec
 from isocenter.dicom.file_meta import build_file_meta
+from isocenter.dicom.new_elements import encode_element
 from isocenter.dicom.portable import PortableElement, read_elements
-from isocenter.dicom.rewriting import encode_element
 from isocenter.dicom.tags import DEFAULT_DICTIONARY
 
 LAYOUTS = {EXPLICIT_LITTLE: EXPLICIT, SYNTAXES[0]: IMPLICIT_LITTLE, SYNTAXES[3]: EXPLICIT_BIG}

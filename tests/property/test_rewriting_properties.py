@@ -1,8 +1,10 @@
 """The rewriter against pydicom: the same changes give the same data set."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import pydicom
 import pytest
@@ -13,15 +15,9 @@ from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 
 from isocenter.dicom.elements import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Layout
-from isocenter.dicom.rewriting import (
-    Action,
-    Decision,
-    Element,
-    NewElement,
-    NewItems,
-    Path,
-    rewrite_data_set,
-)
+from isocenter.dicom.new_elements import NewElement, NewItems
+from isocenter.dicom.recipes import Recipe, Source, record_rewriting, repeat_rewriting
+from isocenter.dicom.rewriting import Action, Decision, Element, Path, rewrite_data_set
 from isocenter.errors import BadFileFormatError, ServerError
 
 _LAYOUTS = {
@@ -29,6 +25,7 @@ _LAYOUTS = {
     "1.2.840.10008.1.2.1": EXPLICIT_LITTLE,
     "1.2.840.10008.1.2.2": EXPLICIT_BIG,
 }
+EXPLICIT = "1.2.840.10008.1.2.1"
 _TEXTS = {0x00080050: "SH", 0x00080060: "CS", 0x00100010: "PN", 0x00100020: "LO", 0x0020000D: "UI"}
 _SEQUENCES = (0x00081140, 0x00400275, 0x00540410)
 _PRIVATE = {0x00090010: "LO", 0x00091001: "LO"}
@@ -41,7 +38,6 @@ class Table:
     def __init__(self, decisions: dict[int, Decision], additions: dict[int, NewElement]) -> None:
         self.decisions = decisions
         self.additions = additions
-        self.lasting: dict[int, bool] | None = None
         self.removes_unreadable = False
 
     def depends_on_value(self, _: Element) -> bool:
@@ -143,23 +139,93 @@ def test_changes_are_those_of_pydicom(
     assert _decode(result, syntax) == _decode(_encode(expected, syntax), syntax)
 
 
-@settings(max_examples=200)
+class Choosy(Table):
+    """Rules that look at values: what has a B in it goes, and UIDs get others."""
+
+    def depends_on_value(self, element: Element) -> bool:
+        return element.tag in {0x00080050, 0x0020000D}
+
+    def decide(self, element: Element) -> Decision:
+        if element.tag == 0x00080050 and b"B" in element.value:
+            return Action.REMOVE
+        if element.tag == 0x0020000D:
+            return NewElement("UI", b"9." + element.value)
+        return super().decide(element)
+
+
+def _vary(data_set: Dataset, draw: Callable[[st.SearchStrategy[Any]], Any]) -> Dataset:
+    """Change some values, and sometimes what there is."""
+    varied = copy.deepcopy(data_set)
+    for tag in draw(st.lists(st.sampled_from([*_TEXTS, *_PRIVATE, *_SEQUENCES]), max_size=3)):
+        if tag in _TEXTS and tag in varied:
+            varied[tag].value = "1.2.9" if tag == 0x0020000D else draw(_text)
+        elif tag in varied and draw(st.booleans()):
+            del varied[tag]
+        elif tag in _PRIVATE:
+            varied.add_new(tag, "LO", draw(_text))
+    return varied
+
+
+@settings(max_examples=400)
 @given(
-    st.lists(_data_sets(), min_size=2, max_size=3),
+    _data_sets(),
     _syntaxes,
     st.dictionaries(st.sampled_from([0x00080050, 0x00081030, 0x00100040]), _text, max_size=2),
+    st.booleans(),
+    st.data(),
 )
-def test_what_was_learned_from_other_files_changes_nothing(
-    data_sets: list[Dataset], syntax: str, added: dict[int, str]
+def test_alike_data_sets_are_rewritten_as_alone(
+    data_set: Dataset, syntax: str, added: dict[int, str], has_pixels: bool, data: st.DataObject
 ) -> None:
     layout = _LAYOUTS[syntax]
     decisions: dict[int, Decision] = {0x00100010: Action.REMOVE, 0x00091001: Action.REMOVE}
     additions = {tag: NewElement("LO", text.encode()) for tag, text in added.items()}
-    learning = Table(decisions, additions)
-    learning.lasting = {}
-    for data in (_encode(data_set, syntax) for data_set in data_sets):
-        expected = _rewrite(data, layout, Table(decisions, additions))
-        assert _rewrite(data, layout, learning) == expected
+    rules = Choosy(decisions, additions)
+    recipe: Recipe | None = None
+    for _ in range(4):
+        varied = _vary(data_set, data.draw)
+        if has_pixels:
+            varied.add_new(0x7FE00010, "OW", data.draw(st.sampled_from([b"", b"\1\2"])))
+        encoded = _encode(varied, syntax)
+        source = Source(encoded, 0, layout)
+        repeated = repeat_rewriting(source, rules, recipe) if recipe is not None else None
+        if repeated is None:
+            pieces, recipe = record_rewriting(source, rules, fixed={0x00100020}, noted={0x00080060})
+        else:
+            pieces, recipe = repeated
+        assert b"".join(pieces) == _rewrite(encoded, layout, rules)
+
+
+def test_alike_data_sets_are_found_to_be_alike() -> None:
+    """Else the test above would prove nothing."""
+    rules = Choosy({}, {})
+    texts = [{0x00080050: "A" * n, 0x00100010: "C", 0x0020000D: f"1.{n}"} for n in range(4)]
+    data_sets = [Dataset() for _ in texts]
+    for data_set, values in zip(data_sets, texts, strict=True):
+        for tag, text in values.items():
+            data_set.add_new(tag, _TEXTS[tag], text)
+    sources = [Source(_encode(one, EXPLICIT), 0, EXPLICIT_LITTLE) for one in data_sets]
+    _, recipe = record_rewriting(sources[0], rules, fixed=(), noted=())
+    for source in sources[1:]:
+        assert recipe is not None
+        repeated = repeat_rewriting(source, rules, recipe)
+        assert repeated is not None
+        assert b"".join(repeated[0]) == _rewrite(bytes(source.buffer), EXPLICIT_LITTLE, rules)
+        recipe = repeated[1]
+    assert recipe is not None
+    assert len(recipe.pattern.variable) == 2
+
+
+def test_elements_whose_values_are_known_beforehand_may_not_differ() -> None:
+    rules = Choosy({}, {})
+    sources = []
+    for text in ("A", "B"):
+        data_set = Dataset()
+        data_set.add_new(0x00100020, "LO", text)
+        sources.append(Source(_encode(data_set, EXPLICIT), 0, EXPLICIT_LITTLE))
+    _, recipe = record_rewriting(sources[0], rules, fixed={0x00100020}, noted=())
+    assert recipe is not None
+    assert repeat_rewriting(sources[1], rules, recipe) is None
 
 
 @settings(max_examples=200)

@@ -23,9 +23,9 @@ from isocenter.clock import format_timestamp
 from isocenter.dicom.character_sets import DEFAULT_ENCODINGS, normalize_character_set
 from isocenter.dicom.elements import EXPLICIT_LITTLE
 from isocenter.dicom.encoding import DataURIs, Encoder, TextCodec, iter_texts
+from isocenter.dicom.new_elements import NewElement, NewItems
 from isocenter.dicom.new_files import JPEG_BASELINE, Pixels, build_file
 from isocenter.dicom.portable import PortableElement
-from isocenter.dicom.rewriting import NewElement, NewItems
 from isocenter.dicom.tags import TagDictionary, is_private, is_private_creator
 from isocenter.dicom.uids import build_uid
 from isocenter.errors import (

@@ -19,7 +19,7 @@ from isocenter.dicom.character_sets import (
 from isocenter.dicom.data_sets import DataSet, Element, Value
 from isocenter.dicom.elements import Layout
 from isocenter.dicom.encoding import TextCodec
-from isocenter.dicom.rewriting import NewElement, NewItems, encode_element
+from isocenter.dicom.new_elements import NewElement, NewItems, encode_element
 from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.dicom.values import NUMBER_VRS
 from isocenter.errors import BadParameterError, RequestError

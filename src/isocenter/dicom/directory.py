@@ -13,7 +13,7 @@ from typing import NamedTuple
 from isocenter.dicom.directory_records import FileRecords
 from isocenter.dicom.elements import EXPLICIT_LITTLE, ITEM, SEQUENCE_DELIMITATION
 from isocenter.dicom.file_meta import build_file_meta
-from isocenter.dicom.rewriting import NewElement, encode_element
+from isocenter.dicom.new_elements import NewElement, encode_element
 from isocenter.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from isocenter.errors import BodyTooLargeError
 

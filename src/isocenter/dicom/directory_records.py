@@ -25,8 +25,8 @@ from isocenter.dicom.directory_keys import (
 from isocenter.dicom.element_walk import Element, ElementWalk, Region
 from isocenter.dicom.elements import EXPLICIT_LITTLE, IMPLICIT_LITTLE, MAXIMUM_DEPTH, Buffer, Layout
 from isocenter.dicom.file_meta import FileMeta
+from isocenter.dicom.new_elements import NewElement, NewItems, encode_element
 from isocenter.dicom.reader import Hit, read_located
-from isocenter.dicom.rewriting import NewElement, NewItems, encode_element
 from isocenter.dicom.tags import DEFAULT_DICTIONARY
 from isocenter.dicom.values import get_word_size, reverse_words
 from isocenter.errors import BadFileFormatError

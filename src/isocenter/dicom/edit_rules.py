@@ -9,9 +9,10 @@ Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
 
 import re
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from isocenter.dicom.character_sets import CharacterSet
 from isocenter.dicom.confidentiality import Profile, ProfileAction
@@ -19,18 +20,11 @@ from isocenter.dicom.dates import DATES, TIMES, clean_times, shift_dates
 from isocenter.dicom.descriptors import DESCRIPTORS, IDENTIFYING, clean_text
 from isocenter.dicom.elements import Layout
 from isocenter.dicom.encoding import Encoder, TextCodec, iter_texts
+from isocenter.dicom.new_elements import NewElement, NewItems
 from isocenter.dicom.portable import LOCALIZED_VRS
 from isocenter.dicom.provenance import ORIGINAL_ATTRIBUTES, Provenance
 from isocenter.dicom.pseudonyms import Pseudonyms
-from isocenter.dicom.rewriting import (
-    Action,
-    AppendedItem,
-    Decision,
-    Element,
-    NewElement,
-    NewItems,
-    Path,
-)
+from isocenter.dicom.rewriting import Action, AppendedItem, Decision, Element, Path
 from isocenter.dicom.tag_paths import TagPath
 from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary, is_private, is_private_creator
 
@@ -99,8 +93,6 @@ class Edit:
         Descriptive text, and graphic annotations, are cleaned where the profile would remove them.
     pseudonyms
         Gives new UIDs.
-    lasting
-        What was learned from one file for the others (see `rewriting.Rules`).
     """
 
     pseudonyms: Pseudonyms
@@ -119,7 +111,6 @@ class Edit:
     provenance: Provenance | None = None
     private_creator: str | None = None
     dictionary: TagDictionary = DEFAULT_DICTIONARY
-    lasting: dict[int, bool] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def wanted(self) -> frozenset[int]:
@@ -201,8 +192,6 @@ class EditRules:
         # Items in which instances are named: whether one of these is renamed.
         self._namings: dict[Path, bool] = {}
         self._original_item: bytes | None = None
-        # Text of another character set has to be looked at in any case.
-        self.lasting = None if self._is_recoded else edit.lasting
         self._depends_on_creator = not edit.is_private_removed and (
             self._has_options or edit.profile is not None
         )
@@ -214,6 +203,28 @@ class EditRules:
             or edit.is_private_removed
             or self._is_recoded
         )
+
+    @property
+    def is_repeatable(self) -> bool:
+        """True if what becomes of an element depends on nothing else in files of the same facts."""
+        return not self._is_recoded and self._edit.provenance is None
+
+    @property
+    def fixed(self) -> frozenset[int]:
+        """Tags of the elements that the facts are made of."""
+        known = {_SPECIFIC_CHARACTER_SET, _PATIENT_ID}
+        return IDENTIFYING | known if self._edit.has_clean_descriptors else frozenset(known)
+
+    @property
+    def noted(self) -> frozenset[int]:
+        """Tags of the elements that must be seen in every file."""
+        return _NOTED
+
+    def renew(self) -> Self:
+        """Build the same rules for another file of the same facts."""
+        renewed = copy(self)
+        renewed._uids, renewed._namings = {}, {}
+        return renewed
 
     def add_original_item(self, item: bytes) -> None:
         """Add an item to the Original Attributes Sequence."""

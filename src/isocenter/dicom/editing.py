@@ -8,7 +8,6 @@ References
 Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
 """
 
-from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -17,24 +16,28 @@ from isocenter.dicom.deflate import deflate_data_set, inflate_data_set
 from isocenter.dicom.descriptors import IDENTIFYING, split_words
 from isocenter.dicom.edit_rules import Edit, EditRules, FileFacts, Observe
 from isocenter.dicom.elements import Buffer
-from isocenter.dicom.file_meta import build_file_meta, read_file_meta
+from isocenter.dicom.file_meta import FileMeta, build_file_meta, read_file_meta
+from isocenter.dicom.new_elements import NewElement
 from isocenter.dicom.provenance import build_original_item
 from isocenter.dicom.reader import read_summary
+from isocenter.dicom.recipes import Recipe, Source, record_rewriting, repeat_rewriting
 from isocenter.dicom.rewriting import (
     Action,
     AppendedItem,
     Decision,
     Element,
-    NewElement,
     Piece,
     rewrite_data_set,
 )
 
-__all__ = ["Change", "ChangeKind", "Edit", "edit_file", "list_changes"]
+__all__ = ["Change", "ChangeKind", "Edit", "EditMemory", "edit_file", "list_changes"]
 
 _PATIENT_ID = 0x00100020
 _SOP_CLASS_UID = 0x00080016
 _SOP_INSTANCE_UID = 0x00080018
+# Kinds of files that are remembered at once.
+_MOST_KNOWN = 4
+_MOST_MISSES = 16
 
 
 class ChangeKind(Enum):
@@ -54,7 +57,69 @@ class Change(NamedTuple):
     kind: ChangeKind
 
 
-def edit_file(buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1") -> list[Piece]:
+class EditMemory:
+    """How files were edited, which saves most of the work on those that are like them.
+
+    For one `Edit`. Threads may share it.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[_KnownFile, ...] = ()
+        # Files in a row that were like no other.
+        self._misses = 0
+
+    def repeat(
+        self, buffer: Buffer, meta: FileMeta, edit: Edit, default_encoding: str
+    ) -> list[Piece] | None:
+        """Edit a file that is like an earlier one; ``None`` if it is like none."""
+        for known in self._known:
+            if (known.transfer_syntax_uid, known.default_encoding) != (
+                meta.transfer_syntax_uid,
+                default_encoding,
+            ):
+                continue
+            source = Source(buffer, meta.data_set_offset, meta.layout, edit.dictionary)
+            rules = known.rules.renew()
+            repeated = repeat_rewriting(source, rules, known.recipe)
+            if repeated is not None:
+                pieces, recipe = repeated
+                self._misses = 0
+                if recipe is not known.recipe or known is not self._known[0]:
+                    self._put_first(known, known._replace(recipe=recipe))
+                return [_build_header(rules, meta), *pieces]
+        self._misses += 1
+        return None
+
+    @property
+    def is_learning(self) -> bool:
+        """True unless many files in a row were like no other: then few of them are noted."""
+        return self._misses <= _MOST_MISSES or not self._misses % _MOST_MISSES
+
+    def add(self, known: "_KnownFile") -> None:
+        """Keep how a file was edited."""
+        self._put_first(None, known)
+
+    def _put_first(self, old: "_KnownFile | None", new: "_KnownFile") -> None:
+        others = [known for known in self._known if known is not old]
+        self._known = (new, *others[: _MOST_KNOWN - 1])
+
+
+class _KnownFile(NamedTuple):
+    """A file that was edited."""
+
+    transfer_syntax_uid: str
+    default_encoding: str
+    rules: EditRules
+    recipe: Recipe
+
+
+def edit_file(
+    buffer: Buffer,
+    edit: Edit,
+    *,
+    default_encoding: str = "Latin1",
+    memory: EditMemory | None = None,
+) -> list[Piece]:
     """Edit a file; its transfer syntax stays, and its meta information follows the new data set.
 
     Parameters
@@ -63,6 +128,8 @@ def edit_file(buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1") -
         A whole file; it must stay as it is while the pieces are used.
     default_encoding
         Character set of a file that names none.
+    memory
+        Of the same edit. The file is known to be whole then.
 
     Returns
     -------
@@ -74,7 +141,11 @@ def edit_file(buffer: Buffer, edit: Edit, *, default_encoding: str = "Latin1") -
     ServerError
         If a value does not fit its tag, or the file is damaged.
     """
-    return _edit(buffer, edit, default_encoding, lambda _element, _decision: None)
+    meta = read_file_meta(buffer)
+    if memory is None or meta.is_deflated:
+        return _edit(buffer, edit, meta, default_encoding)
+    pieces = memory.repeat(buffer, meta, edit, default_encoding)
+    return pieces or _edit(buffer, edit, meta, default_encoding, memory=memory)
 
 
 def list_changes(
@@ -101,19 +172,49 @@ def list_changes(
             return
         changes.append(Change(tuple(tag for tag, _ in element.path), element.tag, kind))
 
-    # What was learned from other files would not be seen in this one.
-    pieces = _edit(buffer, replace(edit, lasting={}), default_encoding, observe)
+    pieces = _edit(buffer, edit, read_file_meta(buffer), default_encoding, observe)
     known = {change.tag for change in changes if not change.parents}
     added = {path.tag for path in edit.replace if not path.parents} - known
     changes.extend(Change((), tag, ChangeKind.ADDED) for tag in sorted(added))
     return pieces, changes
 
 
-def _edit(buffer: Buffer, edit: Edit, default_encoding: str, observe: Observe) -> list[Piece]:
+def _edit(
+    buffer: Buffer,
+    edit: Edit,
+    meta: FileMeta,
+    default_encoding: str,
+    observe: Observe | None = None,
+    *,
+    memory: EditMemory | None = None,
+) -> list[Piece]:
+    facts = _read_facts(buffer, edit, meta, default_encoding)
+    data, start = buffer, meta.data_set_offset
+    if meta.is_deflated:
+        data, start = inflate_data_set(buffer, start), 0
+    rules = EditRules(edit, facts, observe or _ignore)
+    if edit.provenance is not None:
+        rules.add_original_item(_build_original_item(data, start, edit, facts))
+    source = Source(data, start, meta.layout, edit.dictionary)
+    if memory is not None and rules.is_repeatable and memory.is_learning:
+        pieces, recipe = record_rewriting(source, rules, fixed=rules.fixed, noted=rules.noted)
+        if recipe is not None:
+            memory.add(_KnownFile(meta.transfer_syntax_uid, default_encoding, rules, recipe))
+    else:
+        pieces = rewrite_data_set(*source[:3], rules, edit.dictionary)
+    if meta.is_deflated:
+        pieces = [deflate_data_set(pieces)]
+    return [_build_header(rules, meta), *pieces]
+
+
+def _ignore(_element: Element, _decision: Decision) -> None:
+    """Nobody wants to know what is decided."""
+
+
+def _read_facts(buffer: Buffer, edit: Edit, meta: FileMeta, default_encoding: str) -> FileFacts:
     summary = read_summary(buffer, wanted=edit.wanted, default_encoding=default_encoding)
-    meta = read_file_meta(buffer)
     named = summary.specific_character_set or ""
-    facts = FileFacts(
+    return FileFacts(
         meta.layout,
         named,
         build_character_set(named or None, default_encoding),
@@ -122,21 +223,14 @@ def _edit(buffer: Buffer, edit: Edit, default_encoding: str, observe: Observe) -
         if edit.has_clean_descriptors
         else frozenset(),
     )
-    data, start = buffer, meta.data_set_offset
-    if meta.is_deflated:
-        data, start = inflate_data_set(buffer, start), 0
-    rules = EditRules(edit, facts, observe)
-    if edit.provenance is not None:
-        rules.add_original_item(_build_original_item(data, start, edit, facts))
-    pieces = rewrite_data_set(data, start, meta.layout, rules, edit.dictionary)
-    if meta.is_deflated:
-        pieces = [deflate_data_set(pieces)]
-    header = build_file_meta(
+
+
+def _build_header(rules: EditRules, meta: FileMeta) -> bytes:
+    return build_file_meta(
         rules.get_uid(_SOP_CLASS_UID),
         rules.get_uid(_SOP_INSTANCE_UID),
         transfer_syntax_uid=meta.transfer_syntax_uid,
     )
-    return [header, *pieces]
 
 
 def _build_original_item(data: Buffer, start: int, edit: Edit, facts: FileFacts) -> bytes:
@@ -147,7 +241,7 @@ def _build_original_item(data: Buffer, start: int, edit: Edit, facts: FileFacts)
         if not element.path and decision not in {Action.KEEP, Action.DESCEND}:
             originals.append(element)
 
-    rules = EditRules(replace(edit, lasting={}), facts, observe)
+    rules = EditRules(edit, facts, observe)
     rewrite_data_set(data, start, facts.layout, rules, edit.dictionary)
     assert edit.provenance is not None, "only edits with a provenance keep originals"  # noqa: S101
     return build_original_item(originals, edit.provenance, facts.layout)

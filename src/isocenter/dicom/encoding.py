@@ -16,9 +16,9 @@ from functools import cached_property
 from typing import Any
 
 from isocenter.dicom.elements import MAXIMUM_DEPTH, Layout
+from isocenter.dicom.new_elements import NewElement, NewItems, encode_element
 from isocenter.dicom.portable import LOCALIZED_VRS, PortableElement, swap_bytes
 from isocenter.dicom.portable import iter_texts as iter_portable_texts
-from isocenter.dicom.rewriting import NewElement, NewItems, encode_element
 from isocenter.dicom.tags import TagDictionary
 from isocenter.errors import BadParameterError, BadRequestError, ParameterTypeError
 

@@ -17,7 +17,7 @@ from isocenter.dicom.elements import (
     UNDEFINED_LENGTH,
 )
 from isocenter.dicom.file_meta import build_file_meta
-from isocenter.dicom.rewriting import NewElement, NewItems, encode_element
+from isocenter.dicom.new_elements import NewElement, NewItems, encode_element
 from isocenter.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from isocenter.errors import BadRequestError
 

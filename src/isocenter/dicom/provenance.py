@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isocenter.dicom.elements import Layout
-from isocenter.dicom.rewriting import Element, NewElement, NewItems, encode_element
+from isocenter.dicom.new_elements import NewElement, NewItems, encode_element
+from isocenter.dicom.rewriting import Element
 
 __all__ = ["LARGEST_ORIGINAL_BYTES", "ORIGINAL_ATTRIBUTES", "Provenance", "build_original_item"]
 

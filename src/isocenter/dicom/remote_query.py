@@ -14,7 +14,7 @@ from isocenter.dicom.elements import EXPLICIT_LITTLE, IMPLICIT_LITTLE, MAXIMUM_D
 from isocenter.dicom.encoding import Encoder, TextCodec
 from isocenter.dicom.levels import Level
 from isocenter.dicom.modules import MODULE_TAGS
-from isocenter.dicom.rewriting import encode_element
+from isocenter.dicom.new_elements import encode_element
 from isocenter.dicom.tags import TagDictionary
 from isocenter.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from isocenter.errors import BadParameterError

@@ -9,7 +9,6 @@ References
 PS3.5 §7.1 (elements), §7.5 (sequences), §A.4 (fragments)
 """
 
-import struct
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,20 +33,29 @@ from isocenter.dicom.elements import (
     read_item_header,
     truncated,
 )
+from isocenter.dicom.new_elements import (
+    NewElement,
+    NewItems,
+    encode_element,
+    encode_header,
+    encode_item_header,
+)
 from isocenter.dicom.tags import DEFAULT_DICTIONARY, TagDictionary, is_private, is_private_creator
-from isocenter.errors import BadFileFormatError, BadRequestError
+from isocenter.errors import BadFileFormatError
 
 __all__ = [
     "Action",
     "AppendedItem",
     "Decision",
     "Element",
-    "NewElement",
-    "NewItems",
+    "Found",
+    "Output",
     "Path",
     "Piece",
+    "Place",
     "Rules",
-    "encode_element",
+    "Walker",
+    "add_missing",
     "rewrite_data_set",
 ]
 
@@ -59,18 +67,10 @@ Path: TypeAlias = tuple[tuple[int, int], ...]
 
 _SEQUENCE = "SQ"
 _UNKNOWN = "UN"
-_LONGEST_SHORT = 0xFFFE
-_BEYOND_TAGS = 1 << 32
-_LONG_VRS = frozenset(
-    {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
-)
 _FRAGMENT_VRS = frozenset({"OB", "OW"})
 # (FFFE,E000) in both byte orders.
 _ITEM_TAGS = frozenset({b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"})
 _VRS = frozenset(EXPLICIT_LITTLE.vr_names.values())
-_BLANK_PADDED = frozenset(
-    {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
-)
 
 
 class Action(Enum):
@@ -80,29 +80,6 @@ class Action(Enum):
     REMOVE = "remove"
     DESCEND = "descend"
     """Walk its items; an element that is no sequence stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewElement:
-    """A new value.
-
-    Attributes
-    ----------
-    vr
-        Value representation; counts in explicit encodings.
-    value
-        Encoded, in the byte order of the data set; padded here if its length is odd.
-    """
-
-    vr: str
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class NewItems:
-    """A new sequence; each item is an encoded data set."""
-
-    items: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +130,10 @@ class Rules(Protocol):
 
     Attributes
     ----------
-    lasting
-        Elements of data sets, not of items, that stay or go whatever their value is: keys, which
-        `rewrite_data_set` adds and understands, and whether they stay. Shared by the rules of
-        several files it saves most of the work on all but the first; ``None`` to ask about each
-        element.
     removes_unreadable
         What may hide a sequence that cannot be walked goes, instead of staying as it is.
     """
 
-    lasting: dict[int, bool] | None
     removes_unreadable: bool
 
     def depends_on_value(self, element: Element) -> bool:
@@ -180,42 +151,6 @@ class Rules(Protocol):
     def get_additions(self, path: Path) -> Mapping[int, NewElement | NewItems]:
         """Give elements that a data set gets if it lacks them, by their tags."""
         ...
-
-
-def encode_element(tag: int, new: NewElement | NewItems, layout: Layout) -> bytes:
-    """Encode an element.
-
-    Raises
-    ------
-    BadRequestError
-        If the value is too long for its value representation.
-    """
-    if isinstance(new, NewItems):
-        items = b"".join(_encode_item_header(len(item), layout) + item for item in new.items)
-        return _encode_header(tag, _SEQUENCE, len(items), layout) + items
-    value = new.value
-    if len(value) % 2:
-        value += b" " if new.vr in _BLANK_PADDED else b"\0"
-    return _encode_header(tag, new.vr, len(value), layout) + value
-
-
-def _encode_item_header(length: int, layout: Layout) -> bytes:
-    return struct.pack(f"{layout.byte_order}HHI", ITEM >> 16, ITEM & 0xFFFF, length)
-
-
-def _encode_header(tag: int, vr: str, length: int, layout: Layout) -> bytes:
-    order = layout.byte_order
-    if not layout.is_explicit:
-        return struct.pack(f"{order}HHI", tag >> 16, tag & 0xFFFF, length)
-    if vr in _LONG_VRS:
-        numbers = struct.pack(f"{order}I", length)
-        return struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF) + vr.encode() + b"\0\0" + numbers
-    if length > _LONGEST_SHORT:
-        if length == UNDEFINED_LENGTH:
-            raise BadFileFormatError("an element of undefined length is no sequence")
-        raise BadRequestError("a value is longer than its value representation allows")
-    start = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
-    return start + vr.encode() + struct.pack(f"{order}H", length)
 
 
 def rewrite_data_set(
@@ -247,10 +182,10 @@ def rewrite_data_set(
         If a new value is too long.
     """
     view = memoryview(buffer)
-    return _Walker(view, rules, dictionary).walk(start, len(view), layout, ()).finish()
+    return Walker(view, rules, dictionary).walk(start, len(view), layout, ()).finish()
 
 
-class _Output:
+class Output:
     """Pieces in which untouched neighbors are one view."""
 
     __slots__ = ("_pieces", "_start", "_stop", "_view", "is_changed")
@@ -284,8 +219,12 @@ class _Output:
         self._flush()
         return self._pieces
 
+    def join(self) -> bytes:
+        """Give all pieces as one."""
+        return b"".join(self.finish())
 
-class _Found(NamedTuple):
+
+class Found(NamedTuple):
     """An element of the source: offsets of its header and value, and the end of the value."""
 
     tag: int
@@ -310,137 +249,145 @@ class _Item(NamedTuple):
         return self.last == self.stop
 
 
-class _Walker:
-    """Walks one file."""
+class Place(NamedTuple):
+    """A data set or an item on the way.
+
+    Attributes
+    ----------
+    additions
+        What it gets if it lacks it, in the order of tags.
+    creators
+        Who has reserved which blocks so far.
+    """
+
+    path: Path
+    additions: deque[tuple[int, NewElement | NewItems]]
+    creators: dict[int, str]
+
+
+class Walker:
+    """Walks one file.
+
+    Attributes
+    ----------
+    view, rules
+        The file, and what is to be done to it.
+    """
 
     def __init__(self, view: memoryview, rules: Rules, dictionary: TagDictionary) -> None:
-        self._view = view
-        self._rules = rules
+        self.view = view
+        self.rules = rules
         self._dictionary = dictionary
 
-    def walk(self, position: int, end: int, layout: Layout, path: Path) -> _Output:
+    def walk(self, position: int, end: int, layout: Layout, path: Path) -> Output:
         """Rewrite a data set or an item that ends at ``end``."""
-        output = _Output(self._view)
-        additions = deque(sorted(self._rules.get_additions(path).items(), key=itemgetter(0)))
-        creators: dict[int, str] = {}
-        is_skipping = not path and layout.is_explicit and self._rules.lasting is not None
-        while position < end:
-            if is_skipping:
-                limit = additions[0][0] if additions else _BEYOND_TAGS
-                after = self._skip(output, position, end, layout, limit)
-                if after > position:
-                    position = after
-                    continue
-            found = self._read(position, end, layout)
-            while additions and additions[0][0] < found.tag:
-                output.add([encode_element(*additions.popleft(), layout)])
-            if additions and additions[0][0] == found.tag:
-                additions.popleft()
-            if found.tag & 0xFFFF:
-                creator = self._note_creator(found, creators) if is_private(found.tag) else None
-                self._apply(output, found, layout, (path, creator))
-            else:
-                output.is_changed = True
-            position = found.stop
-        if additions:
-            output.add([encode_element(*addition, layout) for addition in additions])
+        output = Output(self.view)
+        self.go_on(output, position, end, layout, self.begin(path))
         return output
 
-    def _skip(self, output: _Output, position: int, end: int, layout: Layout, limit: int) -> int:
-        """Find the next element that has to be looked at, or that of a tag."""
-        view, lasting, unpack = self._view, self._rules.lasting or {}, layout.unpack_header
-        kept_from = position
-        while position + 8 <= end:
-            group, element, vr, length = unpack(view, position)
-            key = (group << 16 | element) << 16 | vr
-            is_kept = lasting.get(key)
-            stop = position + 8 + length
-            if is_kept is None or key >> 16 >= limit or stop > end:
-                break
-            if not is_kept:
-                if kept_from < position:
-                    output.keep(kept_from, position)
-                output.is_changed = True
-                kept_from = stop
-            position = stop
-        if kept_from < position:
-            output.keep(kept_from, position)
-        return position
+    def begin(self, path: Path) -> Place:
+        """Stand in front of a data set or of an item."""
+        additions = sorted(self.rules.get_additions(path).items(), key=itemgetter(0))
+        return Place(path, deque(additions), {})
 
-    def _note_lasting(
-        self, found: _Found, element: Element, layout: Layout, *, is_kept: bool
-    ) -> None:
-        """Remember what becomes of an element, if it has a short header and nobody needs it."""
-        lasting = self._rules.lasting
-        if lasting is None or element.path or not layout.is_explicit:
-            return
-        if is_kept and is_private_creator(found.tag):
-            return
-        vr = layout.unpack_header(self._view, found.start)[2]
-        if vr in layout.short_vrs and not self._rules.depends_on_value(element):
-            lasting[found.tag << 16 | vr] = is_kept
+    def go_on(self, output: Output, position: int, end: int, layout: Layout, place: Place) -> None:
+        """Rewrite what is left of it."""
+        while position < end:
+            found = self.read(position, end, layout)
+            add_missing(output, place, found.tag, layout)
+            self.rewrite(output, found, layout, place)
+            position = found.stop
+        if place.additions:
+            output.add([encode_element(*addition, layout) for addition in place.additions])
 
-    def _read(self, position: int, end: int, layout: Layout) -> _Found:
-        tag, vr, value, length = read_element_header(self._view, position, end, layout)
+    def rewrite(self, output: Output, found: Found, layout: Layout, place: Place) -> bool | None:
+        """Rewrite one element.
+
+        Returns
+        -------
+        bool or None
+            True if it stays as it is, False if it goes.
+        """
+        if not found.tag & 0xFFFF:
+            output.is_changed = True
+            return False
+        creator = self._note_creator(found, place.creators) if is_private(found.tag) else None
+        return self.apply(output, found, layout, (place.path, creator))
+
+    def read(self, position: int, end: int, layout: Layout) -> Found:
+        """Read the header of an element, and find its end."""
+        tag, vr, value, length = read_element_header(self.view, position, end, layout)
         if length != UNDEFINED_LENGTH:
             stop = value + length
             if stop > end:
                 raise truncated()
         elif tag == PIXEL_DATA or vr in _FRAGMENT_VRS:
-            stop = measure_fragments(self._view, value, end)
+            stop = measure_fragments(self.view, value, end)
         else:
             inner = IMPLICIT_LITTLE if vr == _UNKNOWN else layout
-            stop = measure_undefined_length(self._view, value, end, inner)
-        return _Found(tag, vr, position, value, length, stop)
+            stop = measure_undefined_length(self.view, value, end, inner)
+        return Found(tag, vr, position, value, length, stop)
 
-    def _note_creator(self, found: _Found, creators: dict[int, str]) -> str | None:
+    def _note_creator(self, found: Found, creators: dict[int, str]) -> str | None:
         """Remember who reserves a block, or find who reserved that of an element (PS3.5 §7.8.1)."""
         tag = found.tag
         if is_private_creator(tag):
-            name = bytes(self._view[found.value : found.stop]).decode("latin-1").strip(" \0")
+            name = bytes(self.view[found.value : found.stop]).decode("latin-1").strip(" \0")
             creators[tag & 0xFFFF0000 | (tag & 0xFF) << 8] = name
             return None
         return creators.get(tag & 0xFFFFFF00)
 
-    def _apply(
-        self, output: _Output, found: _Found, layout: Layout, where: tuple[Path, str | None]
-    ) -> None:
+    def build_element(self, found: Found, where: tuple[Path, str | None]) -> Element:
+        """Show an element as rules see it."""
         path, creator = where
         vr = found.encoded_vr
         if vr is None or vr == _UNKNOWN:
             vr = self._dictionary.lookup_vr(found.tag, creator)
-        element = Element(found.tag, vr, path, creator, (self._view, found.value, found.stop))
-        decision = self._rules.decide(element)
+        return Element(found.tag, vr, path, creator, (self.view, found.value, found.stop))
+
+    def apply(
+        self, output: Output, found: Found, layout: Layout, where: tuple[Path, str | None]
+    ) -> bool | None:
+        """Do with an element as the rules say (see `rewrite`).
+
+        Parameters
+        ----------
+        where
+            Path of its data set, and who has reserved its block.
+        """
+        element = self.build_element(found, where)
+        decision, vr, path = self.rules.decide(element), element.vr, element.path
         if decision is Action.DESCEND and self._seems_to_hold_items(found, vr):
             self._try_to_descend(output, found, layout, path)
         elif decision is Action.DESCEND and _holds_items(found, vr):
             self._descend(output, found, layout, path)
         elif decision is Action.KEEP or decision is Action.DESCEND:
             output.keep(found.start, found.stop)
-            self._note_lasting(found, element, layout, is_kept=True)
+            return True
         elif decision is Action.REMOVE:
             output.is_changed = True
-            self._note_lasting(found, element, layout, is_kept=False)
+            return False
         elif isinstance(decision, AppendedItem):
             self._append(output, found, decision.item, layout)
         else:
             output.add([encode_element(found.tag, decision, layout)])
+        return None
 
-    def _append(self, output: _Output, found: _Found, item: bytes, layout: Layout) -> None:
+    def _append(self, output: Output, found: Found, item: bytes, layout: Layout) -> None:
         """Add an item to a sequence; one that hides in an unknown element stays as it is."""
         if found.encoded_vr == _UNKNOWN:
             output.keep(found.start, found.stop)
             return
-        added = _encode_item_header(len(item), layout) + item
+        added = encode_item_header(len(item), layout) + item
         if found.length == UNDEFINED_LENGTH:
             last = found.stop - 8
-            output.add([self._view[found.start : last], added, self._view[last : found.stop]])
+            output.add([self.view[found.start : last], added, self.view[last : found.stop]])
             return
         length = found.length + len(added)
-        header = _encode_header(found.tag, found.encoded_vr or _SEQUENCE, length, layout)
-        output.add([header, self._view[found.value : found.stop], added])
+        header = encode_header(found.tag, found.encoded_vr or _SEQUENCE, length, layout)
+        output.add([header, self.view[found.value : found.stop], added])
 
-    def _descend(self, output: _Output, found: _Found, layout: Layout, path: Path) -> None:
+    def _descend(self, output: Output, found: Found, layout: Layout, path: Path) -> None:
         if len(path) >= MAXIMUM_DEPTH:
             raise BadFileFormatError("The sequences nest too deep")
         inner = IMPLICIT_LITTLE if found.encoded_vr == _UNKNOWN else layout
@@ -454,18 +401,18 @@ class _Walker:
             is_changed = is_changed or content.is_changed
             pieces.extend(self._rebuild_item(item, content, inner))
         has_rest = found.length != UNDEFINED_LENGTH and tail < found.stop
-        if not (is_changed or (has_rest and self._rules.removes_unreadable)):
+        if not (is_changed or (has_rest and self.rules.removes_unreadable)):
             output.keep(found.start, found.stop)
             return
         if found.length == UNDEFINED_LENGTH:
-            start, end = self._view[found.start : found.value], self._view[tail : found.stop]
+            start, end = self.view[found.start : found.value], self.view[tail : found.stop]
             output.add([start, *pieces, end])
         else:
             size = sum(len(piece) for piece in pieces)
-            header = _encode_header(found.tag, found.encoded_vr or _SEQUENCE, size, layout)
+            header = encode_header(found.tag, found.encoded_vr or _SEQUENCE, size, layout)
             output.add([header, *pieces])
 
-    def _seems_to_hold_items(self, found: _Found, vr: str) -> bool:
+    def _seems_to_hold_items(self, found: Found, vr: str) -> bool:
         """Tell whether a value of unknown VR begins like the items of a sequence.
 
         Whoever does not know a sequence passes it on as UN, with its length (PS3.5 §6.2.2).
@@ -473,41 +420,41 @@ class _Walker:
         is_unknown = found.encoded_vr == _UNKNOWN or (vr == _UNKNOWN and found.encoded_vr is None)
         if found.tag == PIXEL_DATA or not is_unknown:
             return False
-        return vr == _SEQUENCE or bytes(self._view[found.value : found.value + 4]) in _ITEM_TAGS
+        return vr == _SEQUENCE or bytes(self.view[found.value : found.value + 4]) in _ITEM_TAGS
 
     def _seems_explicit(self, item: _Item) -> bool:
         """Tell whether an item that must be implicit begins with a VR (PS3.5 §6.2.2).
 
         Taken for a part of a length, it would hide the elements behind it from the rules.
         """
-        vr = bytes(self._view[item.first + 4 : min(item.first + 6, item.last)])
-        return self._rules.removes_unreadable and vr.decode("latin-1") in _VRS
+        vr = bytes(self.view[item.first + 4 : min(item.first + 6, item.last)])
+        return self.rules.removes_unreadable and vr.decode("latin-1") in _VRS
 
-    def _try_to_descend(self, output: _Output, found: _Found, layout: Layout, path: Path) -> None:
+    def _try_to_descend(self, output: Output, found: Found, layout: Layout, path: Path) -> None:
         """Walk what seems to be a sequence; if it is none, nobody knows what it holds."""
         try:
             self._descend(output, found, layout, path)
         except BadFileFormatError:
-            if self._rules.removes_unreadable:
+            if self.rules.removes_unreadable:
                 output.is_changed = True
             else:
                 output.keep(found.start, found.stop)
 
-    def _rebuild_item(self, item: _Item, content: _Output, layout: Layout) -> list[Piece]:
+    def _rebuild_item(self, item: _Item, content: Output, layout: Layout) -> list[Piece]:
         if not content.is_changed:
-            return [self._view[item.start : item.stop]]
+            return [self.view[item.start : item.stop]]
         pieces = content.finish()
         if item.is_defined:
-            return [_encode_item_header(sum(len(piece) for piece in pieces), layout), *pieces]
-        start, end = self._view[item.start : item.first], self._view[item.last : item.stop]
+            return [encode_item_header(sum(len(piece) for piece in pieces), layout), *pieces]
+        start, end = self.view[item.start : item.first], self.view[item.last : item.stop]
         return [start, *pieces, end]
 
-    def _list_items(self, found: _Found, layout: Layout) -> tuple[list[_Item], int]:
+    def _list_items(self, found: Found, layout: Layout) -> tuple[list[_Item], int]:
         """List the items of a sequence, and tell where they end."""
         items: list[_Item] = []
         position, end = found.value, found.stop
         while position < end:
-            tag, length = read_item_header(self._view, position, end, layout)
+            tag, length = read_item_header(self.view, position, end, layout)
             if tag == SEQUENCE_DELIMITATION:
                 break
             if tag != ITEM:
@@ -527,13 +474,22 @@ class _Walker:
     def _find_item_end(self, position: int, end: int, layout: Layout) -> int:
         """Find the item delimitation item of an item of undefined length."""
         while True:
-            tag, _, _, _ = read_element_header(self._view, position, end, layout)
+            tag, _, _, _ = read_element_header(self.view, position, end, layout)
             if tag == ITEM_DELIMITATION:
                 return position
-            position = self._read(position, end, layout).stop
+            position = self.read(position, end, layout).stop
 
 
-def _holds_items(found: _Found, vr: str) -> bool:
+def _holds_items(found: Found, vr: str) -> bool:
     if found.tag == PIXEL_DATA or found.encoded_vr in _FRAGMENT_VRS:
         return False
     return vr == _SEQUENCE or found.length == UNDEFINED_LENGTH
+
+
+def add_missing(output: Output, place: Place, tag: int, layout: Layout) -> None:
+    """Add what a data set lacks in front of an element that it has."""
+    additions = place.additions
+    while additions and additions[0][0] < tag:
+        output.add([encode_element(*additions.popleft(), layout)])
+    if additions and additions[0][0] == tag:
+        additions.popleft()

@@ -12,7 +12,7 @@ from isocenter.dicom.character_sets import normalize_character_set
 from isocenter.dicom.elements import EXPLICIT_LITTLE
 from isocenter.dicom.encoding import Encoder, TextCodec
 from isocenter.dicom.file_meta import build_file_meta
-from isocenter.dicom.rewriting import encode_element
+from isocenter.dicom.new_elements import encode_element
 from isocenter.dicom.tags import TagDictionary
 from isocenter.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from isocenter.dicom.uids import build_uid

@@ -12,16 +12,8 @@ from dataclasses import dataclass
 
 from isocenter.dicom.character_sets import build_character_set
 from isocenter.dicom.elements import PIXEL_DATA, Layout
-from isocenter.dicom.rewriting import (
-    Action,
-    AppendedItem,
-    Decision,
-    Element,
-    NewElement,
-    NewItems,
-    Path,
-    encode_element,
-)
+from isocenter.dicom.new_elements import NewElement, NewItems, encode_element
+from isocenter.dicom.rewriting import Action, AppendedItem, Decision, Element, Path
 from isocenter.errors import TranscodingError
 
 __all__ = ["HeaderRules", "LossOfPixels", "describe_loss"]
@@ -56,7 +48,6 @@ class HeaderRules:
         Elements that go.
     """
 
-    lasting: dict[int, bool] | None = None
     removes_unreadable = False
 
     def __init__(

@@ -26,8 +26,9 @@ from isocenter.dicom.elements import (
     Buffer,
 )
 from isocenter.dicom.file_meta import build_file_meta, read_file_meta
+from isocenter.dicom.new_elements import NewElement, NewItems
 from isocenter.dicom.recoding import recode_data_set
-from isocenter.dicom.rewriting import NewElement, NewItems, Piece, rewrite_data_set
+from isocenter.dicom.rewriting import Piece, rewrite_data_set
 from isocenter.dicom.transfer_syntaxes import DEFLATED, EXPLICIT_VR_BIG_ENDIAN, is_encapsulated
 from isocenter.dicom.uids import derive_uid
 from isocenter.errors import BadFileFormatError, TranscodingError

@@ -10,7 +10,7 @@ from pydicom import charset
 
 from isocenter.dicom.elements import EXPLICIT_BIG, EXPLICIT_LITTLE, Layout
 from isocenter.dicom.encoding import _USUAL_ENCODINGS, Encoder, TextCodec
-from isocenter.dicom.rewriting import NewElement, NewItems
+from isocenter.dicom.new_elements import NewElement, NewItems
 from isocenter.dicom.tags import DEFAULT_DICTIONARY, parse_tag
 from isocenter.errors import ServerError
 

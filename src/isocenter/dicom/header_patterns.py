@@ -1,0 +1,255 @@
+"""What the headers of alike files have in common, so that only what differs is looked at.
+
+Files of a series mostly have the same elements in the same order, and a handful of values differ.
+A pattern holds the elements of one file, and which of them have differed in others. Comparing it
+with one more file takes as many steps as there are elements that differ.
+
+References
+----------
+PS3.5 §7.1 (order and headers of elements)
+"""
+
+from collections.abc import Container, Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from isocenter.dicom.elements import (
+    IMPLICIT_LITTLE,
+    UNDEFINED_LENGTH,
+    Buffer,
+    Layout,
+    measure_undefined_length,
+    read_element_header,
+)
+from isocenter.errors import BadFileFormatError
+
+__all__ = [
+    "LONGEST_ELEMENT",
+    "LONGEST_HEADER",
+    "HeaderElement",
+    "HeaderPattern",
+    "Match",
+    "build_pattern",
+]
+
+LONGEST_ELEMENT = 16 * 1024
+"""A header with a longer element before the pixel data, in bytes, has no pattern."""
+
+LONGEST_HEADER = 128 * 1024
+"""Nor has one that is longer as a whole."""
+
+_MOST_ELEMENTS = 2048
+# How much longer the elements that differ may be than they were, in bytes.
+_SLACK = 4096
+_FRAGMENT_VRS = frozenset({"OB", "OW"})
+_PIXEL_DATA_TAGS = {"<": b"\xe0\x7f\x10\x00", ">": b"\x7f\xe0\x00\x10"}
+
+
+class Match(NamedTuple):
+    """Where the elements that differ stand in a file.
+
+    Attributes
+    ----------
+    head
+        The beginning of the buffer.
+    spans
+        Offsets of each of them and of the byte behind it, in the order of the file.
+    stop
+        Offset of what follows the header.
+    """
+
+    head: bytes
+    spans: list[tuple[int, int]]
+    stop: int
+
+
+class HeaderElement(NamedTuple):
+    """An element of a header.
+
+    Attributes
+    ----------
+    content
+        Header and value, as encoded.
+    """
+
+    tag: int
+    content: bytes
+
+
+class HeaderPattern:
+    """The elements of a header. Immutable.
+
+    Parameters
+    ----------
+    elements
+        As encoded, in ascending order of their tags.
+    layout
+        Encoding of the data set.
+    follower
+        What stands behind them: the tag of the pixel data as encoded, or nothing at the end of the
+        data.
+    fixed
+        Indices, from 0, of elements that may not differ.
+    variable
+        Indices of those that may.
+    """
+
+    __slots__ = ("_elements", "_fixed", "_follower", "_keys", "_layout", "_segments", "variable")
+
+    def __init__(
+        self,
+        elements: Sequence[bytes],
+        layout: Layout,
+        follower: bytes,
+        *,
+        fixed: frozenset[int],
+        variable: frozenset[int],
+    ) -> None:
+        self._elements = tuple(elements)
+        self._layout = layout
+        self._follower = follower
+        self._fixed = fixed
+        self.variable = variable
+        # Tag, and VR if there is one.
+        length = 6 if layout.is_explicit else 4
+        self._keys = [element[:length] for element in elements]
+        self._segments = [
+            (b"".join(elements[first:last]), self._keys[last] if last < len(elements) else b"")
+            for first, last in self.iter_segments()
+        ]
+
+    def iter_segments(self) -> Iterable[tuple[int, int]]:
+        """Iterate over runs of elements that are the same: first one, and the one behind the last.
+
+        Behind each but the last one an element stands that differs.
+        """
+        first = 0
+        for index in sorted(self.variable):
+            yield first, index
+            first = index + 1
+        yield first, len(self._elements)
+
+    def match(self, buffer: Buffer, start: int) -> "tuple[HeaderPattern, Match] | None":
+        """Compare the data set of another file.
+
+        Parameters
+        ----------
+        buffer, start
+            The file, and where its data set begins.
+
+        Returns
+        -------
+        tuple or None
+            The pattern that fits, which is another one if more elements differ than before; and
+            where these are. ``None`` if the file has other elements, or they differ where they may
+            not.
+        """
+        length = sum(map(len, self._elements))
+        head = bytes(buffer[: start + length + _SLACK])
+        found = self._find(head, start, len(buffer))
+        if found is not None:
+            return self, found
+        grown = self._learn(head, start)
+        found = grown._find(head, start, len(buffer)) if grown is not None else None
+        return (grown, found) if grown is not None and found is not None else None
+
+    def _find(self, head: bytes, position: int, size: int) -> Match | None:
+        spans: list[tuple[int, int]] = []
+        for constant, key in self._segments:
+            if not head.startswith(constant, position):
+                return None
+            position += len(constant)
+            if key:
+                stop = self._measure(head, position) if head.startswith(key, position) else None
+                if stop is None:
+                    return None
+                spans.append((position, stop))
+                position = stop
+        follower = self._follower
+        is_end = head.startswith(follower, position) if follower else position == size
+        return Match(head, spans, position) if is_end else None
+
+    def _learn(self, head: bytes, position: int) -> "HeaderPattern | None":
+        """Add the elements that differ in a file; ``None`` if it has others."""
+        variable = set(self.variable)
+        for index, element in enumerate(self._elements):
+            if index not in variable and head.startswith(element, position):
+                position += len(element)
+                continue
+            is_same = head.startswith(self._keys[index], position)
+            stop = self._measure(head, position) if is_same else None
+            if stop is None or index in self._fixed:
+                return None
+            variable.add(index)
+            position = stop
+        return HeaderPattern(
+            self._elements,
+            self._layout,
+            self._follower,
+            fixed=self._fixed,
+            variable=frozenset(variable),
+        )
+
+    def _measure(self, head: bytes, position: int) -> int | None:
+        """Find the end of an element; ``None`` if it is too long for a header."""
+        end = len(head)
+        try:
+            _, vr, value, length = read_element_header(head, position, end, self._layout)
+            if length != UNDEFINED_LENGTH:
+                stop = value + length
+            elif vr in _FRAGMENT_VRS:
+                return None
+            else:
+                items = IMPLICIT_LITTLE if vr == "UN" else self._layout
+                stop = measure_undefined_length(head, value, end, items)
+        except BadFileFormatError:
+            # It ends behind the part that is looked at, or it is damaged: others will tell.
+            return None
+        return stop if stop <= end and stop - position <= LONGEST_ELEMENT else None
+
+
+def build_pattern(
+    elements: Sequence[HeaderElement],
+    buffer: Buffer,
+    stop: int,
+    layout: Layout,
+    *,
+    fixed: Container[int],
+    variable: Container[int],
+) -> HeaderPattern | None:
+    """Build the pattern of a file.
+
+    Parameters
+    ----------
+    elements
+        All before the pixel data, in the order of the file.
+    buffer, stop
+        The file, and the offset behind these elements.
+    fixed, variable
+        Tags of elements that may not differ, and of those that count as different in any case.
+
+    Returns
+    -------
+    HeaderPattern or None
+        ``None`` if they are too many or too long or in no order: where a tag stands twice, what
+        becomes of one may depend on the other.
+    """
+    follower = bytes(buffer[stop : stop + 4])
+    tags = [element.tag for element in elements]
+    contents = [element.content for element in elements]
+    is_fit = (
+        follower in {b"", _PIXEL_DATA_TAGS[layout.byte_order]}
+        and all(first < second for first, second in pairwise(tags))
+        and len(contents) <= _MOST_ELEMENTS
+        and sum(map(len, contents)) <= LONGEST_HEADER
+        and all(len(content) <= LONGEST_ELEMENT for content in contents)
+    )
+    if not is_fit:
+        return None
+    return HeaderPattern(
+        contents,
+        layout,
+        follower,
+        fixed=frozenset(index for index, tag in enumerate(tags) if tag in fixed),
+        variable=frozenset(index for index, tag in enumerate(tags) if tag in variable),
+    )
