@@ -5,7 +5,6 @@ References
 PS3.4 §C.4.2; PS3.7 §9.1.4; Orthanc: C-MOVE (behaviour manual §25.4)
 """
 
-import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -38,8 +37,6 @@ from isocenter.scu.store import InstanceToStore, MoveOriginator
 from isocenter.tasks.modality_store import StoreOrder, build_store_job
 
 __all__ = ["Destinations", "MoveSCP"]
-
-_log = logging.getLogger(__name__)
 
 _DESCRIPTION = "C-MOVE"
 
@@ -164,7 +161,7 @@ class MoveSCP:
                 if not progress.is_wanted:
                     return
                 if isinstance(opened, ServerError):
-                    progress.note_failure(sop_instance_uid)
+                    progress.note_failure(sop_instance_uid, opened.details or opened.message)
                 elif not await sender.store(plan.instances[sent], opened, progress):
                     await self._give_up(plan.instances[sent + 1 :], progress)
                     return
@@ -175,7 +172,7 @@ class MoveSCP:
     async def _give_up(self, instances: Sequence[str], progress: SubOperations) -> None:
         """Note the failure of all that need not even be tried."""
         async for sop_instance_uid in self._retrieval.iter_sop_instance_uids(instances):
-            progress.note_failure(sop_instance_uid)
+            progress.note_failure(sop_instance_uid, "not tried")
 
 
 class _Sender:
@@ -227,10 +224,7 @@ class _Sender:
             BadFileFormatError,
             TranscodingError,
         ) as error:
-            _log.warning(
-                "an instance cannot be moved", extra={"reason": error.details or error.message}
-            )
-            progress.note_failure(instance.sop_instance_uid)
+            progress.note_failure(instance.sop_instance_uid, error.details or error.message)
             return is_reached or isinstance(error, NoPresentationContextError)
         progress.note(result.status, instance.sop_instance_uid)
         return True

@@ -57,7 +57,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest_asyncio.fixture
-async def api(tmp_path: Path, clock: Clock) -> AsyncIterator[Api]:  # noqa: ARG001 - it is patched in
+async def api(tmp_path: Path, clock: Clock) -> AsyncIterator[Api]:
     async with open_api(tmp_path, {}) as api:
         yield api
 
@@ -74,7 +74,7 @@ async def wait_for_attempt(api: Api, job_id: str, after: Job | None = None) -> J
 
 
 async def pass_an_hour(api: Api, job: Job, clock: Clock) -> Job:
-    """Let a job try in vain for an hour; return it as it waits for the first attempt behind that."""
+    """Let a job try in vain for an hour; return it as it waits for the next attempt."""
     stop_at = clock.now_us + HOUR_S * 1_000_000
     while job.resume_at is not None and job.resume_at < stop_at:
         clock.move_to(job.resume_at)
