@@ -54,7 +54,7 @@ from isocenter.dicom.data_set_writer import AnswerEncoding
 from isocenter.dicom.data_sets import get_layout, read_data_set
 from isocenter.dicom.directory import Directory
 from isocenter.dicom.directory_records import FilePlace, build_records
-from isocenter.dicom.editing import edit_file, list_changes
+from isocenter.dicom.editing import EditMemory, edit_file, list_changes
 from isocenter.dicom.find_request import NameRule, parse_find_request
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
@@ -375,8 +375,9 @@ def _run_edit(data: bytes) -> None:
     except ServerError:
         return
     result = b"".join(pieces)
+    memory = EditMemory()
     for _ in range(2):
-        assert b"".join(edit_file(data, edit)) == result
+        assert b"".join(edit_file(data, edit, memory=memory)) == result
     read_values(result, wanted=frozenset({0x00100010}))
 
 

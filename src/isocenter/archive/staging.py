@@ -23,12 +23,13 @@ from isocenter.archive.pieces import (
 from isocenter.archive.received import Origin
 from isocenter.archive.settings import Settings
 from isocenter.archive.transcoding import Target, Transcoder
-from isocenter.dicom.editing import Edit, edit_file
+from isocenter.dicom.editing import Edit, EditMemory, edit_file
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import MainTags
 from isocenter.dicom.reader import FileSummary, build_identity, read_summary
 from isocenter.dicom.rewriting import Piece
+from isocenter.dicom.summary_memory import SummaryMemory
 from isocenter.errors import (
     BadFileFormatError,
     CorruptedBlobError,
@@ -49,6 +50,7 @@ __all__ = [
     "EditedBatch",
     "Refusal",
     "Stager",
+    "StagingMemory",
     "StagingOptions",
     "summarize_pieces",
 ]
@@ -162,6 +164,25 @@ class EditedBatch:
         self.refused += other.refused
 
 
+class StagingMemory:
+    """What was learned from the files of a job, for those that are like them. Threads share it.
+
+    Attributes
+    ----------
+    summaries
+        How new files were read.
+    """
+
+    def __init__(self) -> None:
+        self.summaries = SummaryMemory()
+        # By the edit's identity, together with the edit, so that no other one gets it.
+        self._edits: dict[int, tuple[Edit, EditMemory]] = {}
+
+    def get_edits(self, edit: Edit) -> EditMemory:
+        """Give what was learned with an edit."""
+        return self._edits.setdefault(id(edit), (edit, EditMemory()))[1]
+
+
 class Stager:
     """Makes edited copies. Blocks; thread-safe.
 
@@ -186,12 +207,15 @@ class Stager:
         tasks: Iterable[EditTask],
         authorship: Authorship,
         *,
+        memory: StagingMemory | None = None,
         described: Collection[tuple[Level, str]] = (),
     ) -> EditedBatch:
         """Edit some sources; the new files are durable after the next `sync`.
 
         Parameters
         ----------
+        memory
+            Of the job.
         described
             Patients, studies and series whose rows are staged already.
 
@@ -202,7 +226,14 @@ class Stager:
             part of the result.
         """
         batch = EditedBatch()
-        work = _Work(self._storage, self._buffers, self._options, authorship, set(described))
+        work = _Work(
+            self._storage,
+            self._buffers,
+            self._options,
+            authorship,
+            memory or StagingMemory(),
+            set(described),
+        )
         for task in tasks:
             try:
                 batch.staged.append((task.position, work.edit(task)))
@@ -276,6 +307,7 @@ class _Work:
     buffers: FileBuffers
     options: StagingOptions
     authorship: Authorship
+    memory: StagingMemory
     described: set[tuple[Level, str]]
 
     def edit(self, task: EditTask) -> Staged:
@@ -286,7 +318,10 @@ class _Work:
             raise MissingFileError(message)
         encoding = self.options.settings.default_encoding
         with self.buffers.open_whole(old) as buffer:
-            pieces = join_short(edit_file(buffer, task.edit, default_encoding=encoding))
+            memory = self.memory.get_edits(task.edit)
+            pieces = join_short(
+                edit_file(buffer, task.edit, default_encoding=encoding, memory=memory)
+            )
             try:
                 if task.target is not None and self.options.transcoder is not None:
                     return self._transcode(pieces, task, task.target, old)
@@ -376,16 +411,19 @@ class _Work:
         main_tags = self.options.main_tags
         if self.described:
             wanted = main_tags.get_stored(Level.INSTANCE)
-            summary = summarize_pieces(pieces, self.options, wanted)
+            summary = summarize_pieces(pieces, self.options, wanted, self.memory.summaries)
             public_ids = build_identity(summary).public_ids
             if all((level, public_ids[level]) in self.described for level in _PARENTS):
                 return summary, public_ids
-        summary = summarize_pieces(pieces, self.options, main_tags.wanted)
+        summary = summarize_pieces(pieces, self.options, main_tags.wanted, self.memory.summaries)
         return summary, build_identity(summary).public_ids
 
 
 def summarize_pieces(
-    pieces: Sequence[Piece], options: StagingOptions, wanted: frozenset[int]
+    pieces: Sequence[Piece],
+    options: StagingOptions,
+    wanted: frozenset[int],
+    memory: SummaryMemory | None = None,
 ) -> FileSummary:
     """Read the header of a new file: mostly its start is enough.
 
@@ -393,25 +431,21 @@ def summarize_pieces(
     ----------
     wanted
         Tags to read.
+    memory
+        Of files like it.
 
     Raises
     ------
     BadFileFormatError
         If it is damaged.
     """
-
-    def read(content: bytes, *, is_whole: bool) -> FileSummary:
-        return read_summary(
-            content,
-            wanted=wanted,
-            default_encoding=options.settings.default_encoding,
-            is_whole=is_whole,
-        )
-
+    encoding = options.settings.default_encoding
+    memory = memory or SummaryMemory()
     length, size = _HEADER_BYTES, sum(map(len, pieces))
     while length < size:
+        start = join_start(pieces, length)
         try:
-            summary = read(join_start(pieces, length), is_whole=False)
+            summary = memory.read_summary(start, wanted=wanted, default_encoding=encoding)
         except BadFileFormatError:
             # The start ends within the header.
             pass
@@ -419,4 +453,5 @@ def summarize_pieces(
             if summary.pixel_data_offset is not None:
                 return summary
         length *= _HEADER_GROWTH
-    return read(join_start(pieces, size), is_whole=True)
+    whole = join_start(pieces, size)
+    return read_summary(whole, wanted=wanted, default_encoding=encoding)

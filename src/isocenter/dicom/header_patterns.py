@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from isocenter.dicom.elements import (
     IMPLICIT_LITTLE,
+    PIXEL_DATA,
     UNDEFINED_LENGTH,
     Buffer,
     Layout,
@@ -30,6 +31,7 @@ __all__ = [
     "HeaderPattern",
     "Match",
     "build_pattern",
+    "list_header",
 ]
 
 LONGEST_ELEMENT = 16 * 1024
@@ -74,6 +76,27 @@ class HeaderElement(NamedTuple):
 
     tag: int
     content: bytes
+
+
+def list_header(buffer: Buffer, start: int, layout: Layout) -> list[HeaderElement]:
+    """List the elements in front of the pixel data, or the first ones if they are too many or long.
+
+    Parameters
+    ----------
+    buffer, start
+        A file, or its beginning, and where its data set begins.
+    """
+    head = bytes(buffer[start : start + LONGEST_HEADER])
+    elements: list[HeaderElement] = []
+    position = 0
+    while len(elements) < _MOST_ELEMENTS and position + 8 <= len(head):
+        tag = read_element_header(head, position, position + 8, layout)[0]
+        stop = None if tag == PIXEL_DATA else _measure(head, position, layout)
+        if stop is None:
+            break
+        elements.append(HeaderElement(tag, head[position:stop]))
+        position = stop
+    return elements
 
 
 class HeaderPattern:
@@ -160,7 +183,11 @@ class HeaderPattern:
                 return None
             position += len(constant)
             if key:
-                stop = self._measure(head, position) if head.startswith(key, position) else None
+                stop = (
+                    _measure(head, position, self._layout)
+                    if head.startswith(key, position)
+                    else None
+                )
                 if stop is None:
                     return None
                 spans.append((position, stop))
@@ -177,7 +204,7 @@ class HeaderPattern:
                 position += len(element)
                 continue
             is_same = head.startswith(self._keys[index], position)
-            stop = self._measure(head, position) if is_same else None
+            stop = _measure(head, position, self._layout) if is_same else None
             if stop is None or index in self._fixed:
                 return None
             variable.add(index)
@@ -189,23 +216,6 @@ class HeaderPattern:
             fixed=self._fixed,
             variable=frozenset(variable),
         )
-
-    def _measure(self, head: bytes, position: int) -> int | None:
-        """Find the end of an element; ``None`` if it is too long for a header."""
-        end = len(head)
-        try:
-            _, vr, value, length = read_element_header(head, position, end, self._layout)
-            if length != UNDEFINED_LENGTH:
-                stop = value + length
-            elif vr in _FRAGMENT_VRS:
-                return None
-            else:
-                items = IMPLICIT_LITTLE if vr == "UN" else self._layout
-                stop = measure_undefined_length(head, value, end, items)
-        except BadFileFormatError:
-            # It ends behind the part that is looked at, or it is damaged: others will tell.
-            return None
-        return stop if stop <= end and stop - position <= LONGEST_ELEMENT else None
 
 
 def build_pattern(
@@ -253,3 +263,21 @@ def build_pattern(
         fixed=frozenset(index for index, tag in enumerate(tags) if tag in fixed),
         variable=frozenset(index for index, tag in enumerate(tags) if tag in variable),
     )
+
+
+def _measure(head: bytes, position: int, layout: Layout) -> int | None:
+    """Find the end of an element; ``None`` if it is too long for a header."""
+    end = len(head)
+    try:
+        _, vr, value, length = read_element_header(head, position, end, layout)
+        if length != UNDEFINED_LENGTH:
+            stop = value + length
+        elif vr in _FRAGMENT_VRS:
+            return None
+        else:
+            items = IMPLICIT_LITTLE if vr == "UN" else layout
+            stop = measure_undefined_length(head, value, end, items)
+    except BadFileFormatError:
+        # It ends behind the part that is looked at, or it is damaged: others will tell.
+        return None
+    return stop if stop <= end and stop - position <= LONGEST_ELEMENT else None

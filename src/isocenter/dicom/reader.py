@@ -45,8 +45,12 @@ __all__ = [
     "Hit",
     "Identity",
     "build_identity",
+    "check_pixel_data",
+    "find_character_set",
+    "lookup_vr",
     "read_located",
     "read_summary",
+    "read_text",
     "read_values",
 ]
 
@@ -328,7 +332,7 @@ def _describe_bare_data_set(transfer_syntax_uid: str) -> FileMeta:
 
 def _summarize(buffer: Buffer, start: int, meta: FileMeta, question: _Question) -> FileSummary:
     scan = _scan(buffer, start, meta.layout, question.wanted)
-    pixel_data, pixel_data_vr = _check_pixel_data(
+    pixel_data, pixel_data_vr = check_pixel_data(
         buffer, scan.pixel_data, meta, is_whole=question.is_whole
     )
     values, sequences = _read_hits(buffer, scan.hits, meta.layout, question.default_encoding)
@@ -357,26 +361,26 @@ def _read_hits(
     """Turn the elements that were found into text and JSON; binary ones are left out."""
     values: dict[int, str] = {}
     sequences: dict[int, list[dict[str, Any]]] = {}
-    character_set = _find_character_set(buffer, hits, default_encoding)
+    character_set = find_character_set(buffer, hits, default_encoding)
     for tag, vr, value, stop in hits:
         if tag in values or tag in sequences:
             continue  # Of equal tags the first one counts.
         if stop - value > MAXIMUM_VALUE_BYTES and tag not in _IDENTIFIERS:
             continue
-        known_vr = _lookup_vr(tag, values) if vr is None or vr == "UN" else vr
+        known_vr = lookup_vr(tag, values) if vr is None or vr == "UN" else vr
         if vr == "SQ" or (vr is None and known_vr == "SQ"):
             sequences[tag] = build_items_json(
                 buffer, value, stop, layout=layout, character_set=character_set
             )
             continue
         data = bytes(buffer[value:stop])
-        text = _read_text(vr or known_vr, data, known_vr, layout, character_set)
+        text = read_text(vr or known_vr, data, known_vr, layout, character_set)
         if text is not None:
             values[tag] = text
     return FileValues(values, sequences)
 
 
-def _lookup_vr(tag: int, values: Mapping[int, str]) -> str:
+def lookup_vr(tag: int, values: Mapping[int, str]) -> str:
     """Find the VR of an element in the dictionary; private creators stand before their blocks."""
     creator = values.get(_build_creator(tag)) if is_private(tag) else None
     return DEFAULT_DICTIONARY.lookup_vr(tag, creator)
@@ -475,7 +479,7 @@ def _pass_padding(buffer: Buffer, position: int) -> int:
     return end - (end - position) % 8
 
 
-def _check_pixel_data(
+def check_pixel_data(
     buffer: Buffer, position: int | None, meta: FileMeta, *, is_whole: bool
 ) -> tuple[int | None, str | None]:
     """Find the VR of the pixel data and check that they are complete.
@@ -500,7 +504,8 @@ def _check_pixel_data(
     return position, vr or "OW"
 
 
-def _find_character_set(buffer: Buffer, hits: list[Hit], default_encoding: str) -> CharacterSet:
+def find_character_set(buffer: Buffer, hits: list[Hit], default_encoding: str) -> CharacterSet:
+    """Find the character set among the elements that were found (PS3.3 §C.12.1.1.2)."""
     for tag, _, value, stop in hits:
         if tag == _SPECIFIC_CHARACTER_SET:
             text = strip_padding(bytes(buffer[value:stop])).decode("ascii", "ignore")
@@ -508,7 +513,7 @@ def _find_character_set(buffer: Buffer, hits: list[Hit], default_encoding: str) 
     return build_character_set(None, default_encoding)
 
 
-def _read_text(
+def read_text(
     vr: str, data: bytes, known_vr: str, layout: Layout, character_set: CharacterSet
 ) -> str | None:
     """Turn a value into text, or into ``None`` if it is binary.

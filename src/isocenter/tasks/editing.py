@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isocenter.archive.received import Origin
-from isocenter.archive.staging import Authorship, EditedBatch, EditTask, Stager
+from isocenter.archive.staging import Authorship, EditedBatch, EditTask, Stager, StagingMemory
 from isocenter.archive.transcoding import Target
 from isocenter.archive.workers import Workers
 from isocenter.clock import now
@@ -184,6 +184,7 @@ class _Run:
         self._is_described, self._told = False, 0
         # Patients, studies and series whose rows are staged.
         self._described: set[tuple[Level, str]] = set()
+        self._memory = StagingMemory()
         # The batch that is edited while the step before is saved.
         self._ahead: asyncio.Task[EditedBatch] | None = None
         # What no row names: the last batch until it is durable. Whether a thread still publishes
@@ -303,7 +304,11 @@ class _Run:
         edited = await asyncio.gather(
             *(
                 self._workers.run(
-                    self._stager.edit, _iter_waiting(waiting), authorship, described=described
+                    self._stager.edit,
+                    _iter_waiting(waiting),
+                    authorship,
+                    memory=self._memory,
+                    described=described,
                 )
                 for _ in range(min(self._threads, len(taken)))
             ),

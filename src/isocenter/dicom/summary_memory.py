@@ -1,0 +1,211 @@
+"""Summaries of files that are like earlier ones, read from what differs.
+
+References
+----------
+PS3.10 §7.1
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from isocenter.dicom.character_sets import CharacterSet
+from isocenter.dicom.elements import Buffer, Layout, read_element_header
+from isocenter.dicom.file_meta import FileMeta, read_file_meta
+from isocenter.dicom.header_patterns import (
+    HeaderElement,
+    HeaderPattern,
+    Match,
+    build_pattern,
+    list_header,
+)
+from isocenter.dicom.reader import (
+    FileSummary,
+    check_pixel_data,
+    find_character_set,
+    lookup_vr,
+    read_summary,
+    read_text,
+)
+from isocenter.dicom.tags import is_private_creator
+
+__all__ = ["SummaryMemory"]
+
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_SOP_CLASS_UID = 0x00080016
+# Kinds of files, and questions about them, that are remembered at once.
+_MOST_KNOWN = 8
+
+
+class SummaryMemory:
+    """Reads summaries. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._known: tuple[_KnownFile, ...] = ()
+
+    def read_summary(
+        self, buffer: Buffer, *, wanted: frozenset[int], default_encoding: str = "Latin1"
+    ) -> FileSummary:
+        """Read the summary of a file whose pixel data are not checked (see `read_summary`).
+
+        Parameters
+        ----------
+        buffer
+            A file, or its beginning, up to and including the header of the pixel data.
+
+        Raises
+        ------
+        BadFileFormatError
+            See `read_summary`.
+        """
+        meta = read_file_meta(buffer)
+        question = _Question(wanted, default_encoding, meta.transfer_syntax_uid)
+        for known in self._known:
+            if known.question != question:
+                continue
+            found = known.pattern.match(buffer, meta.data_set_offset)
+            if found is not None:
+                pattern, match = found
+                if pattern is not known.pattern or known is not self._known[0]:
+                    grown = replace(known, pattern=pattern)
+                    self._put_first(known, grown)
+                    known = grown  # noqa: PLW2901 - the same one, which knows more
+                return known.summarize(buffer, meta, match)
+        summary = read_summary(
+            buffer, wanted=wanted, default_encoding=default_encoding, is_whole=False
+        )
+        learned = None if meta.is_deflated else _learn(buffer, meta, question, summary)
+        if learned is not None:
+            self._put_first(None, learned)
+        return summary
+
+    def _put_first(self, old: "_KnownFile | None", new: "_KnownFile") -> None:
+        others = [known for known in self._known if known is not old]
+        self._known = (new, *others[: _MOST_KNOWN - 1])
+
+
+class _Question(NamedTuple):
+    """What is to be read, and in which encoding it stands."""
+
+    wanted: frozenset[int]
+    default_encoding: str
+    transfer_syntax_uid: str
+
+
+class _Field(NamedTuple):
+    """An element whose value is wanted.
+
+    Attributes
+    ----------
+    vr
+        As encoded; what the dictionary says in implicit encoding.
+    known_vr
+        What the dictionary says if it is unknown.
+    value
+        Offset of its value in the element.
+    """
+
+    tag: int
+    vr: str
+    known_vr: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownFile:
+    """What was read of a file.
+
+    Attributes
+    ----------
+    fields
+        For each element of the pattern, ``None`` if nobody wants it.
+    """
+
+    question: _Question
+    layout: Layout
+    pattern: HeaderPattern
+    character_set: CharacterSet
+    fields: Sequence[_Field | None]
+    summary: FileSummary
+    _same: Mapping[int, str] = field(init=False)
+    _differing: Sequence[_Field | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        differing = [self.fields[index] for index in sorted(self.pattern.variable)]
+        tags = {one.tag for one in differing if one is not None}
+        same = {tag: text for tag, text in self.summary.values.items() if tag not in tags}
+        object.__setattr__(self, "_same", same)
+        object.__setattr__(self, "_differing", differing)
+
+    def summarize(self, buffer: Buffer, meta: FileMeta, match: Match) -> FileSummary:
+        """Read a file that has the same elements."""
+        values = dict(self._same)
+        head, layout, character_set = match.head, self.layout, self.character_set
+        for (start, stop), one in zip(match.spans, self._differing, strict=True):
+            if one is None:
+                continue
+            data = head[start + one.value : stop]
+            text = read_text(one.vr, data, one.known_vr, layout, character_set)
+            if text is not None:
+                values[one.tag] = text
+        has_pixels = self.summary.pixel_data_offset is not None
+        pixel_data, pixel_data_vr = check_pixel_data(
+            buffer, match.stop if has_pixels else None, meta, is_whole=False
+        )
+        return FileSummary(
+            transfer_syntax_uid=meta.transfer_syntax_uid,
+            sop_class_uid=values.get(_SOP_CLASS_UID),
+            values=values,
+            sequences=self.summary.sequences,
+            pixel_data_offset=pixel_data,
+            pixel_data_vr=pixel_data_vr,
+            has_meta_header=meta.has_meta_header,
+            specific_character_set=values.get(_SPECIFIC_CHARACTER_SET),
+        )
+
+
+def _learn(
+    buffer: Buffer, meta: FileMeta, question: _Question, summary: FileSummary
+) -> _KnownFile | None:
+    elements = list_header(buffer, meta.data_set_offset, meta.layout)
+    stop = meta.data_set_offset + sum(len(content) for _, content in elements)
+    fixed = {
+        tag
+        for tag, _ in elements
+        if tag == _SPECIFIC_CHARACTER_SET or tag in summary.sequences or is_private_creator(tag)
+    }
+    pattern = build_pattern(elements, buffer, stop, meta.layout, fixed=fixed, variable=())
+    if pattern is None:
+        return None
+    return _KnownFile(
+        question=question,
+        layout=meta.layout,
+        pattern=pattern,
+        character_set=_find_character_set(elements, meta.layout, question.default_encoding),
+        fields=[*_iter_fields(elements, meta.layout, question, summary)],
+        summary=summary,
+    )
+
+
+def _find_character_set(
+    elements: Sequence[HeaderElement], layout: Layout, default_encoding: str
+) -> CharacterSet:
+    for tag, content in elements:
+        if tag == _SPECIFIC_CHARACTER_SET:
+            _, vr, value, _ = read_element_header(content, 0, len(content), layout)
+            return find_character_set(content, [(tag, vr, value, len(content))], default_encoding)
+    return find_character_set(b"", [], default_encoding)
+
+
+def _iter_fields(
+    elements: Sequence[HeaderElement], layout: Layout, question: _Question, summary: FileSummary
+) -> Iterator[_Field | None]:
+    # The reader gives more than is asked for; what it does give must not go stale.
+    wanted = question.wanted | summary.values.keys()
+    for tag, content in elements:
+        if tag not in wanted:
+            yield None
+            continue
+        _, vr, value, _ = read_element_header(content, 0, len(content), layout)
+        known_vr = lookup_vr(tag, summary.values) if vr is None or vr == "UN" else vr
+        yield _Field(tag, vr or known_vr, known_vr, value)
