@@ -141,6 +141,28 @@ async def test_cancel_reaches_running_handler() -> None:
         await peer.close()
 
 
+@pytest.mark.parametrize("is_dropped", [True, False])
+async def test_end_of_association_reaches_running_handler(is_dropped: bool) -> None:
+    told: list[bool] = []
+
+    async def behavior(_: DimseAssociation, message: Message) -> None:
+        message.on_cancel = lambda: told.append(message.is_cancelled)
+        await wait_until(lambda: bool(told))
+
+    handler = RecordingHandler(behavior)
+    async with running_acceptor(handler) as acceptor:
+        peer = await connect(acceptor.port)
+        await peer.send(encode_message(5, FIND, b"identifier"))
+        await wait_until(lambda: bool(handler.messages))
+        if is_dropped:
+            peer.drop()
+        else:
+            await peer.send_pdu(Abort(0, 0))
+        await wait_until(lambda: bool(told))
+        await peer.close()
+    assert told == [True]
+
+
 async def test_cancel_of_nothing_is_ignored() -> None:
     async with running_acceptor(RecordingHandler()) as acceptor:
         peer = await connect(acceptor.port)
