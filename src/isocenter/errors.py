@@ -4,8 +4,8 @@
 
     ServerError              code (Orthanc's number), http_status, message, details, payload
     ├─ RequestError          BadRequest · BadParameter · ParameterType · BadFileFormat · BadJson
-    │                        BadRange · MisplacedParent · NotAcceptable · NotSupported · UnknownTag
-    │                        UnorderedSlices · UnsupportedMediaType · UnwritableFile · Transcoding
+    │                        BadRange · MisplacedParent · NotSupported · UnknownTag
+    │                        UnorderedSlices · UnwritableFile · Transcoding
     │                        (creation:) NotText · OverriddenTag · MisplacedPixels · NoContent
     │                        NoDataURI · UnknownParent · InstanceAsParent · ParentEncoding
     ├─ AccessError           Unauthorized · Forbidden · ReadOnly
@@ -68,7 +68,6 @@ __all__ = [
     "NoContentError",
     "NoDataURIError",
     "NoPresentationContextError",
-    "NotAcceptableError",
     "NotSupportedError",
     "NotTextError",
     "OverriddenTagError",
@@ -93,7 +92,6 @@ __all__ = [
     "UnknownTagError",
     "UnorderedSlicesError",
     "UnstorableInstanceError",
-    "UnsupportedMediaTypeError",
     "UnwritableFileError",
     "VerificationError",
     "build_error",
@@ -167,18 +165,6 @@ class BadRangeError(RequestError):
     """A byte range that the content does not have."""
 
     code, http_status, message = 41, 416, "Bad range request"
-
-
-class NotAcceptableError(RequestError):
-    """Nothing in the asked media types can be answered."""
-
-    code, http_status, message = 34, 406, "No acceptable media type"
-
-
-class UnsupportedMediaTypeError(RequestError):
-    """A media type that the server does not understand."""
-
-    code, http_status, message = 3000, 415, "Unsupported media type"
 
 
 class UnknownTagError(RequestError):

@@ -1,7 +1,7 @@
 """Servers that are killed while jobs run, then started again on the same data.
 
 ``ISOCENTER_TEST_CRASHES`` is the number of times that servers with jobs of all kinds are killed, on
-each database (3; ``make crash``: 50).
+each database (2; ``make crash``: 50).
 """
 
 import json
@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 from tests.support.dicom_files import EXPLICIT_LITTLE, build_instance, encode_element
 from tests.support.directories import read_directory, walk
-from tests.support.postgresql import let_time_pass, new_schema
+from tests.support.postgresql import let_time_pass, name_connections, new_schema
 from tests.support.server import TestServer, run_command, run_server, wait_until
 
-CRASHES = int(os.environ.get("ISOCENTER_TEST_CRASHES", "3"))
+CRASHES = int(os.environ.get("ISOCENTER_TEST_CRASHES", "2"))
 
-KILLS = 3
+KILLS = 2
 # Three parts of an archive, of bytes that cannot be compressed.
 FILES = 44
 FILE_BYTES = 2_500_000
@@ -314,8 +314,9 @@ def test_jobs_of_all_kinds_survive_kills(tmp_path: Path) -> None:
 @pytest.mark.timeout(120 + 20 * CRASHES)
 def test_jobs_of_all_kinds_survive_kills_on_postgresql(tmp_path: Path, postgresql_uri: str) -> None:
     with new_schema(postgresql_uri) as schema:
-        database = {"EnableIndex": True, "ConnectionUri": postgresql_uri, "Schema": schema}
-        after_kill = partial(let_time_pass, postgresql_uri, schema)
+        uri = name_connections(postgresql_uri, schema)
+        database = {"EnableIndex": True, "ConnectionUri": uri, "Schema": schema}
+        after_kill = partial(let_time_pass, postgresql_uri, schema, schema)
         assert_jobs_survive(tmp_path / "server", {"PostgreSQL": database}, CRASHES, after_kill)
 
 
@@ -330,9 +331,11 @@ def test_other_server_takes_over_the_jobs_of_a_killed_one(
         "StorageDirectory": str(tmp_path / "shared"),
         "ConcurrentJobs": 6,
     }
+    uri = name_connections(postgresql_uri, postgresql_schema)
+    killed = {**options, "PostgreSQL": {**database, "ConnectionUri": uri}}
     work = Workload()
     with ExitStack() as stack:
-        first = stack.enter_context(run_server(tmp_path / "first", options))
+        first = stack.enter_context(run_server(tmp_path / "first", killed))
         work.prepare(first)
         # None of them waits any more, so the second one finds nothing to do.
         wait_until(
@@ -342,7 +345,7 @@ def test_other_server_takes_over_the_jobs_of_a_killed_one(
         second = stack.enter_context(run_server(tmp_path / "second", options))
         first.process.kill()
         first.wait_for_end()
-        let_time_pass(postgresql_uri, postgresql_schema)
+        let_time_pass(postgresql_uri, postgresql_schema, postgresql_schema)
         work.end(second)
         assert second.stop() == 0
     assert {w.done for w in work.works} == {1}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from tests.support.dicom_files import EXPLICIT_LITTLE, build_instance, encode_element
-from tests.support.postgresql import let_time_pass
+from tests.support.postgresql import let_time_pass, name_connections
 from tests.support.server import TestServer, run_command, run_server, wait_until
 
-KILLS = 3
+KILLS = 2
 # Some five steps of a job.
 FILES = 40
 FILE_BYTES = 800_000
@@ -67,7 +67,7 @@ def test_studies_on_postgresql_are_moved_once(
 ) -> None:
     database = {
         "EnableIndex": True,
-        "ConnectionUri": postgresql_uri,
+        "ConnectionUri": name_connections(postgresql_uri, postgresql_schema),
         "Schema": postgresql_schema,
     }
     assert_studies_are_moved_once(
@@ -75,7 +75,7 @@ def test_studies_on_postgresql_are_moved_once(
         {**OPTIONS, "PostgreSQL": database},
         kills=2,
         count=FILES // 2,
-        after_kill=partial(let_time_pass, postgresql_uri, postgresql_schema),
+        after_kill=partial(let_time_pass, postgresql_uri, postgresql_schema, postgresql_schema),
     )
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from tests.support.requirements import miss
+from tests.support.server import wait_until
 
-__all__ = ["let_time_pass", "new_schema", "run_postgresql"]
+__all__ = ["let_time_pass", "name_connections", "new_schema", "run_postgresql"]
 
 _VARIABLE = "ISOCENTER_TEST_POSTGRESQL"
 # Data of tests may be lost in a power failure; what is tested is not the disk of this machine.
@@ -67,9 +69,26 @@ def new_schema(uri: str) -> Iterator[str]:
             connection.execute(drop)
 
 
-def let_time_pass(uri: str, schema: str) -> None:
-    """Let all servers have been silent for a minute; those that live show themselves again."""
+def name_connections(uri: str, name: str) -> str:
+    """Say who connects, for `let_time_pass`."""
+    return make_conninfo(uri, application_name=name)
+
+
+def let_time_pass(uri: str, schema: str, killed: str) -> None:
+    """Let all servers have been silent for a minute; those that live show themselves again.
+
+    Parameters
+    ----------
+    killed
+        Name of the connections of a server that was killed. What it sent last is still done, as a
+        sign of life perhaps, so their ends are waited for.
+    """
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
     with psycopg.connect(uri, autocommit=True) as connection:
+        wait_until(
+            lambda: connection.execute(count, [killed]).fetchone() == (0,),
+            "end of the connections of the killed server",
+        )
         table = sql.Identifier(schema, "job_owners")
         statement = sql.SQL("UPDATE {} SET alive_at = alive_at - 60000000").format(table)
         connection.execute(statement)

@@ -34,15 +34,25 @@ from isocenter.pixels.transcoding import estimate_size
 from isocenter.storage.compression import decompress, iter_decompressed
 from isocenter.storage.port import Buffer, Storage
 
-__all__ = ["ExportPlan", "ExportRequest", "Exporter", "MissingFile", "Written", "gather"]
+__all__ = [
+    "FILES_AHEAD",
+    "ExportPlan",
+    "ExportRequest",
+    "Exporter",
+    "MissingFile",
+    "Written",
+    "gather",
+]
 
 _log = logging.getLogger(__name__)
+
+FILES_AHEAD = 4
+"""How many files of an archive are read, transcoded and compressed at once."""
 
 # A larger file is compressed while it is read, a smaller one whole and ahead of its turn.
 _LARGEST_WHOLE_BYTES = 8 * 1024 * 1024
 # So is a file that may become larger by transcoding.
 _LARGEST_TRANSCODED_BYTES = 32 * 1024 * 1024
-_AHEAD = 4
 # The end of an archive of so many files is written in one hop to a thread.
 _FEW_FILES = 500
 # Plans of so many are made on the event loop.
@@ -214,21 +224,26 @@ class Exporter:
             yield piece
 
     async def write(
-        self, plan: ExportPlan, files: Sequence[PackagedFile], written: Written
+        self,
+        plan: ExportPlan,
+        files: Sequence[PackagedFile],
+        written: Written,
+        *,
+        ahead: int = FILES_AHEAD,
     ) -> AsyncIterator[bytes]:
-        """Write some entries, a few files ahead being read and compressed in threads."""
-        ahead: deque[tuple[PackagedFile, asyncio.Future[_Prepared | None] | None]] = deque()
+        """Write some entries, so many files ahead being read and compressed in threads."""
+        begun: deque[tuple[PackagedFile, asyncio.Future[_Prepared | None] | None]] = deque()
         pending = iter(files)
         request = plan.request
         try:
             while True:
                 for file in pending:
-                    ahead.append((file, self._begin(file, request)))
-                    if len(ahead) >= _AHEAD:
+                    begun.append((file, self._begin(file, request)))
+                    if len(begun) >= ahead:
                         break
-                if not ahead:
+                if not begun:
                     return
-                file, future = ahead.popleft()
+                file, future = begun.popleft()
                 try:
                     prepared = None if future is None else await future
                     if prepared is None:
@@ -242,7 +257,7 @@ class Exporter:
                 while (piece := await self._next(pieces, prepared)) is not None:
                     yield piece
         finally:
-            for _, future in ahead:
+            for _, future in begun:
                 if future is not None:
                     future.cancel()
 
@@ -304,7 +319,8 @@ class Exporter:
         keep = self._transcoder.open_or_keep
         with (
             self._buffers.open_whole(file.attachment) as buffer,
-            keep(buffer, target, instance=file.public_id) as result,
+            # The archive may be on its way already.
+            keep(buffer, target, instance=file.public_id, needs_room=False) as result,
         ):
             yield result
 
@@ -323,7 +339,7 @@ class Exporter:
             if estimate_size(buffer) > _LARGEST_TRANSCODED_BYTES:
                 return None
             keep = self._transcoder.open_or_keep
-            with keep(buffer, target, instance=file.public_id) as result:
+            with keep(buffer, target, instance=file.public_id, needs_room=False) as result:
                 return self._pack(file, result, request)
 
     def _read(self, file: PackagedFile, request: ExportRequest) -> _Prepared:

@@ -95,12 +95,16 @@ def open_joined(pieces: Sequence[Piece], folder: Path | None) -> Iterator[Buffer
     if sum(map(len, pieces)) <= _LARGEST_IN_MEMORY:
         yield b"".join(pieces)
         return
-    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-        with storage_errors():
-            for portion in iter_portions(pieces):
-                _write_all(file.fileno(), portion)
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as buffer:
-            yield buffer
+    with _map_joined(pieces, folder) as buffer:
+        yield buffer
+
+
+def _map_joined(pieces: Sequence[Piece], folder: Path | None) -> mmap.mmap:
+    with storage_errors(), tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for portion in iter_portions(pieces):
+            _write_all(file.fileno(), portion)
+        # It outlives the descriptor.
+        return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -445,7 +445,9 @@ def summarize_pieces(
     while length < size:
         start = join_start(pieces, length)
         try:
-            summary = memory.read_summary(start, wanted=wanted, default_encoding=encoding)
+            summary = memory.read_summary(
+                start, wanted=wanted, default_encoding=encoding, is_whole=False
+            )
         except BadFileFormatError:
             # The start ends within the header.
             pass

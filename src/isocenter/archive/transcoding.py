@@ -26,8 +26,10 @@ from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
     CodecTimeoutError,
+    FullStorageError,
     InternalError,
     ServerError,
+    StorageUnavailableError,
     TranscodingError,
 )
 from isocenter.index.reading import lookup_dicom_attachment
@@ -232,7 +234,13 @@ class Transcoder:
 
     @contextmanager
     def open_or_keep(
-        self, buffer: Buffer, target: Target, *, keeps_uid: bool = False, instance: str = ""
+        self,
+        buffer: Buffer,
+        target: Target,
+        *,
+        keeps_uid: bool = False,
+        instance: str = "",
+        needs_room: bool = True,
     ) -> Iterator[Buffer]:
         """Bring a file into another transfer syntax, or give it as it is if that fails. Blocks.
 
@@ -240,11 +248,16 @@ class Transcoder:
         ----------
         instance
             For the log.
+        needs_room
+            Fail if temporary files cannot be written, which says nothing about the pixels; else the
+            file is given as it is then, too, for an answer that has begun already.
 
         Raises
         ------
         CodecTimeoutError
             If nobody needs it, because the server stops or the caller has left.
+        FullStorageError, StorageUnavailableError
+            If `needs_room`.
 
         References
         ----------
@@ -256,7 +269,7 @@ class Transcoder:
                 result = stack.enter_context(self.open(buffer, target, keeps_uid=keeps_uid))
                 return stack.enter_context(open_joined(result.pieces, self.folder))
 
-            result = self._try(make, target, instance)
+            result = self._try(make, target, instance, needs_room=needs_room)
             if result is None:
                 stack.close()
             yield buffer if result is None else result
@@ -284,9 +297,11 @@ class Transcoder:
             with self.open(buffer, target) as result:
                 return _spool(iter_portions(result.pieces), self.folder)
 
-        return self._try(make, target, instance)
+        return self._try(make, target, instance, needs_room=False)
 
-    def _try(self, make: Callable[[], T], target: Target, instance: str) -> T | None:
+    def _try(
+        self, make: Callable[[], T], target: Target, instance: str, *, needs_room: bool
+    ) -> T | None:
         """Make something of a transcoded file; ``None``, and a line in the log, if that fails."""
         try:
             return make()
@@ -294,6 +309,8 @@ class Transcoder:
             patience = _patience.get()
             if self._is_stopped or (patience is not None and patience.has_ended):
                 raise CodecTimeoutError("nobody waits for the file any more") from error
+            if needs_room and isinstance(error, FullStorageError | StorageUnavailableError):
+                raise
             # Whatever it was: the instance is there, and must not be lost because of its pixels.
             is_known = isinstance(error, ServerError) and not isinstance(error, InternalError)
             _log.warning(
@@ -413,7 +430,8 @@ class _NoCoder:
 def build_transcoder(configuration: Configuration, folder: Path) -> Transcoder:
     """Build it as the configuration asks; no process is started yet."""
     # More would only wait for each other.
-    size = min(configuration.integer("TranscoderThreadsCount"), os.cpu_count() or 1)
+    processors = os.cpu_count() or 1
+    size = min(configuration.integer("TranscoderThreadsCount") or processors, processors)
     most = configuration.integer("MaximumConcurrentDcmtkTranscoders")
     is_disabled = configuration.text("BuiltinDecoderTranscoderOrder") == "Disabled"
     return Transcoder(

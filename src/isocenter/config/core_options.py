@@ -340,8 +340,11 @@ _JOBS = Group(
             MapKind(COUNT),
             default={"ResourceModification": 2},
             effect=Effect.FULL,
-            meaning="Threads inside one job, per kind of job; 0 means one per processor thread. At "
-            "most half of `Isocenter.IngestThreads`. Orthanc: 1.",
+            meaning="Files of one job that are worked on at once, per kind of job: "
+            "`ResourceModification`; `SplitStudy` and `MergeStudy` (as that); `Archive` and "
+            "`Media` (4). 0 means one per processor, and half of `Isocenter.IngestThreads` is the "
+            "most. A job that transcodes has one frame of each of these files coded at a time, by "
+            "the processes of `TranscoderThreadsCount`. Orthanc: 1.",
         ),
         Option(
             "MediaArchiveSize",
@@ -416,8 +419,9 @@ _CACHES = Group(
             COUNT,
             default=4,
             effect=Effect.FULL,
-            meaning="The most processes that convert instances, but no more than there are "
-            "processors. They start when they are needed and end soon after.",
+            meaning="The most processes that convert instances, for all jobs and requests "
+            "together, but no more than there are processors; 0 means one per processor. They "
+            "start when they are needed and end soon after.",
         ),
         _cache("TranscoderMemoryCapacity", 256, "Converted files in use in memory.", "MB"),
         _cache("TranscoderCacheSize", 256, "Converted files kept in memory.", "MB"),

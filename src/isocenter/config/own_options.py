@@ -85,7 +85,8 @@ OWN_GROUPS = (
                 default={},
                 effect=Effect.FULL,
                 meaning="Most jobs of a kind that run at once, of all servers together, such as "
-                '`{"Archive": 1}`; a kind that is not named has no limit of its own.',
+                '`{"Archive": 1}`; with 0 they wait until that is changed, and a kind that is not '
+                "named has no limit of its own.",
             ),
             Option(
                 "Isocenter.ConcurrentJobsPerDestination",

@@ -110,7 +110,7 @@ async def answer_file(
     if part is None:
         resp.content_type = file.media_type
         if file_name is not None:
-            name = _FORBIDDEN_IN_NAMES.sub("", req.get_param("filename") or "") or file_name
+            name = clean_name(req.get_param("filename") or "") or file_name
             resp.set_header("Content-Disposition", format_disposition(name))
         part = ByteRange(0, file.size_bytes)
     else:
@@ -121,12 +121,17 @@ async def answer_file(
     await _write(req, resp, file, part)
 
 
+def clean_name(name: str) -> str:
+    """Leave out of a file name what would end it, or the header it stands in."""
+    return _FORBIDDEN_IN_NAMES.sub("", name)
+
+
 def format_disposition(name: str) -> str:
     """Write ``Content-Disposition``, which is ASCII whatever the name (RFC 6266 §4.3).
 
     What would end the name or the header is left out.
     """
-    name = _FORBIDDEN_IN_NAMES.sub("", name)
+    name = clean_name(name)
     if name.isascii():
         return f'filename="{name}"'
     plain = name.encode("ascii", "replace").decode()

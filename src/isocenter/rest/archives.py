@@ -23,7 +23,7 @@ from isocenter.errors import (
 )
 from isocenter.http.answers import answer_nothing
 from isocenter.http.arguments import get_flag, read_body
-from isocenter.http.files import answer_file, format_disposition
+from isocenter.http.files import answer_file, clean_name, format_disposition
 from isocenter.http.json_bodies import parse_json
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.http.streaming import Stream
@@ -38,6 +38,8 @@ __all__ = ["ROUTES", "create_archive", "delete_output", "download_archive", "get
 _ZIP = "application/zip"
 _SEVERAL = "Archive.zip"
 _MOST_RESOURCES = 100_000
+# It is kept with the job, and sent in a header.
+_LONGEST_NAME = 255
 _FILE_NAME = Argument("filename", "text", "Name for saving the archive.")
 _MANIFEST = Argument(
     "manifest", "flag", "Add a list of the files with their sums, and of missing ones."
@@ -200,11 +202,15 @@ async def _create(
     name = body.get("Filename", default_name)
     if not isinstance(name, str):
         raise BadParameterError("the field 'Filename' must be text")
+    if len(name) > _LONGEST_NAME:
+        raise BadParameterError(f"the field 'Filename' may have {_LONGEST_NAME} characters")
     plan = await services.archive.exporter.plan(request)
     if call.is_synchronous:
         _answer_stream(services, req, resp, plan, name)
     else:
-        await submit_job(services, resp, build_archive_job(plan, name), call)
+        await submit_job(
+            services, resp, build_archive_job(plan, clean_name(name) or default_name), call
+        )
 
 
 def _answer_stream(

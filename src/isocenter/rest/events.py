@@ -9,7 +9,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from isocenter.archive.event_feed import EventPosition
-from isocenter.errors import BadParameterError
+from isocenter.errors import BadParameterError, UnknownItemError
 from isocenter.http.arguments import get_natural
 from isocenter.http.event_streams import EventFormats, Interest, parse_position
 from isocenter.http.routes import Argument, Route
@@ -35,6 +35,9 @@ async def stream_events(services: Services, req: Request, resp: Response) -> Non
     """Tell what happens, from the last event on that the client has seen."""
     interest, since, timeout_s = _get_interest(req), _get_since(req), _get_timeout(req)
     services.events.check_room()
+    if interest.job_id and await services.jobs.lookup(interest.job_id) is None:
+        # A stream would tell nothing forever.
+        raise UnknownItemError("there is no job with that identifier")
     await services.events.open()
     resp.content_type = _MEDIA_TYPE
     resp.set_header("Cache-Control", "no-store")
@@ -85,7 +88,7 @@ ROUTES = (
             Argument("timeout", "integer", "End after so many seconds (never)."),
         ),
         answer=_MEDIA_TYPE,
-        statuses=(200, 400, 503),
+        statuses=(200, 400, 404, 503),
         details="Each event has the identifier `CHANGE.MOMENT`. A client that sends the last one "
         "as `Last-Event-ID` is told the changes since then, and how the jobs are now; a job may be "
         "told again. A client that does not read is dropped.",

@@ -7,7 +7,7 @@ Orthanc REST: archives (behaviour manual §22), job types (§17)
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from isocenter.archive.exporting import (
+    FILES_AHEAD,
     Exporter,
     ExportPlan,
     ExportRequest,
@@ -43,7 +44,7 @@ from isocenter.index.port import Transaction
 from isocenter.jobs.records import Apply, FailedItem, Job, NewJob, Step
 from isocenter.storage.port import Storage
 
-__all__ = ["ARCHIVE", "ArchiveKind", "build_archive_job", "build_archive_kinds"]
+__all__ = ["ARCHIVE", "FILES_AHEAD", "ArchiveKind", "build_archive_job", "build_archive_kinds"]
 
 ARCHIVE = "archive"
 """Name of the output (behaviour manual §16.4)."""
@@ -82,12 +83,23 @@ def build_archive_job(plan: ExportPlan, file_name: str) -> NewJob:
 
 
 def build_archive_kinds(
-    workers: Workers, storage: Storage, exporter: Exporter, limits: OutputLimits
+    workers: Workers,
+    storage: Storage,
+    exporter: Exporter,
+    limits: OutputLimits,
+    *,
+    count_ahead: Callable[[str], int] = lambda _: FILES_AHEAD,
 ) -> "list[ArchiveKind]":
-    """Build the kinds of jobs that write archives."""
+    """Build the kinds of jobs that write archives.
+
+    Parameters
+    ----------
+    count_ahead
+        Tells how many files a job of a kind reads, transcodes and compresses at once.
+    """
     return [
-        ArchiveKind(workers, storage, exporter, limits, is_media=is_media)
-        for is_media in (False, True)
+        ArchiveKind(workers, storage, exporter, limits, is_media=is_media, ahead=count_ahead(name))
+        for name, is_media in ((_ARCHIVE_KIND, False), (_MEDIA_KIND, True))
     ]
 
 
@@ -101,6 +113,8 @@ class ArchiveKind:
     ----------
     is_media
         Write media, with a DICOMDIR.
+    ahead
+        How many files are read, transcoded and compressed at once.
     """
 
     def __init__(
@@ -111,12 +125,14 @@ class ArchiveKind:
         limits: OutputLimits,
         *,
         is_media: bool = False,
+        ahead: int = FILES_AHEAD,
     ) -> None:
         self.name = _MEDIA_KIND if is_media else _ARCHIVE_KIND
         self._workers = workers
         self._storage = storage
         self._exporter = exporter
         self._limits = limits
+        self._ahead = ahead
 
     async def run(self, job: Job) -> AsyncIterator[Step]:
         """Write the archive (see `JobKind.run`)."""
@@ -204,7 +220,7 @@ class ArchiveKind:
     async def _write(
         self, plan: ExportPlan, files: Sequence[PackagedFile], written: Written, *, is_last: bool
     ) -> AsyncIterator[bytes]:
-        async for piece in self._exporter.write(plan, files, written):
+        async for piece in self._exporter.write(plan, files, written, ahead=self._ahead):
             yield piece
         if is_last:
             async for piece in self._exporter.finish(plan, written):

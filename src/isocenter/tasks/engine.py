@@ -1,5 +1,6 @@
 """The engine of a server, with all kinds of jobs."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 
@@ -14,7 +15,7 @@ from isocenter.jobs.engine import Engine, EngineOptions
 from isocenter.jobs.kind import JobKind
 from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import Job
-from isocenter.tasks.archiving import build_archive_kinds
+from isocenter.tasks.archiving import FILES_AHEAD, build_archive_kinds
 from isocenter.tasks.editing import StagedEdits
 from isocenter.tasks.modality_store import ModalityStoreKind
 from isocenter.tasks.modification import ModificationKind
@@ -25,6 +26,8 @@ from isocenter.tasks.retrieving import GetKind, MoveKind
 from isocenter.tasks.storage_commitment import StorageCommitmentKind
 
 __all__ = ["build_engine"]
+
+_log = logging.getLogger(__name__)
 
 # They send what is stored and write nothing to the storage area, not even an archive for download.
 _READ_ONLY_KINDS = frozenset(
@@ -77,16 +80,12 @@ def build_engine(
         allowed=_READ_ONLY_KINDS if archive.is_read_only else None,
     )
     store = DatabaseJobs(database, history=configuration.integer("JobsHistorySize"))
-    threads = _count_threads(configuration, archive.workers.count)
-    edits = StagedEdits(archive.workers, archive.edits.stager, threads=threads)
-    own: list[JobKind] = [
-        *build_archive_kinds(
-            archive.workers, archive.storage, archive.exporter, archive.job_outputs.limits
-        ),
-        ModificationKind(archive.workers, archive.edits.modifications, edits),
-        *build_regrouping_kinds(archive.edits.regroupings, edits),
+    own = [
+        *_build_local_kinds(configuration, archive),
         *_build_remote_kinds(configuration, archive),
+        *kinds,
     ]
+    _check_names(configuration, {kind.name for kind in own})
 
     def follow_up(job: Job) -> None:
         """Remove the files that a job has deleted, or that it leaves because it failed."""
@@ -94,14 +93,48 @@ def build_engine(
             archive.deleter.wake_soon()
         on_saved(job)
 
-    return Engine(store, archive.workers.run, [*own, *kinds], options, on_saved=follow_up)
+    return Engine(store, archive.workers.run, own, options, on_saved=follow_up)
 
 
-def _count_threads(configuration: Configuration, workers: int) -> int:
-    """Tell how many files of a modification are edited at once; requests need threads as well."""
-    counts = configuration.mapping("JobsEngineThreadsCount")
-    wanted = int(counts.get("ResourceModification", 1)) or os.cpu_count() or 1
-    return max(1, min(wanted, workers // 2))
+def _build_local_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:
+    """Build the kinds that read and write many stored files."""
+    workers, edits = archive.workers, archive.edits
+
+    def count(kind: str, default: int) -> int:
+        return _count_threads(configuration, kind, default, workers=workers.count)
+
+    of_edits = count(ModificationKind.name, 1)
+
+    def build_edits(kind: str) -> StagedEdits:
+        return StagedEdits(workers, edits.stager, threads=count(kind, of_edits))
+
+    return [
+        *build_archive_kinds(
+            workers,
+            archive.storage,
+            archive.exporter,
+            archive.job_outputs.limits,
+            count_ahead=lambda kind: count(kind, FILES_AHEAD),
+        ),
+        ModificationKind(workers, edits.modifications, build_edits(ModificationKind.name)),
+        *build_regrouping_kinds(edits.regroupings, build_edits),
+    ]
+
+
+def _count_threads(configuration: Configuration, kind: str, default: int, *, workers: int) -> int:
+    """Tell how many files of a job are worked on at once; requests need threads as well."""
+    wanted = configuration.mapping("JobsEngineThreadsCount").get(kind)
+    if wanted is None:
+        return default
+    return max(1, min(int(wanted) or os.cpu_count() or 1, workers // 2))
+
+
+def _check_names(configuration: Configuration, known: set[str]) -> None:
+    """Tell of kinds in the configuration that do not exist, perhaps because of a wrong letter."""
+    for option in ("JobsEngineThreadsCount", "Isocenter.ConcurrentJobsPerKind"):
+        if unknown := configuration.mapping(option).keys() - known:
+            extra = {"option": option, "kinds": ", ".join(sorted(unknown))}
+            _log.warning("an option names kinds of jobs that do not exist", extra=extra)
 
 
 def _build_remote_kinds(configuration: Configuration, archive: Archive) -> list[JobKind]:

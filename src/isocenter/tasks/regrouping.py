@@ -6,7 +6,7 @@ Orthanc REST: split and merge (behaviour manual §20), job types (§17)
 """
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -127,9 +127,20 @@ async def _find(
     return await regroupings.find_merge(call.study, request)
 
 
-def build_regrouping_kinds(regroupings: Regroupings, edits: StagedEdits) -> list[JobKind]:
-    """Build the kinds for both directions."""
-    return [RegroupingKind(direction, regroupings, edits) for direction in Direction]
+def build_regrouping_kinds(
+    regroupings: Regroupings, build_edits: Callable[[str], StagedEdits]
+) -> list[JobKind]:
+    """Build the kinds for both directions.
+
+    Parameters
+    ----------
+    build_edits
+        Builds what runs the jobs of a kind.
+    """
+    return [
+        RegroupingKind(direction, regroupings, build_edits(direction.value))
+        for direction in Direction
+    ]
 
 
 class RegroupingKind:

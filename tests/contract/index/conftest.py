@@ -12,7 +12,6 @@ from psycopg import sql
 from tests.support.instances import IndexCase
 from tests.support.postgresql import new_schema
 
-from isocenter.index import sqlite
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase
 from isocenter.index.sqlite import SQLiteDatabase
@@ -58,13 +57,9 @@ def _case(
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def index(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[IndexCase]:
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexCase]:
     """Give an empty database of each kind in turn."""
     if request.param == "sqlite":
-        # The full 64 MiB take longer to write than a test to run.
-        monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
         with _open_sqlite(tmp_path / "index") as case:
             yield case
     else:

@@ -1,13 +1,18 @@
 """Pieces on their way to others."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import Generator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.archive.parts import Parts, wait_until
 
-from isocenter.archive.pieces import stream_pieces
+from isocenter.archive import pieces as pieces_module
+from isocenter.archive.pieces import open_joined, stream_pieces
+from isocenter.errors import FullStorageError, StorageUnavailableError
 
 
 class _Source:
@@ -60,3 +65,34 @@ async def test_cancelled_stream_waits_for_the_thread_before_it_closes(parts: Par
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert source.closed_in.startswith("worker")
+
+
+@pytest.mark.parametrize("largest", [3, 100])
+def test_pieces_are_joined_in_memory_or_in_a_file_that_nobody_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    monkeypatch.setattr(pieces_module, "_LARGEST_IN_MEMORY", largest)
+    with open_joined([b"one", memoryview(b"two")], tmp_path) as joined:
+        assert bytes(joined) == b"onetwo"
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["tempfile.TemporaryFile", "mmap.mmap"])
+def test_failure_of_a_temporary_file_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pieces_module, "_LARGEST_IN_MEMORY", 3)
+    monkeypatch.setattr(name, fail)
+    with pytest.raises(FullStorageError), open_joined([b"long"], tmp_path):
+        pass
+
+
+def test_temporary_file_of_a_folder_that_is_gone_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces_module, "_LARGEST_IN_MEMORY", 3)
+    with pytest.raises(StorageUnavailableError), open_joined([b"long"], tmp_path / "gone"):
+        pass

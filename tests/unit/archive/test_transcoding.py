@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -36,6 +37,7 @@ from isocenter.errors import (
     TranscodingError,
 )
 from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
+from isocenter.pixels.pool import CodecPool
 
 _BASE = "1.2.840.10008.1.2"
 _EXPLICIT, _BIG, _DEFLATED = f"{_BASE}.1", f"{_BASE}.2", f"{_BASE}.1.99"
@@ -127,6 +129,15 @@ def test_disabled_codecs_leave_what_needs_none(tmp_path: Path) -> None:
         pass
     with transcoder.open_or_keep(data, Target(_LOSSLESS)) as kept:
         assert kept is data
+    transcoder.stop()
+
+
+@pytest.mark.parametrize("count", [0, 1, 100_000])
+def test_any_number_of_processes_may_be_asked_for(tmp_path: Path, count: int) -> None:
+    configuration = Configuration.defaults().with_values({"TranscoderThreadsCount": count})
+    transcoder = build_transcoder(configuration, tmp_path)
+    assert isinstance(transcoder._coder, CodecPool)
+    assert transcoder._coder._size == (1 if count == 1 else os.cpu_count())
     transcoder.stop()
 
 

@@ -17,7 +17,7 @@ from isocenter.tasks import archiving
 _DEADLINE_S = 20.0
 _UNKNOWN = "-".join(["11111111"] * 5)
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def _file(series: str, number: int, **extra: Any) -> SyntheticFile:
@@ -97,6 +97,14 @@ async def test_names_for_saving_are_cleaned(api: Api) -> None:
     files = await _store_study(api)
     result = await api.get(f"/studies/{files[0].study}/archive?filename=a%22%0Ab.zip")
     assert result.headers["content-disposition"] == 'filename="ab.zip"'
+
+
+async def test_name_of_a_job_is_cleaned_before_it_is_kept(api: Api) -> None:
+    # PostgreSQL knows no text with the character NUL.
+    body = json.dumps({"Resources": [], "Asynchronous": True, "Filename": "a\0\nb.zip"})
+    answer = (await api.request("POST", "/tools/create-archive", body=body)).json
+    job = await api.jobs.wait(answer["ID"], 10)
+    assert job.arguments["FileName"] == "ab.zip"
 
 
 async def test_manifest_lists_files_and_what_is_missing(
@@ -212,6 +220,7 @@ async def test_archive_of_an_unknown_resource(api: Api, level: str, method: str)
         ('{"Resources": [], "Priority": 99999999999}', 400, 8),
         ('{"Resources": [], "Utf8": "yes"}', 400, 8),
         ('{"Resources": [], "Filename": 7}', 400, 3),
+        (json.dumps({"Resources": [], "Filename": "x" * 256}), 400, 3),
         ('{"Resources": [], "Transcode": "1.2"}', 400, 3),
         (f'["{_UNKNOWN}"]', 404, 17),
         ("[" * 100_000, 400, 15),

@@ -21,7 +21,7 @@ from isocenter.rest.events import EVENT_FORMATS
 
 _DEADLINE_S = 20.0
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Client:
@@ -188,6 +188,11 @@ async def test_answer_is_an_event_stream_that_nobody_keeps(api: Api) -> None:
 )
 async def test_wrong_arguments_are_refused(api: Api, target: str, headers: dict[str, str]) -> None:
     assert (await api.get(target, headers=headers)).status_code == 400
+
+
+async def test_unknown_job_is_missing(api: Api) -> None:
+    result = await api.get("/events?job=0f2c3a52-0000-4000-8000-000000000000")
+    assert (result.status_code, result.json["OrthancStatus"]) == (404, 7)
 
 
 @pytest.mark.parametrize("text", ["", "1", "1.", ".1", "-1.1", "1.1.1", "1.²", "1\n.2"])

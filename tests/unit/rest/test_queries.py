@@ -21,7 +21,7 @@ from isocenter.dimse.commands import CommandField
 from isocenter.dimse.pdu import Abort
 from isocenter.errors import FullStorageError
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STUDY = {
     0x00080050: ("SH", "ACC"),

@@ -12,10 +12,9 @@ from tests.unit.rest.api import Api, open_api
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.config.configuration import Configuration
 from isocenter.errors import ConfigurationError
-from isocenter.index import sqlite
 from isocenter.storage.memory import MemoryStorage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 LEVELS = ["patients", "studies", "series", "instances"]
 EVERY_LEVEL = pytest.mark.parametrize("level", LEVELS)
 
@@ -54,13 +53,6 @@ def build_file(number: int, **names: Any) -> Any:
 @pytest.fixture
 def storage() -> MemoryStorage:
     return MemoryStorage()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # The full 64 MiB take longer to write than a test to run.
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
-    return tmp_path
 
 
 def compute_md5(data: bytes) -> str:

@@ -1,6 +1,8 @@
 """Files, archives and edited copies in other transfer syntaxes."""
 
+import errno
 import json
+import tempfile
 import threading
 import zipfile
 from io import BytesIO
@@ -14,9 +16,11 @@ from tests.unit.rest.api import Api
 
 from isocenter.archive import exporting, pieces
 from isocenter.archive.transcoding import Transcoder
+from isocenter.errors import FullStorageError
+from isocenter.jobs.states import JobState
 from isocenter.tasks import archiving
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _BASE = "1.2.840.10008.1.2"
 _EXPLICIT, _JPEG, _LOSSLESS, _LS = (f"{_BASE}.{end}" for end in ("1", "4.50", "4.70", "4.80"))
@@ -232,6 +236,48 @@ async def test_edited_copies_are_transcoded_or_keep_their_syntax(
         assert instance["MainDicomTags"]["SOPInstanceUID"] == file.SOPInstanceUID
         found.append(metadata)
     assert sorted(found) == [_EXPLICIT, _JPEG]
+
+
+def _fill_disk(
+    monkeypatch: pytest.MonkeyPatch, limit: str = "pixels.frame_spool._MEMORY_BYTES"
+) -> None:
+    """Let no temporary file be made, but something need one."""
+
+    def fail(**_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"isocenter.{limit}", 10)
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+
+
+@pytest.mark.parametrize(
+    "limit", ["pixels.frame_spool._MEMORY_BYTES", "archive.pieces._LARGEST_IN_MEMORY"]
+)
+@pytest.mark.parametrize("operation", ["modify", "anonymize"])
+async def test_full_disk_fails_a_transcoding_edit_and_leaves_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch, operation: str, limit: str
+) -> None:
+    study = (await _store_two(api))["ParentStudy"]
+    before = await api.get_json("/statistics")
+    body = {"Transcode": _JPEG, "KeepSource": operation == "anonymize"}
+    with monkeypatch.context() as patch:
+        _fill_disk(patch, limit)
+        result = await _post(api, f"/studies/{study}/{operation}", body, 507)
+    assert result.json["OrthancStatus"] == FullStorageError.code
+    [job] = await api.get_json("/jobs?expand&state=Failure&type=ResourceModification")
+    assert job["ErrorCode"] == FullStorageError.code
+    assert await api.get_json("/statistics") == before
+    await _post(api, f"/jobs/{job['ID']}/resubmit", {})
+    assert (await api.jobs.wait(job["ID"], 20)).state is JobState.SUCCESS
+
+
+async def test_download_goes_on_with_the_original_when_the_disk_is_full(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = (await _store_image(api))["ParentStudy"]
+    _fill_disk(monkeypatch)
+    result = await api.get(f"/studies/{study}/archive?transcode={_JPEG}")
+    assert [_name_syntax(data) for data in _unzip(result.content).values()] == [_EXPLICIT]
 
 
 async def test_quality_of_a_job_counts(api: Api) -> None:

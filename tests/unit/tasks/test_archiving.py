@@ -1,6 +1,8 @@
 """An archive that is built by a job survives a crash between any two parts."""
 
+import asyncio
 import io
+import threading
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -11,17 +13,20 @@ import pytest
 import pytest_asyncio
 from tests.support.directories import read_directory, walk
 from tests.support.server import SyntheticFile, build_synthetic
+from tests.unit.archive.parts import wait_until
 from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive import exporting
 from isocenter.archive.exporting import ExportRequest
-from isocenter.errors import BadJobStateError
+from isocenter.archive.packaging import PackagedFile
+from isocenter.errors import BadJobStateError, FullStorageError
 from isocenter.index.job_outputs import OutputLimits, evict_outputs, list_parts
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.reading import find_removals
 from isocenter.jobs.claims import Limits
 from isocenter.jobs.port import Recovery
 from isocenter.jobs.records import Job
+from isocenter.jobs.runner import Runner
 from isocenter.jobs.states import JobState
 from isocenter.tasks import archiving
 from isocenter.tasks.archiving import ARCHIVE, ArchiveKind, build_archive_job
@@ -123,6 +128,64 @@ async def test_archive_goes_on_behind_its_last_part(case: Case, done: int) -> No
     assert job.state is JobState.SUCCESS
     assert case.list_parts()[: len(before)] == before
     assert sorted((await case.read()).values()) == sorted(f.content for f in case.files)
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+async def test_so_many_files_are_read_at_once(
+    case: Case, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    monkeypatch.setattr(archiving, "_SMALL_BYTES", 1)
+    monkeypatch.setattr(archiving, "_PART_BYTES", 1 << 20)
+    exporter, gate = case.api.archive.exporter, threading.Event()
+    begin, read = exporter._begin, exporter._read
+    begun: list[str] = []
+    reading: list[str] = []
+
+    def note(file: PackagedFile, request: ExportRequest) -> Any:
+        begun.append(file.public_id)
+        return begin(file, request)
+
+    def wait(file: PackagedFile, request: ExportRequest) -> Any:
+        reading.append(file.public_id)
+        assert gate.wait(20)
+        return read(file, request)
+
+    monkeypatch.setattr(exporter, "_begin", note)
+    monkeypatch.setattr(exporter, "_read", wait)
+    case.kind._ahead = ahead
+    task = asyncio.create_task(case.run(await case.submit()))
+    try:
+        await wait_until(lambda: len(reading) == ahead)
+        assert len(begun) == ahead
+    finally:
+        gate.set()
+    assert (await task).state is JobState.SUCCESS
+
+
+@pytest.mark.parametrize("parts", [1, 2], ids=["small part", "large part"])
+async def test_full_disk_fails_the_job_and_leaves_nothing(
+    case: Case, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    if parts == 2:
+        monkeypatch.setattr(archiving, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(archiving, "_SMALL_BYTES", 1)
+    job = await case.run(await case.submit(), steps=3)
+    stored = set(case.list_parts())
+    assert len(stored) == 2
+
+    def fail(*_: Any) -> None:
+        raise FullStorageError
+
+    monkeypatch.setattr(case.storage, "write", fail)
+    monkeypatch.setattr(case.storage, "open_writer", fail)
+    runner = Runner(case.jobs, case.api.archive.workers.run, case.kind, job, lambda _: None)
+    failed = await runner.run()
+    assert failed is not None
+    assert failed.failure is not None
+    assert (failed.state, failed.failure.code) == (JobState.FAILURE, FullStorageError.code)
+    assert case.list_parts() == []
+    assert stored <= set(case.list_removals())
+    assert await case.api.archive.job_outputs.lookup("j", ARCHIVE) is None
 
 
 async def test_archive_of_something_that_changed_begins_anew(case: Case) -> None:
