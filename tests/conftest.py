@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from pynetdicom.dimse import DIMSEServiceProvider
 from tests.support.forks import LOG_BYTES
 from tests.support.postgresql import new_schema, run_postgresql
 
@@ -27,6 +29,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _short_log() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite, "_LOG_BYTES", LOG_BYTES)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_pynetdicom() -> Iterator[None]:
+    """Keep a thread of pynetdicom from taking the answer to a request.
+
+    Whoever sends pauses the thread first, but may find the mark of its pause when it has just gone
+    on, and on a busy machine the answer comes before its look for messages.
+    """
+    get_message = DIMSEServiceProvider.get_msg
+
+    def get(self: Any, block: bool = False) -> Any:
+        is_paused = not self.assoc._reactor_checkpoint.is_set()
+        return (None, None) if is_paused and not block else get_message(self, block)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DIMSEServiceProvider, "get_msg", get)
         yield
 
 

@@ -96,9 +96,7 @@ def test_events_of_all_servers_of_a_database(
 
 def test_streams_end_when_the_server_stops(tmp_path: Path) -> None:
     with run_server(tmp_path / "server") as server, listen(server) as listener:
-        start = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - start < 5
         listener.content += listener.peer.read_all()
         assert b": the server stops" in listener.content
         assert listener.content.endswith(b"0\r\n\r\n")

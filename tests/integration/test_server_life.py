@@ -3,12 +3,14 @@
 import json
 import signal
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.integration.test_crash_ingest import Sent, check_stored, loading
 from tests.support.dicom_files import encode_element
+from tests.support.forks import FULL_LOG_BYTES, build_command
 from tests.support.scripted_peer import build_request
 from tests.support.server import (
     DEADLINE_S,
@@ -19,6 +21,7 @@ from tests.support.server import (
     run_command,
     run_server,
     wait_until,
+    write_configuration,
 )
 
 from isocenter.dimse.pdu import encode_pdu
@@ -31,6 +34,23 @@ def rewrite(server: TestServer, **changes: object) -> None:
     """Change options in the configuration file of a running server."""
     path = server.folder / "configuration.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_command_in_a_process_of_its_own_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """The other tests run servers in forks of a process that has loaded the program."""
+    path = write_configuration(tmp_path, {})
+    with subprocess.Popen(
+        [*build_command(FULL_LOG_BYTES), "serve", str(path)], stdout=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(b"Isocenter ")
+            while process.stdout.readline() != b"Stop with Ctrl-C.\n":
+                assert process.poll() is None
+            process.terminate()
+            assert process.wait(DEADLINE_S) == 0
+        finally:
+            process.kill()
 
 
 @TERMINATED

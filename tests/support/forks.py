@@ -51,6 +51,17 @@ class Fork:
             raise TimeoutError
         return status
 
+    def read_output(self, timeout_s: float) -> bytes:
+        """Read its standard output to the end."""
+        deadline = time.monotonic() + timeout_s
+        pieces: list[bytes] = []
+        while self.output.poll(deadline - time.monotonic()):
+            piece = os.read(self.output.fileno(), 1 << 16)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+        raise TimeoutError
+
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
         if self.poll() is None:

@@ -14,6 +14,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.dicom_files import Elements, build_instance
-from tests.support.forks import LOG_BYTES, Fork, build_command, fork_command
+from tests.support.forks import LOG_BYTES, Fork, fork_command
 from tests.support.scripted_peer import ScriptedPeer
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "run_command",
     "run_server",
     "wait_until",
+    "write_configuration",
 ]
 
 DEADLINE_S = 30.0
@@ -344,7 +346,8 @@ class TestServer:
         return self.wait_for_end()
 
 
-def _write_configuration(folder: Path, options: Mapping[str, Any]) -> Path:
+def write_configuration(folder: Path, options: Mapping[str, Any]) -> Path:
+    """Write what a server of a test is configured with, and give the path."""
     (folder / "temporary").mkdir(exist_ok=True)
     path = folder / "configuration.json"
     path.write_text(
@@ -386,7 +389,7 @@ def run_server(
         Length of the log of its index at first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    configuration = _write_configuration(folder, options or {})
+    configuration = write_configuration(folder, options or {})
     words = ["serve", str(configuration), *arguments]
     with fork_command(words, folder, log=folder / "log", log_bytes=log_bytes) as process:
         server = TestServer(folder, process)
@@ -400,7 +403,6 @@ def run_command(
     folder: Path,
     *arguments: str,
     options: Mapping[str, Any] | None = None,
-    typed: str = "",
     log_bytes: int = LOG_BYTES,
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command line to its end.
@@ -409,19 +411,17 @@ def run_command(
     ----------
     options
         If given, a configuration file with them is the last argument.
-    typed
-        What comes in on standard input.
     log_bytes
         Length of the log of the index at first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [] if options is None else [str(_write_configuration(folder, options))]
-    return subprocess.run(
-        [*build_command(log_bytes), *arguments, *paths],
-        check=False,
-        capture_output=True,
-        text=True,
-        input=typed,
-        cwd=folder,
-        timeout=DEADLINE_S,
-    )
+    words = list(arguments)
+    if options is not None:
+        words.append(str(write_configuration(folder, options)))
+    with (
+        tempfile.NamedTemporaryFile() as errors,
+        fork_command(words, folder, log=Path(errors.name), log_bytes=log_bytes) as process,
+    ):
+        output = process.read_output(DEADLINE_S).decode()
+        status = process.wait(DEADLINE_S)
+        return subprocess.CompletedProcess(words, status, output, errors.read().decode())
