@@ -10,9 +10,11 @@ import random
 import select
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -349,3 +351,30 @@ def test_other_server_takes_over_the_jobs_of_a_killed_one(
         work.end(second)
         assert second.stop() == 0
     assert {w.done for w in work.works} == {1}
+
+
+def submit_until_refused(server: TestServer, study: str, accepted: list[str]) -> None:
+    while True:
+        try:
+            answer = server.request("POST", f"/studies/{study}/archive", b'{"Asynchronous": true}')
+        except (OSError, HTTPException):
+            return
+        assert answer.status == 200, answer.body
+        accepted.append(answer.json()["ID"])
+
+
+@pytest.mark.timeout(120)
+def test_jobs_accepted_while_a_server_stops_are_run_by_the_next_one(tmp_path: Path) -> None:
+    options = {"JobsHistorySize": 100_000}
+    accepted: list[str] = []
+    with run_server(tmp_path, options) as server, ThreadPoolExecutor(3) as threads:
+        study = store_all(server, build_small_files("1.5"))
+        clients = [threads.submit(submit_until_refused, server, study, accepted) for _ in range(3)]
+        wait_until(lambda: len(accepted) > 50, "submission of jobs")
+        assert server.stop() == 0
+        for client in clients:
+            client.result(30)
+    with run_server(tmp_path, options) as server:
+        wait_until(lambda: not server.get("/jobs?state=Pending;Running").json(), "end of all jobs")
+        assert set(accepted) <= set(server.get("/jobs?state=Success").json())
+        assert server.stop() == 0

@@ -1,5 +1,6 @@
 """A disk that becomes full under a running server, and has room again."""
 
+import json
 import os
 import random
 import re
@@ -19,6 +20,7 @@ from tests.support.server import (
     SyntheticFile,
     TestServer,
     build_synthetic,
+    wait_until,
 )
 
 from isocenter.dimse.requestor import AssociationTarget
@@ -39,6 +41,7 @@ MIB = 1 << 20
 ROOM = 1_500_000
 MOST_FILES = 400
 
+FILES_ONLY = pytest.mark.parametrize("options", [24], ids=["storage"], indirect=True)
 ONE_DISK = pytest.mark.parametrize("options", [110], ids=["one-disk"], indirect=True)
 
 
@@ -192,3 +195,68 @@ def test_first_start_without_room_for_the_index_is_told(
     assert ended.returncode == 3
     assert "no room is left for the index in" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def submit(server: TestServer, target: str, **fields: Any) -> str:
+    body = json.dumps({"Asynchronous": True, **fields}).encode()
+    answer = server.request("POST", target, body)
+    assert answer.status == 200, answer.body
+    return str(answer.json()["ID"])
+
+
+def has_ended(server: TestServer, job_id: str, state: str) -> bool:
+    job = server.get(f"/jobs/{job_id}").json()
+    assert job["State"] in {"Pending", "Running", state}, job
+    return bool(job["State"] == state)
+
+
+@FILES_ONLY
+def test_jobs_fail_on_a_full_disk_leave_nothing_and_can_begin_anew(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    generator = random.Random(8)
+    disk = Disk(tmp_path / "disk")
+    options = {**options, "JobsHistorySize": 20}
+    with run_server(tmp_path / "server", options) as server:
+        tail = partial(encode_element, 0x7FE00010, "OW", syntax=EXPLICIT_LITTLE)
+        files = [
+            server.store(
+                build_synthetic(
+                    study="1.2",
+                    series=series,
+                    patient_id="P",
+                    tail=tail(generator.randbytes(10**6)),
+                )
+            )
+            for series in ("1.3", "1.3", "1.3", "1.3", "1.4", "1.4")
+        ]
+        other = server.store(build_synthetic(study="1.9", patient_id="Q"))
+        stored = set(server.list_stored_files())
+        study, series = f"/studies/{files[0].study}", files[0].series
+        disk.fill(room=2_500_000)
+        jobs = [
+            submit(server, f"{study}/archive"),
+            submit(server, f"{study}/media"),
+            submit(server, f"{study}/anonymize", KeepSource=False),
+            submit(server, f"{study}/modify", Permissive=True, KeepSource=False),
+            submit(server, f"{study}/split", Series=[series]),
+            submit(server, f"/studies/{other.study}/merge", Resources=[files[0].study]),
+        ]
+        for job_id in jobs:
+            wait_until(partial(has_ended, server, job_id, "Failure"), "end of a job")
+            assert server.get(f"/jobs/{job_id}").json()["ErrorCode"] == 19
+        wait_until(lambda: set(server.list_stored_files()) == stored, "removal of what was written")
+        assert_stored(server, [*files, other], [])
+        assert server.request("POST", f"{study}/anonymize", b"{}").status == 507
+
+        disk.free()
+        # The archive needs most of the room that there is now.
+        for job_id in (jobs[0], jobs[5]):
+            assert server.request("POST", f"/jobs/{job_id}/resubmit").status == 200
+            wait_until(partial(has_ended, server, job_id, "Success"), "end of a job")
+        archive = server.get(f"/jobs/{jobs[0]}/archive")
+        assert archive.status == 200
+        assert len(archive.body) > 6 * 10**6
+        assert server.get(study).status == 404
+        assert len(server.get(f"/studies/{other.study}/instances").json()) == 7
+        assert server.stop() == 0

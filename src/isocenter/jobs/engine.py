@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from isocenter.errors import (
@@ -295,8 +295,13 @@ class Engine:
         kind = self._kinds.get(job.kind)
         return None if kind is None else kind.abandon(job)
 
-    async def retry_failed(self, job_id: str) -> Job:
+    async def retry_failed(self, job_id: str, *, idempotency_key: str = "") -> Job:
         """Submit a job that deals with what a finished job could not deal with.
+
+        Parameters
+        ----------
+        idempotency_key
+            Of the request; empty if it has none.
 
         Raises
         ------
@@ -304,6 +309,8 @@ class Engine:
             If there is no such job.
         BadJobStateError
             If it is not finished, nothing failed, or its kind cannot.
+        DuplicateResourceError
+            If the idempotency key belongs to a different job.
         """
         job = await self._run_blocking(self._store.lookup, job_id)
         if job is None:
@@ -315,7 +322,8 @@ class Engine:
             raise BadJobStateError("no item of the job has failed")
         if job.kind not in self._kinds:
             raise BadJobStateError(f"this server knows no jobs of the kind {job.kind}")
-        return await self.submit(self._kinds[job.kind].build_retry(job, failed))
+        new = self._kinds[job.kind].build_retry(job, failed)
+        return await self.submit(replace(new, idempotency_key=idempotency_key))
 
     async def delete(self, job_id: str) -> bool:
         """Forget a finished job; false if there is none."""

@@ -125,7 +125,6 @@ class CodecPool:
     def _await(self, turn: "_Turn") -> None:
         """Wait until it is our turn."""
         with self._lock:
-            self._check_open()
             self._waiting.append(turn)
             self._give_turns()
         if turn.has_come.wait(_WAIT_S):

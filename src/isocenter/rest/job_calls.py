@@ -26,6 +26,7 @@ __all__ = [
     "get_boolean",
     "has_idempotency_key",
     "parse_job_call",
+    "read_idempotency_key",
     "read_json_object",
     "run_job",
     "submit_job",
@@ -94,16 +95,27 @@ def parse_job_call(
         raise BadRequestError("the field 'Priority' must be an integer")
     if abs(priority) > _LARGEST_PRIORITY:
         raise BadRequestError("the field 'Priority' must be an integer of 32 bits")
-    key = req.get_header(_KEY_HEADER) or ""
-    if len(key) > _LONGEST_KEY:
-        raise BadRequestError(f"the header 'Idempotency-Key' may have {_LONGEST_KEY} characters")
     return JobCall(
         is_synchronous=get_boolean(body, "Synchronous", default=is_synchronous),
         priority=priority,
         is_permissive=get_boolean(body, "Permissive", default=False),
         user_data=body.get("UserData"),
-        idempotency_key=key,
+        idempotency_key=read_idempotency_key(req),
     )
+
+
+def read_idempotency_key(req: Request) -> str:
+    """Read the header ``Idempotency-Key``; empty if it is absent.
+
+    Raises
+    ------
+    BadRequestError
+        If it is too long.
+    """
+    key = req.get_header(_KEY_HEADER) or ""
+    if len(key) > _LONGEST_KEY:
+        raise BadRequestError(f"the header 'Idempotency-Key' may have {_LONGEST_KEY} characters")
+    return key
 
 
 def get_boolean(body: Mapping[str, Any], name: str, *, default: bool) -> bool:

@@ -17,6 +17,7 @@ from isocenter.http.routes import Argument, Permission, Route
 from isocenter.jobs.records import FailedItem, Job, JobFilter
 from isocenter.jobs.states import Action, JobState
 from isocenter.rest.arguments import EXPAND
+from isocenter.rest.job_calls import read_idempotency_key
 from isocenter.rest.services import Services
 
 __all__ = [
@@ -35,6 +36,8 @@ _STATES = {state.title: state for state in JobState}
 _MOST_FAILED_ITEMS = 100_000
 # Identifiers that are written on the event loop; jobs that are described in one hop to a thread.
 _SHORT_LIST = 1000
+# Failed items that are described on the event loop.
+_FEW_ITEMS = 200
 _PAGE = 500
 _ALL = 2**62
 
@@ -166,9 +169,10 @@ async def act(
     answer_json(resp, {})
 
 
-async def retry_failed(services: Services, _: BodyRequest, resp: Response, job_id: str) -> None:
+async def retry_failed(services: Services, req: BodyRequest, resp: Response, job_id: str) -> None:
     """Submit a job for the items that failed in a finished one; ours."""
-    job = await services.jobs.retry_failed(job_id)
+    key = read_idempotency_key(req)
+    job = await services.jobs.retry_failed(job_id, idempotency_key=key)
     answer_json(resp, {"ID": job.job_id, "Path": f"/jobs/{job.job_id}"})
 
 
@@ -177,7 +181,15 @@ async def list_failed_items(services: Services, _: Request, resp: Response, job_
     if await services.jobs.lookup(job_id) is None:
         raise UnknownItemError("there is no job with that identifier")
     items = await services.jobs.list_failed_items(job_id, limit=_MOST_FAILED_ITEMS)
-    answer_json(resp, [_describe_item(item) for item in items])
+    if len(items) <= _FEW_ITEMS:
+        answer_json(resp, _describe_items(items))
+        return
+    resp.content_type = JSON
+    resp.data = await services.archive.workers.run(lambda: format_json(_describe_items(items)))
+
+
+def _describe_items(items: list[FailedItem]) -> list[dict[str, Any]]:
+    return [_describe_item(item) for item in items]
 
 
 def _describe_item(item: FailedItem) -> dict[str, Any]:
@@ -244,7 +256,7 @@ ROUTES = (
         "Submit a new job for what failed in a finished one",
         "jobs",
         permission=Permission.WRITE,
-        statuses=(200, 400, 404),
+        statuses=(200, 400, 404, 409),
     ),
     Route(
         "GET",

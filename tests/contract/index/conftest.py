@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests.support.instances import IndexCase
-from tests.support.postgresql import new_schema
+from tests.support.postgresql import KeptSchema
 
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase
@@ -30,9 +30,17 @@ def _open_sqlite(path: Path) -> Iterator[IndexCase]:
     yield from _case("sqlite", lambda: SQLiteDatabase(path, is_durable=False), execute)
 
 
+@pytest.fixture(scope="session")
+def kept_schema(postgresql_uri: str) -> Iterator[KeptSchema]:
+    """Give the schema that the tests of a process take in turn."""
+    schema = KeptSchema(postgresql_uri)
+    yield schema
+    schema.drop()
+
+
 @contextmanager
-def _open_postgresql(uri: str) -> Iterator[IndexCase]:
-    with new_schema(uri) as schema, psycopg.connect(uri, autocommit=True) as connection:
+def _open_postgresql(uri: str, kept: KeptSchema) -> Iterator[IndexCase]:
+    with kept.borrow() as schema, psycopg.connect(uri, autocommit=True) as connection:
         search_path = sql.SQL("SET search_path TO {}").format(sql.Identifier(schema))
         connection.execute(search_path)
 
@@ -63,7 +71,8 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexCase]
         with _open_sqlite(tmp_path / "index") as case:
             yield case
     else:
-        with _open_postgresql(request.getfixturevalue("postgresql_uri")) as case:
+        kept = request.getfixturevalue("kept_schema")
+        with _open_postgresql(request.getfixturevalue("postgresql_uri"), kept) as case:
             yield case
 
 
@@ -73,7 +82,7 @@ def database(index: IndexCase) -> Database:
 
 
 @pytest.fixture
-def postgresql(postgresql_uri: str) -> Iterator[IndexCase]:
+def postgresql(postgresql_uri: str, kept_schema: KeptSchema) -> Iterator[IndexCase]:
     """Give an empty PostgreSQL database, for what SQLite does not offer."""
-    with _open_postgresql(postgresql_uri) as case:
+    with _open_postgresql(postgresql_uri, kept_schema) as case:
         yield case

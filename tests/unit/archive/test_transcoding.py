@@ -4,7 +4,8 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,13 @@ from isocenter.config.configuration import Configuration
 from isocenter.errors import (
     BadFileFormatError,
     BadParameterError,
+    CodecTimeoutError,
     FullStorageError,
     TranscodingError,
 )
 from isocenter.pixels.frames import FrameResult, FrameTask, recode_frame
 from isocenter.pixels.pool import CodecPool
+from isocenter.pixels.transcoding import Transcoded
 
 _BASE = "1.2.840.10008.1.2"
 _EXPLICIT, _BIG, _DEFLATED = f"{_BASE}.1", f"{_BASE}.2", f"{_BASE}.1.99"
@@ -212,6 +215,82 @@ async def test_work_ends_when_its_caller_leaves(parts: Parts) -> None:
     assert await transcoder.run(len, "free") == 4
     assert coder.count == 1
     assert parts.list_temporary() == []
+    transcoder.stop()
+
+
+async def test_file_that_nobody_waits_for_is_not_kept_as_it_is(parts: Parts) -> None:
+    coder = _NotingCoder()
+    transcoder = Transcoder(coder, parts.folder)
+    data = build_image(build_samples(720), frames=3)
+    seen: list[str] = []
+
+    def edit() -> None:
+        try:
+            with transcoder.open_or_keep(data, Target(_LOSSLESS)):
+                seen.append("kept")
+        except CodecTimeoutError:
+            seen.append("refused")
+
+    asked = asyncio.create_task(transcoder.run(edit))
+    await wait_until(lambda: coder.count)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    coder.gate.set()
+    assert await transcoder.run(len, "free") == 4
+    assert seen == ["refused"]
+    transcoder.stop()
+
+
+def test_stopped_server_does_not_keep_files_as_they_are(tmp_path: Path) -> None:
+    transcoder = Transcoder(CodecPool(1), tmp_path)
+    transcoder.stop()
+    data = build_image(build_samples(240))
+    with pytest.raises(CodecTimeoutError), transcoder.open_or_keep(data, Target(_LOSSLESS)):
+        pass
+
+
+async def test_reception_does_not_wait_for_what_clients_ask_for(parts: Parts) -> None:
+    coder = _NotingCoder()
+    transcoder = Transcoder(coder, parts.folder)
+    data = build_image(build_samples(240))
+    asked = asyncio.create_task(transcoder.run(transcoder.spool, data, Target(_LOSSLESS)))
+    await wait_until(lambda: coder.count)
+    async with asyncio.timeout(20):
+        assert await transcoder.run_reception(len, "free") == 4
+    coder.gate.set()
+    content = await asked
+    assert content is not None
+    content.close()
+    transcoder.stop()
+
+
+def test_nothing_is_held_while_the_original_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str] = []
+
+    class _Held(Transcoder):
+        @contextmanager
+        def open(self, *arguments: Any, **keywords: Any) -> Iterator[Transcoded]:
+            with super().open(*arguments, **keywords) as result:
+                held.append("result")
+                try:
+                    yield result
+                finally:
+                    held.pop()
+
+    def fail(*_: Any) -> None:
+        raise FullStorageError
+
+    monkeypatch.setattr(transcoding, "open_joined", fail)
+    transcoder = _Held(InlineCoder(), tmp_path)
+    data = build_image(build_samples(240))
+    with transcoder.open_or_keep(data, Target(_LS), needs_room=False) as kept:
+        assert kept is data
+        assert held == []
+    with pytest.raises(FullStorageError), transcoder.open_or_keep(data, Target(_LS)):
+        pass
     transcoder.stop()
 
 

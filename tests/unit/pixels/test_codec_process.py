@@ -1,7 +1,9 @@
 """What a worker process may do, and what it says."""
 
 import logging
+import os
 import resource
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from tests.support.pixels import build_samples
 
 from isocenter.errors import InternalError
-from isocenter.pixels.codec_process import CodecProcess, StartError
+from isocenter.pixels.codec_process import CodecProcess, CrashError, StartError
 from isocenter.pixels.formats import PixelFormat
 from isocenter.pixels.frames import FrameTask, recode_frame
 from isocenter.pixels.pool import CodecPool
@@ -35,6 +37,10 @@ def test_process_has_no_secrets_and_few_rights(process: CodecProcess) -> None:
     assert "secret" not in str(seen.environ())
     assert seen.rlimit(resource.RLIMIT_FSIZE) == (0, 0)
     assert seen.rlimit(resource.RLIMIT_NOFILE) == (16, 16)
+    assert seen.rlimit(resource.RLIMIT_CORE) == (0, 0)
+    assert seen.rlimit(resource.RLIMIT_AS) == (8 << 30, 8 << 30)
+    # Of another session, so that Ctrl-C in a terminal is for the server.
+    assert os.getsid(seen.pid) == seen.pid
     about = Path(f"/proc/{seen.pid}")
     assert "NoNewPrivs:\t1\n" in (about / "status").read_text()
     assert (about / "oom_score_adj").read_text() == "1000\n"
@@ -57,6 +63,8 @@ def _fake_codecs(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> No
             "JPEG8 = JPEGLS = PACKBITS = HTJ2K"
         ),
         "import os; os._exit(1)",
+        "import os; os.write(1, b'\\xff' * 8)",
+        "import os; os.write(1, b'\\x03' + bytes(7) + b'abc')",
     ],
 )
 def test_faulty_installation_is_no_damaged_frame(
@@ -79,8 +87,41 @@ def test_long_complaints_neither_stop_a_process_nor_fill_the_log(
     process = CodecProcess(20)
     with pytest.raises(StartError), caplog.at_level(logging.WARNING):
         process.await_start()
+    assert len(process._said) <= 2000
     with caplog.at_level(logging.WARNING):
         process.end()
     [text] = [record.__dict__["text"] for record in caplog.records if "text" in record.__dict__]
     assert text.startswith("\\x00woe")
     assert len(text) <= 2000
+
+
+def test_process_that_closes_its_standard_error_keeps_nobody_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fake_codecs(tmp_path, "import os; os.close(2); raise ImportError", monkeypatch)
+    process = CodecProcess(20)
+    with pytest.raises(StartError):
+        process.await_start()
+    # Its end is there to be read for ever, and would wake whoever waits for a frame.
+    assert process._errors not in process._selector.get_map()
+    process.end()
+
+
+_SLOW_CODECS = """
+import time
+class PACKBITS: available = True
+HTJ2K = JPEG2K = JPEG8 = JPEGLS = PACKBITS
+def packbits_encode(*_, **__): time.sleep(60)
+"""
+
+
+def test_process_whose_frame_takes_too_long_ends_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fake_codecs(tmp_path, _SLOW_CODECS, monkeypatch)
+    process = CodecProcess(1.0)
+    # Nobody waits for it: the server may be gone.
+    with pytest.raises(CrashError):
+        process.recode(_TASK)
+    assert process._process.wait(20) == -signal.SIGALRM
+    process.end()

@@ -163,11 +163,19 @@ def _succeeds(pool: CodecPool) -> bool:
     return True
 
 
-def test_idle_processes_end() -> None:
+def test_idle_processes_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[CodecProcess] = []
+
+    class _Noted(CodecProcess):
+        def __init__(self, deadline_s: float) -> None:
+            super().__init__(deadline_s)
+            started.append(self)
+
+    monkeypatch.setattr(pool_module, "CodecProcess", _Noted)
     pool = CodecPool(1, idle_s=0.05)
     pool.recode(_TASK)
     _wait(lambda: pool.count == 0)
-    _wait(lambda: not _list_workers())
+    _wait(lambda: not started[0].is_alive)
     assert pool.recode(_TASK) == recode_frame(_TASK)
     pool.close()
 
@@ -187,84 +195,6 @@ def test_closed_pool_ends_what_is_under_way() -> None:
         pool.recode(_TASK)
     assert pool.count == 0
     _wait(lambda: not worker.is_running())
-
-
-class _Gated(CodecProcess):
-    """Does nothing before it may, and notes what it does."""
-
-    gate = threading.Event()
-    served: list[int] = []  # noqa: RUF012 - one list for all of them
-
-    def recode(self, task: FrameTask) -> FrameResult:
-        assert self.gate.wait(20)
-        self.served.append(task.quality)
-        return recode_frame(task)
-
-
-@pytest.fixture
-def gated(monkeypatch: pytest.MonkeyPatch) -> type[_Gated]:
-    monkeypatch.setattr(pool_module, "CodecProcess", _Gated)
-    monkeypatch.setattr(_Gated, "gate", threading.Event())
-    monkeypatch.setattr(_Gated, "served", [])
-    return _Gated
-
-
-def _number(number: int) -> FrameTask:
-    return FrameTask(_EXPLICIT, _RLE, _FORMAT, number, _TASK.data)
-
-
-def test_who_waits_comes_before_who_has_just_had_a_turn(gated: type[_Gated]) -> None:
-    pool = CodecPool(1)
-
-    def code_many() -> None:
-        for number in range(1, 6):
-            pool.recode(_number(number))
-
-    with ThreadPoolExecutor(3) as threads:
-        many = threads.submit(code_many)
-        _wait(lambda: pool.count == 1)
-        others = []
-        for number in (11, 12):
-            others.append(threads.submit(pool.recode, _number(number)))
-            _wait(lambda: pool.waiting_count == len(others))
-        gated.gate.set()
-        many.result(20)
-        for future in others:
-            future.result(20)
-    pool.close()
-    assert gated.served == [1, 11, 12, 2, 3, 4, 5]
-
-
-def test_memory_of_all_frames_is_bounded(
-    gated: type[_Gated], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool_module, "_MOST_BYTES", 2000)
-    pool = CodecPool(4)
-    with ThreadPoolExecutor(5) as threads:
-        futures = [threads.submit(pool.recode, _number(1)) for _ in range(5)]
-        _wait(lambda: pool.count + pool.waiting_count == 5)
-        # Each takes 960 bytes, and 480 of them twice.
-        assert pool.count == 2
-        gated.gate.set()
-        for future in futures:
-            future.result(20)
-    monkeypatch.setattr(pool_module, "_MOST_BYTES", 1)
-    assert pool.recode(_number(2)) == recode_frame(_number(2))
-    pool.close()
-
-
-def test_who_waits_too_long_gives_up(gated: type[_Gated], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "_WAIT_S", 0.01)
-    pool = CodecPool(1)
-    with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(pool.recode, _number(1))
-        _wait(lambda: pool.count == 1)
-        with pytest.raises(CodecTimeoutError):
-            pool.recode(_number(2))
-        assert pool.waiting_count == 0
-        gated.gate.set()
-        first.result(20)
-    pool.close()
 
 
 def test_process_that_starts_while_the_pool_closes_is_ended(

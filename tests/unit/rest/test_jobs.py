@@ -116,7 +116,11 @@ async def test_finished_job_is_deleted(api: Api) -> None:
     assert (again.status_code, again.json["OrthancStatus"]) == (404, 7)
 
 
-async def test_failed_items_are_listed_and_retried(api: Api) -> None:
+@pytest.mark.parametrize("few", [1, 200])
+async def test_failed_items_are_listed_and_retried(
+    api: Api, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(rest_jobs, "_FEW_ITEMS", few)
     job = await _run(api, to=3, arguments={"bad": [0, 2]})
     items = await api.get_json(f"/jobs/{job.job_id}/failed-items")
     assert items == [
@@ -136,6 +140,18 @@ async def test_failed_items_are_listed_and_retried(api: Api) -> None:
     assert (await api.request("POST", f"/jobs/{_UNKNOWN}/retry-failed")).status_code == 404
     nothing = await api.request("POST", f"/jobs/{retried['ID']}/retry-failed")
     assert nothing.status_code == 400
+
+
+async def test_failed_items_are_retried_once_for_each_key(api: Api) -> None:
+    jobs = [await _run(api, to=3, arguments={"bad": bad}) for bad in ([0, 2], [1])]
+    first, other = (f"/jobs/{job.job_id}/retry-failed" for job in jobs)
+    headers = {"Idempotency-Key": "once"}
+    answers = [await api.request("POST", first, headers=headers) for _ in range(2)]
+    assert answers[0].json["ID"] == answers[1].json["ID"]
+    assert (await api.request("POST", first)).json["ID"] != answers[0].json["ID"]
+    assert (await api.request("POST", other, headers=headers)).status_code == 409
+    long = {"Idempotency-Key": "x" * 256}
+    assert (await api.request("POST", first, headers=long)).status_code == 400
 
 
 @pytest.mark.parametrize("page", [1, 2, 500])
