@@ -26,7 +26,7 @@ check: $(VENV)/.development
 	$(BIN)/python -m tests.support.sizes
 
 unit: $(VENV)/.development
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 fix: $(VENV)/.development ## Format the code and fix what the linter can fix
 	$(BIN)/ruff check --fix --quiet $(PATHS)

@@ -1,14 +1,33 @@
 """What every test may ask for."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.support.forks import LOG_BYTES
 from tests.support.postgresql import new_schema, run_postgresql
+
+from isocenter.index import sqlite
 
 # A busy machine is no failure.
 settings.register_profile("isocenter", deadline=None)
 settings.load_profile("isocenter")
+
+_SLOW_FIRST = ("interop", "integration", "web", "contract", "property", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the folders whose modules take longest come first, so that no worker ends alone."""
+    root = Path(__file__).parent
+    items.sort(key=lambda item: _SLOW_FIRST.index(item.path.relative_to(root).parts[0]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_log() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite, "_LOG_BYTES", LOG_BYTES)
+        yield
 
 
 @pytest.fixture(scope="session")

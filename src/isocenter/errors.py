@@ -109,6 +109,11 @@ class ServerError(Exception):
         What was wrong with this very call, for people. Never patient data.
     payload
         Machine-readable detail, ``{"Type": ..., "Content": ...}``, or ``None``.
+
+    Attributes
+    ----------
+    is_logged
+        Whether the log tells of it already.
     """
 
     code: ClassVar[int] = -1
@@ -119,6 +124,7 @@ class ServerError(Exception):
         super().__init__(details or self.message)
         self.details = details
         self.payload = payload
+        self.is_logged = False
 
 
 class RequestError(ServerError):

@@ -19,7 +19,6 @@ from tests.support.server import (
     wait_until,
 )
 
-pytestmark = pytest.mark.xdist_group("annotations")
 MIB = 1024 * 1024
 LARGE = 48 * MIB
 VARIANTS: dict[str, dict[str, Any]] = {"sqlite": {}, "postgresql": {"StorageCompression": True}}

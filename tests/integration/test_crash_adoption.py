@@ -4,17 +4,22 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tests.support.dicom_files import EXPLICIT_LITTLE, encode_element
+from tests.support.forks import build_command
 from tests.support.orthanc_archive import OrthancArchive, snapshot
 from tests.support.postgresql import new_schema
-from tests.support.server import DEADLINE_S, build_synthetic, run_command, run_server, wait_until
+from tests.support.server import (
+    DEADLINE_S,
+    build_synthetic,
+    run_command,
+    run_server,
+    wait_until,
+)
 
-COMMAND = (sys.executable, "-c", "import sys; from isocenter.cli import main; sys.exit(main())")
 INSTANCES = 500
 PATIENTS = 7
 
@@ -48,7 +53,7 @@ def kill_when(
         return sum(len(names) for _, _, names in os.walk(folder / "storage"))
 
     with subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*build_command(), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         wait_until(lambda: process.poll() is not None or count() >= files, "files are stored")
         process.send_signal(number)

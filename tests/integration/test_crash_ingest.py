@@ -1,7 +1,7 @@
 """Servers that are killed while they receive, then started again on the same data.
 
 ``ISOCENTER_TEST_CRASHES`` is the number of times that the servers on SQLite and on PostgreSQL are
-killed (3; ``make crash``: 50); those with other options are killed half as often.
+killed (2; ``make crash``: 50); those with other options are killed half as often.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from tests.support.postgresql import new_schema
 from tests.support.requirements import is_required
 from tests.support.server import DEADLINE_S, TestServer, run_command, run_server
 
-CRASHES = int(os.environ.get("ISOCENTER_TEST_CRASHES", "3"))
+CRASHES = int(os.environ.get("ISOCENTER_TEST_CRASHES", "2"))
 HTTP_CLIENTS = 4
 DICOM_CLIENTS = 2
 FILES_A_CLIENT = 250

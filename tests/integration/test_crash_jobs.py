@@ -1,7 +1,7 @@
 """Servers that are killed while jobs run, then started again on the same data.
 
 ``ISOCENTER_TEST_CRASHES`` is the number of times that servers with jobs of all kinds are killed, on
-each database (3; ``make crash``: 50).
+each database (2; ``make crash``: 50).
 """
 
 import json
@@ -25,9 +25,9 @@ from tests.support.directories import read_directory, walk
 from tests.support.postgresql import let_time_pass, name_connections, new_schema
 from tests.support.server import TestServer, run_command, run_server, wait_until
 
-CRASHES = int(os.environ.get("ISOCENTER_TEST_CRASHES", "3"))
+CRASHES = int(os.environ.get("ISOCENTER_TEST_CRASHES", "2"))
 
-KILLS = 3
+KILLS = 2
 # Three parts of an archive, of bytes that cannot be compressed.
 FILES = 44
 FILE_BYTES = 2_500_000

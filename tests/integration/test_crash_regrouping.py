@@ -13,7 +13,7 @@ from tests.support.dicom_files import EXPLICIT_LITTLE, build_instance, encode_el
 from tests.support.postgresql import let_time_pass, name_connections
 from tests.support.server import TestServer, run_command, run_server, wait_until
 
-KILLS = 3
+KILLS = 2
 # Some five steps of a job.
 FILES = 40
 FILE_BYTES = 800_000

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from tests.integration.test_crash_ingest import get_data_set
+from tests.support import server as server_module
 from tests.support.dicom_files import CT_IMAGE_STORAGE, EXPLICIT_LITTLE, encode_element
+from tests.support.forks import FULL_LOG_BYTES
 from tests.support.requirements import miss
 from tests.support.server import (
     SyntheticFile,
     TestServer,
     build_synthetic,
-    run_command,
-    run_server,
     wait_until,
 )
 
@@ -30,7 +30,11 @@ from isocenter.scu.store import (
     open_storage_association,
 )
 
-pytestmark = [pytest.mark.xdist_group("full disk"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
+
+# As users have them: the index takes its room at the start.
+run_server = partial(server_module.run_server, log_bytes=FULL_LOG_BYTES)
+run_command = partial(server_module.run_command, log_bytes=FULL_LOG_BYTES)
 
 MIB = 1 << 20
 # What is left when the clients begin, less than they send.

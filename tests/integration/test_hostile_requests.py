@@ -18,7 +18,6 @@ from tests.support.server import (
     run_server,
 )
 
-pytestmark = pytest.mark.xdist_group("hostile requests")
 MIB = 1024 * 1024
 HOST = b"Host: x\r\n"
 

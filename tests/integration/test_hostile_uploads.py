@@ -19,7 +19,6 @@ from tests.support.server import (
     wait_until,
 )
 
-pytestmark = pytest.mark.xdist_group("hostile uploads")
 MIB = 1024 * 1024
 # More than waits in memory, so that a part of it is in a temporary file before it is complete.
 LARGE = 9 * MIB

@@ -18,7 +18,6 @@ from tests.support.server import (
     wait_until,
 )
 
-pytestmark = pytest.mark.xdist_group("observability")
 JPEG = "1.2.840.10008.1.2.4.50"
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 # Parts of what identifies a person; none of them may be in the log of a usual level.

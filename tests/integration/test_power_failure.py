@@ -27,7 +27,6 @@ from isocenter.archive.redo import redo_rows
 from isocenter.archive.workers import Workers
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import build_main_tags
-from isocenter.index import sqlite
 from isocenter.index.deletion import delete_resource
 from isocenter.index.reading import lookup_dicom_attachment
 from isocenter.index.records import Overwrite, Quota, Rules
@@ -227,11 +226,6 @@ def recover(
         assert redo_rows(recovered.database, recovered.storage, recovered.ingest) == 0
         recovered.contents = dict(site.contents)
         recovered.store(build(generator))
-
-
-@pytest.fixture(autouse=True)
-def _short_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
 
 
 @pytest.mark.parametrize("overwrite", list(Overwrite))

@@ -13,7 +13,6 @@ import pytest
 from tests.support.requirements import require_program
 from tests.support.server import Peer, TestServer, build_synthetic, read_answer, run_server
 
-pytestmark = pytest.mark.xdist_group("rest access")
 PASSWORD = "correct horse"
 
 

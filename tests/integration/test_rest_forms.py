@@ -11,7 +11,6 @@ from tests.support.dicom_files import encode_element
 from tests.support.postgresql import new_schema
 from tests.support.server import SyntheticFile, TestServer, build_synthetic, run_server
 
-pytestmark = pytest.mark.xdist_group("rest forms")
 # More than one page of a list.
 COUNT = 510
 

@@ -12,7 +12,6 @@ from pynetdicom import AE
 from tests.support.dicom_files import CT_IMAGE_STORAGE, EXPLICIT_LITTLE, encode_element
 from tests.support.server import SyntheticFile, TestServer, build_synthetic, run_server, wait_until
 
-pytestmark = pytest.mark.xdist_group("rest scenario")
 VARIANTS: dict[str, dict[str, Any]] = {
     "sqlite": {},
     "sqlite compressed": {"StorageCompression": True},

@@ -28,7 +28,6 @@ from isocenter.dimse.commands import CommandField
 from isocenter.dimse.negotiation import build_proposals
 from isocenter.dimse.pdu import Abort, AssociateAccept, AssociateReject, ReleaseReply
 
-pytestmark = pytest.mark.xdist_group("scp access")
 PRIVATE_CLASS = "1.2.826.0.1.3680043.10.999.77"
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 # Not offered unless worklists are switched on.

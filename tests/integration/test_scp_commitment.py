@@ -5,7 +5,6 @@ import signal
 from functools import partial
 from pathlib import Path
 
-import pytest
 from tests.support.dicom_files import CT_IMAGE_STORAGE
 from tests.support.ports import find_free_port
 from tests.support.receiving import run_receiver
@@ -17,8 +16,6 @@ from isocenter.dicom.commitment_reports import build_commitment_request
 from isocenter.dicom.data_sets import get_text
 from isocenter.dimse.requestor import AssociationTarget
 from isocenter.scu.commitment import request_commitment
-
-pytestmark = pytest.mark.xdist_group("scp commitment")
 
 TRANSACTION = "1.2.3.99"
 

@@ -14,8 +14,6 @@ from tests.support.server import TestServer, build_synthetic, run_server
 from isocenter.dicom.sop_classes import STORAGE_SOP_CLASSES
 from isocenter.errors import AssociationAbortedError
 
-pytestmark = pytest.mark.xdist_group("scp crowds")
-
 FIND, GET = f"{STUDY_ROOT}.1", f"{STUDY_ROOT}.3"
 VERIFICATION = "1.2.840.10008.1.1"
 STUDIES = 60

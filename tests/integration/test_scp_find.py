@@ -17,8 +17,6 @@ from isocenter.dimse.negotiation import build_proposals
 from isocenter.dimse.pdu import AssociateAccept
 from isocenter.errors import AssociationAbortedError
 
-pytestmark = pytest.mark.xdist_group("scp find")
-
 FIND = f"{STUDY_ROOT}.1"
 LEVEL, STUDY_UID, NAME = 0x00080052, 0x0020000D, 0x00100010
 # More than the first page and the one after it.

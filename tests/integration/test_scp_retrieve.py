@@ -32,8 +32,6 @@ from isocenter.dicom.data_sets import get_layout, get_text, read_data_set
 from isocenter.dimse.pdu import AssociateReject
 from isocenter.errors import AssociationAbortedError
 
-pytestmark = pytest.mark.xdist_group("scp retrieve")
-
 MOVE, GET = f"{STUDY_ROOT}.2", f"{STUDY_ROOT}.3"
 LEVEL, STUDY_UID, SERIES_UID, SOP_UID = 0x00080052, 0x0020000D, 0x0020000E, 0x00080018
 PATIENT_ID, ACCESSION = 0x00100020, 0x00080050

@@ -31,7 +31,6 @@ from tests.support.server import TestServer, build_synthetic, connect_dicom, run
 from isocenter.dimse.commands import Command, CommandField
 from isocenter.dimse.negotiation import build_proposals
 
-pytestmark = pytest.mark.xdist_group("scp store")
 # Not offered unless worklists are switched on.
 WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 PRIVATE_CLASS = "1.2.826.0.1.3680043.10.999.77"

@@ -23,7 +23,6 @@ from tests.support.server import (
 
 from isocenter.dimse.pdu import encode_pdu
 
-pytestmark = pytest.mark.xdist_group("server life")
 STOP_DEADLINE_S = 10
 TERMINATED = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 

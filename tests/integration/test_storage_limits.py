@@ -24,8 +24,6 @@ from tests.support.server import (
     wait_until,
 )
 
-pytestmark = pytest.mark.xdist_group("storage limits")
-
 PIXEL_DATA = 0x7FE00010
 OUT_OF_RESOURCES = 0xA700
 NOT_AUTHORIZED = 0x0124

@@ -24,7 +24,6 @@ _OPTIONS = {
     "LogExportedResources": True,
     "DicomModalities": {"gone": ["GONE", "127.0.0.1", 1]},
 }
-pytestmark = pytest.mark.xdist_group("interop-adoption")
 
 
 @dataclass
@@ -101,7 +100,7 @@ class Adopted:
 @pytest.fixture(scope="module")
 def adopted(tmp_path_factory: pytest.TempPathFactory) -> Adopted:
     folder = tmp_path_factory.mktemp("adoption")
-    with run_orthanc(folder / "orthanc", _OPTIONS) as orthanc:
+    with run_orthanc(folder / "orthanc", _OPTIONS, is_stopped=True) as orthanc:
         released = fill(orthanc)
         known = ask(orthanc)
         known.released = released

@@ -33,8 +33,6 @@ _TAGS = (
     *(f'W/"0-{_MD5}"', f'"0-{_MD5}", "1-{_MD5}"'),
 )
 
-pytestmark = pytest.mark.xdist_group("interop-annotations")
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[Difference]:

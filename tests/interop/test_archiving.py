@@ -12,8 +12,6 @@ import pytest
 from tests.support.dicom_files import build_instance
 from tests.support.orthanc import Answer, Pair, Server, run_pair
 
-pytestmark = pytest.mark.xdist_group("archiving")
-
 _DEADLINE_S = 30
 _LEVELS = ("patients", "studies", "series")
 # What Orthanc 1.10.1 does not tell of a job, or what depends on the moment.

@@ -39,8 +39,6 @@ _WRONG: tuple[bytes, ...] = (
 # What is accepted of objects that are read one by one.
 _OBJECTS = tuple(replace(entry, case=".*") for entry in READING if entry.case == "GET")
 
-pytestmark = pytest.mark.xdist_group("interop-bulk")
-
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:

@@ -33,9 +33,6 @@ _QUERIES = (
 )
 
 
-pytestmark = pytest.mark.xdist_group("interop-changes")
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[Difference]:
     """Run all steps, once."""

@@ -12,8 +12,6 @@ from tests.support.orthanc import AE_TITLE, Pair, Server, run_pair
 from tests.support.ports import find_free_port
 from tests.support.query_identifiers import ask
 
-pytestmark = pytest.mark.xdist_group("interop-commitments")
-
 COMMITMENT, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 _TIMEOUT_S = 20

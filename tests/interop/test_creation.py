@@ -12,10 +12,7 @@ from tests.support.dicom_files import build_instance
 from tests.support.images import build_data_uri, build_jpeg, build_pam, build_png
 from tests.support.orthanc import Answer, Pair, Server, run_pair
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.xdist_group("creation"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 PNG = build_data_uri("image/png", build_png((3, 2), 8, 0, b"\1\2\3", b"\4\5\6"))
 PDF = build_data_uri("application/pdf", b"%PDF-1.7 odd")

@@ -14,8 +14,6 @@ from tests.support.dicom_files import build_instance
 from tests.support.orthanc import Answer, Server, run_isocenter, run_orthanc
 from tests.support.server import compute_public_id, wait_until
 
-pytestmark = pytest.mark.xdist_group("dicom-user")
-
 _OURS, _THEIRS, _PEER = "OURS", "ORTH", "PEER"
 _STUDY = compute_public_id("P1", "7.1")
 _SERIES = compute_public_id("P1", "7.1", "7.1.1")

@@ -3,7 +3,6 @@
 import subprocess
 from pathlib import Path
 
-import pytest
 from tests.support.dicom_files import build_instance
 from tests.support.orthanc import run_pair
 from tests.support.requirements import require_program
@@ -11,7 +10,6 @@ from tests.support.requirements import require_program
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF"
 
 
-@pytest.mark.xdist_group("documents")
 def test_pdf_is_returned_as_by_orthanc(tmp_path: Path) -> None:
     encapsulate = require_program("pdf2dcm", "dcmtk")
     files = [build_instance()]

@@ -20,10 +20,7 @@ from tests.support.dicom_files import (
 from tests.support.orthanc import Pair, run_pair
 from tests.support.samples import list_samples
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.xdist_group("editing"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 # Orthanc 1.10.1 does not know the ranges of overlays of later releases.
 # Trailing padding goes here whatever the edition.

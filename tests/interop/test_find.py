@@ -12,7 +12,6 @@ from tests.support.orthanc import Pair, run_pair
 
 Results = dict[str, list[Difference]]
 
-pytestmark = pytest.mark.xdist_group("interop-find")
 
 LEVELS = ("Patient", "Study", "Series", "Instance")
 UTF8 = {0x00080005: ("CS", "ISO_IR 192")}

@@ -16,8 +16,6 @@ from tests.support.directories import Node, read_directory
 from tests.support.orthanc import Answer, Pair, run_pair
 from tests.support.requirements import require_program
 
-pytestmark = pytest.mark.xdist_group("media")
-
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _LEVELS = ("patients", "studies", "series")
 _CT = _STORAGE + "2"

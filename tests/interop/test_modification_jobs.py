@@ -15,10 +15,7 @@ from pydicom.dataset import Dataset
 from tests.support.dicom_files import EXPLICIT_LITTLE, build_instance, encode_sequence
 from tests.support.orthanc import Pair, Server, run_pair
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.xdist_group("modification-jobs"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 _LEVELS = ("patients", "studies", "series", "instances")
 _DEADLINE_S = 30

@@ -23,8 +23,6 @@ from tests.support.server import TestServer, build_synthetic, run_server
 from isocenter.http.routes import Route
 from isocenter.rest.table import ROUTES
 
-pytestmark = pytest.mark.xdist_group("interop-openapi")
-
 _EXAMPLES = 8
 _SEED = 20260101
 # They end the server; the answer of the last one has no end.

@@ -10,7 +10,6 @@ from tests.support.orthanc import Answer, Pair, run_pair
 
 Results = dict[str, list[Difference]]
 
-pytestmark = pytest.mark.xdist_group("interop-options")
 
 _CATEGORIES = ("generic", "plugins", "http", "sqlite", "dicom", "jobs", "lua")
 _BOOLEANS = ("0", "1", "false", "true", "", "2", "True", "yes", '"1"', " 1", "0\n", "[]", "{}")

@@ -11,8 +11,6 @@ from orthanc_api_client.logging import LogLevel
 from tests.support.dicom_files import encode_element
 from tests.support.server import SyntheticFile, TestServer, build_synthetic, run_server
 
-pytestmark = pytest.mark.xdist_group("interop-orthanc-api-client")
-
 OTHER_REVISION = '"7-0123456789abcdef0123456789abcdef"'
 PIXELS = encode_element(0x7FE00010, "OW", bytes(range(256)))
 

@@ -13,8 +13,6 @@ from tests.support.dicom_files import build_instance
 from tests.support.orthanc import Server, run_isocenter, run_orthanc
 from tests.support.server import compute_public_id, wait_until
 
-pytestmark = pytest.mark.xdist_group("peers")
-
 _STUDY = compute_public_id("P1", "8.1")
 _COUNT = 3
 _ENDS = {"Success", "Failure"}

@@ -13,7 +13,6 @@ from tests.support.dicom_files import encode_element
 from tests.support.server import SyntheticFile, TestServer, build_synthetic, run_server
 
 pytestmark = [
-    pytest.mark.xdist_group("interop-pyorthanc"),
     # The client calls its own library in an older way.
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
 ]

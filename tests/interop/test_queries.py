@@ -12,7 +12,6 @@ from tests.support.orthanc import AE_TITLE, Pair, Server, run_pair
 from tests.support.query_identifiers import ask
 
 pytestmark = [
-    pytest.mark.xdist_group("interop-queries"),
     # pydicom warns of values that the standard forbids.
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]

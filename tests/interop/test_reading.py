@@ -74,9 +74,6 @@ _LOOKUPS = (
 )
 
 
-pytestmark = pytest.mark.xdist_group("interop-reading")
-
-
 @pytest.fixture(scope="module")
 def loaded_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Both servers with all synthetic files and samples."""

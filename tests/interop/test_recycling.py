@@ -14,8 +14,6 @@ from tests.unit.rest.api import open_api
 
 from isocenter.dicom.levels import Level
 
-pytestmark = pytest.mark.xdist_group("interop-recycling")
-
 _BODIES = (b"1", b"0", b"true", b"false", b" 1", b"1\n", b"True", b"2", b"", b"x", b'"1"', b"on")
 _BULK = (
     *(b"", b"x", b"[]", b'"x"', b"{}", b'{"Resources":null}', b'{"Resources":1}'),

@@ -14,10 +14,7 @@ from tests.support.dicom_files import build_instance, encode_element, encode_ite
 from tests.support.orthanc import Pair, Server, run_pair
 from tests.support.samples import list_samples
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.xdist_group("regrouping"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 _UNKNOWN = "-".join(["11111111"] * 5)
 # Sequences of the modules, which Orthanc drops (quirk 11).

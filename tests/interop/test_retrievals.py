@@ -14,10 +14,7 @@ from tests.support.orthanc import AE_TITLE, Pair, Server, run_pair
 from tests.support.ports import find_free_port
 from tests.support.query_identifiers import ask
 
-pytestmark = [
-    pytest.mark.xdist_group("interop-retrievals"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 MOVE, GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
 MR = "1.2.840.10008.5.1.4.1.1.4"

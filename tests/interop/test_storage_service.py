@@ -54,8 +54,6 @@ _OFFERS = (
     (_UNKNOWN,),
 )
 
-pytestmark = pytest.mark.xdist_group("interop-storage-service")
-
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:

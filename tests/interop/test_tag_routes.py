@@ -44,8 +44,6 @@ _WRONG = (
     "/instances/{first}/instances-tags",
 )
 
-pytestmark = pytest.mark.xdist_group("interop-tags")
-
 
 @pytest.fixture(scope="module")
 def loaded_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:

@@ -5,10 +5,6 @@ JSON of tags must agree, except for the differences that ``ACCEPTED`` lists with
 """
 
 import json
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +13,7 @@ from typing import Any
 import pydicom.data
 import pytest
 from tests.support.dicom_files import build_instance, identifiers
-from tests.support.ports import find_free_port
-from tests.support.requirements import require_program
+from tests.support.orthanc import Server, run_orthanc
 from tests.support.samples import list_samples
 
 from isocenter.dicom.dictionary import load_element_table
@@ -29,8 +24,6 @@ from isocenter.dicom.tags import UNKNOWN_NAME
 from isocenter.errors import ServerError
 
 WANTED = build_main_tags().wanted
-START_TIMEOUT_S = 30
-REQUEST_TIMEOUT_S = 60
 
 # Part of a tag path or of a file name, and why Isocenter answers otherwise.
 ACCEPTED_TAGS = {
@@ -67,57 +60,20 @@ def _list_files() -> list[Path]:
 class Orthanc:
     """A running server and how to ask it."""
 
-    port: int
+    server: Server
 
     def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
         """Send one request; answer the status and the JSON of the body."""
-        url = f"http://127.0.0.1:{self.port}{path}"
-        request = urllib.request.Request(url, data=body, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310
-                return answer.status, json.loads(answer.read() or b"null")
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"null")
-
-
-def _wait_until_ready(orthanc: Orthanc, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            orthanc.request("GET", "/system")
-        except OSError:
-            # The process has nothing to wait on; it is asked again until the deadline.
-            continue
-        return
-    pytest.fail("Orthanc does not start")
+        answer = self.server.request(method, path, body)
+        return answer.status, json.loads(answer.body or b"null")
 
 
 @pytest.fixture(scope="module")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     """Run a private Orthanc with an empty storage."""
-    program = require_program("Orthanc", "orthanc")
     folder = tmp_path_factory.mktemp("orthanc")
-    server = Orthanc(find_free_port())
-    options = {
-        "StorageDirectory": str(folder / "storage"),
-        "IndexDirectory": str(folder / "storage"),
-        "DicomServerEnabled": False,
-        "HttpPort": server.port,
-        "HttpBindAddresses": ["127.0.0.1"],
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "HttpDescribeErrors": True,
-    }
-    configuration = folder / "orthanc.json"
-    configuration.write_text(json.dumps(options))
-    with subprocess.Popen(
-        [program, str(configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            _wait_until_ready(server, process)
-            yield server
-        finally:
-            process.terminate()
+    with run_orthanc(folder / "orthanc", {"DicomServerEnabled": False}) as server:
+        yield Orthanc(server)
 
 
 def _iter_differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:

@@ -17,8 +17,6 @@ from tests.support.ports import find_free_port
 from tests.support.requirements import require_program
 from tests.support.samples import list_samples
 
-pytestmark = pytest.mark.xdist_group("transcoding")
-
 _BASE = "1.2.840.10008.1.2"
 _EXPLICIT = f"{_BASE}.1"
 _NATIVE = [_BASE, _EXPLICIT, f"{_BASE}.2", f"{_BASE}.1.99"]

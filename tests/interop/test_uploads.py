@@ -165,8 +165,6 @@ def _iter_encodings() -> Iterator[Upload]:
 
 _UPLOADS = (*_iter_files(), *_iter_wrapped(), *_iter_identifiers(), *_iter_encodings())
 
-pytestmark = pytest.mark.xdist_group("interop-uploads")
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Difference]]:

@@ -13,10 +13,7 @@ from tests.support.orthanc import AE_TITLE, Pair, run_pair
 from tests.support.query_identifiers import ask
 from tests.support.requirements import miss
 
-pytestmark = [
-    pytest.mark.xdist_group("interop-worklists"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 WORKLIST = "1.2.840.10008.5.1.4.31"
 PLUGIN = Path("/usr/share/orthanc/plugins/libModalityWorklists.so")

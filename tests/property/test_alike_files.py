@@ -118,16 +118,16 @@ def _check_edits(files: list[bytes], edit: Edit) -> int:
     return memory.hits
 
 
-def _check_summaries(files: list[bytes]) -> None:
+def _check_summaries(files: list[bytes], *, is_whole: bool) -> None:
     memory = SummaryMemory()
     for wanted in (build_main_tags().wanted, frozenset({0x00081030, 0x00091001, 0x00280010})):
         for file in files:
 
             def read(file: bytes = file, wanted: frozenset[int] = wanted) -> FileSummary:
-                return read_summary(file, wanted=wanted, is_whole=False)
+                return read_summary(file, wanted=wanted, is_whole=is_whole)
 
             def remember(file: bytes = file, wanted: frozenset[int] = wanted) -> FileSummary:
-                return memory.read_summary(file, wanted=wanted)
+                return memory.read_summary(file, wanted=wanted, is_whole=is_whole)
 
             assert _summarize(remember) == _summarize(read)
 
@@ -166,8 +166,9 @@ def _list_files() -> list[Path]:
 def test_samples_and_what_is_like_them(path: Path) -> None:
     file, choice = path.read_bytes(), random.Random(path.name)
     with suppress(ServerError):
-        files = [file, *(_vary(file, choice) for _ in range(5))]
-        _check_summaries(files)
+        files = [file, *(_vary(file, choice) for _ in range(5)), file[:-2], file]
+        for is_whole in (False, True):
+            _check_summaries(files, is_whole=is_whole)
         for edit in _EDITS:
             _check_edits(files, edit)
 
@@ -206,7 +207,8 @@ def test_made_files_that_are_alike(
         data_set = b"".join(value for _, value in sorted(encoded.items()))
         files.append(build_file(data_set, syntax=syntax))
     _check_edits(files, _EDITS[edit])
-    _check_summaries(files)
+    for is_whole in (False, True):
+        _check_summaries(files, is_whole=is_whole)
 
 
 @pytest.mark.parametrize("edit", _EDITS[:5])

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from tests.support.server import JOURNAL_MB
+
 from isocenter.cli import main
 
 __all__ = ["run", "write_configuration"]
@@ -16,6 +18,7 @@ def write_configuration(folder: Path, **options: object) -> str:
         "IndexDirectory": "storage",
         "HttpPort": 0,
         "DicomPort": 0,
+        "Isocenter.JournalSizeMB": JOURNAL_MB,
     }
     path.write_text(json.dumps(values | options))
     return str(path)

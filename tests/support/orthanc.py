@@ -2,9 +2,10 @@
 
 import http.client
 import json
+import select
+import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.forks import Fork, fork_command
 from tests.support.ports import find_free_port
 from tests.support.requirements import require_program
 
@@ -22,6 +24,7 @@ AE_TITLE = "ARCHIVE"
 """Of both servers."""
 
 _START_TIMEOUT_S = 30
+_POLL_S = 0.01
 _STOP_TIMEOUT_S = 20
 _REQUEST_TIMEOUT_S = 60
 
@@ -57,6 +60,11 @@ class Server:
     def storage(self) -> Path:
         """The folder of the stored files."""
         return self.folder / "storage"
+
+    @property
+    def log(self) -> Path:
+        """The file of what it has to say."""
+        return self.folder / "log"
 
     def request(
         self,
@@ -109,65 +117,70 @@ class Pair:
 
 
 @contextmanager
-def run_orthanc(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[Server]:
-    """Run Orthanc without plugins on free ports; skip the test if it is not installed."""
-    program = require_program("Orthanc", "orthanc")
-    with _run("orthanc", [program], folder, options or {}) as server:
+def run_orthanc(
+    folder: Path, options: Mapping[str, Any] | None = None, *, is_stopped: bool = False
+) -> Iterator[Server]:
+    """Run Orthanc without plugins on free ports; skip the test if it is not installed.
+
+    Parameters
+    ----------
+    is_stopped
+        Stop it at the end, which takes seconds, as what it leaves is looked at; else it is killed.
+    """
+    with _start_orthanc(folder, options or {}, is_stopped=is_stopped) as (server, process):
+        _wait_until_ready(server, process, options or {})
         yield server
 
 
 @contextmanager
 def run_isocenter(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[Server]:
     """Run Isocenter on free ports."""
-    start = "import sys; from isocenter.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", start, "serve"]
-    with _run("isocenter", command, folder, options or {}) as server:
+    server = Server("isocenter", folder, find_free_port(), find_free_port())
+    arguments = ["serve", str(_write_configuration(server, options or {}))]
+    with fork_command(arguments, folder, log=server.log) as process:
+        _wait_until_ready(server, process, options or {})
         yield server
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(_STOP_TIMEOUT_S)
 
 
 @contextmanager
 def run_pair(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[Pair]:
-    """Run both with the same options and empty storages.
-
-    Orthanc is killed at the end: it takes seconds to stop, and nobody looks at what it leaves.
-    """
-    program = require_program("Orthanc", "orthanc")
+    """Run both with the same options and empty storages."""
     with (
-        _run("orthanc", [program], folder / "orthanc", options or {}, is_killed=True) as orthanc,
+        _start_orthanc(folder / "orthanc", options or {}, is_stopped=False) as (orthanc, process),
         run_isocenter(folder / "isocenter", options) as isocenter,
     ):
+        _wait_until_ready(orthanc, process, options or {})
         yield Pair(isocenter, orthanc)
 
 
 @contextmanager
-def _run(
-    name: str,
-    command: list[str],
-    folder: Path,
-    options: Mapping[str, Any],
-    *,
-    is_killed: bool = False,
-) -> Iterator[Server]:
-    folder.mkdir(parents=True)
-    server = Server(name, folder, find_free_port(), find_free_port())
-    configuration = folder / "configuration.json"
-    configuration.write_text(json.dumps({**_build_options(server), **options}))
+def _start_orthanc(
+    folder: Path, options: Mapping[str, Any], *, is_stopped: bool
+) -> Iterator[tuple[Server, "subprocess.Popen[bytes]"]]:
+    program = require_program("Orthanc", "orthanc")
+    server = Server("orthanc", folder, find_free_port(), find_free_port())
+    configuration = _write_configuration(server, options)
     with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen([*command, str(configuration)], stdout=log, stderr=log) as process,
+        server.log.open("wb") as log,
+        subprocess.Popen([program, str(configuration)], stdout=log, stderr=log) as process,
     ):
         try:
-            _wait_until_ready(
-                server, process, has_dicom=bool(options.get("DicomServerEnabled", True))
-            )
-            yield server
+            yield server, process
+            if is_stopped:
+                process.terminate()
+                process.wait(_STOP_TIMEOUT_S)
         finally:
-            try:
-                if not is_killed:
-                    process.terminate()
-                    process.wait(_STOP_TIMEOUT_S)
-            finally:
-                process.kill()
+            process.kill()
+
+
+def _write_configuration(server: Server, options: Mapping[str, Any]) -> Path:
+    server.folder.mkdir(parents=True)
+    path = server.folder / "configuration.json"
+    path.write_text(json.dumps({**_build_options(server), **options}))
+    return path
 
 
 def _build_options(server: Server) -> dict[str, Any]:
@@ -187,7 +200,10 @@ def _build_options(server: Server) -> dict[str, Any]:
     }
 
 
-def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], *, has_dicom: bool) -> None:
+def _wait_until_ready(
+    server: Server, process: "Fork | subprocess.Popen[bytes]", options: Mapping[str, Any]
+) -> None:
+    has_dicom = bool(options.get("DicomServerEnabled", True))
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -196,7 +212,8 @@ def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], *, has_d
                 socket.create_connection(("127.0.0.1", server.dicom_port)).close()
         except OSError:
             # The process has nothing to wait on; it is asked again until the deadline.
+            select.select([], [], [], _POLL_S)
             continue
         return
-    log = (server.folder / "log").read_text(errors="replace")
+    log = server.log.read_text(errors="replace")
     pytest.fail(f"{server.name} does not start: {log[-2000:]}")

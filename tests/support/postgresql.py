@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,11 +15,20 @@ from psycopg.conninfo import make_conninfo
 from tests.support.requirements import miss
 from tests.support.server import wait_until
 
-__all__ = ["let_time_pass", "name_connections", "new_schema", "run_postgresql"]
+from isocenter.index.postgresql import PostgreSQLDatabase
+
+__all__ = ["KeptSchema", "let_time_pass", "name_connections", "new_schema", "run_postgresql"]
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Content = dict[str, list[tuple[Any, ...]]]
 
 _VARIABLE = "ISOCENTER_TEST_POSTGRESQL"
 # Data of tests may be lost in a power failure; what is tested is not the disk of this machine.
-_FAST = ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+_FAST = (
+    "ALTER SYSTEM SET fsync = off",
+    "ALTER SYSTEM SET full_page_writes = off",
+    "SELECT pg_reload_conf()",
+)
 
 
 @contextmanager
@@ -65,8 +75,70 @@ def new_schema(uri: str) -> Iterator[str]:
         yield schema
     finally:
         with psycopg.connect(uri, autocommit=True) as connection:
-            drop = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema))
-            connection.execute(drop)
+            _drop(connection, schema)
+
+
+def _drop(connection: Connection, schema: str) -> None:
+    drop = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema))
+    connection.execute(drop)
+
+
+class KeptSchema:
+    """A schema with the tables of an index, for one test after another.
+
+    Emptying all tables takes 2 ms, making and dropping them 200 ms.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._name = ""
+        self._first: Content = {}
+
+    @contextmanager
+    def borrow(self) -> Iterator[str]:
+        """Name the schema; its tables are those of a new index."""
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            if not self._name:
+                self._name = f"test_{uuid.uuid4().hex}"
+                PostgreSQLDatabase(self._uri, schema=self._name, is_durable=False).close()
+                self._first = _read_all(connection, self._name)
+            yield self._name
+            self._empty(connection)
+
+    def _empty(self, connection: Connection) -> None:
+        if _list_tables(connection, self._name) != list(self._first):
+            _drop(connection, self._name)
+            self._name = ""
+            return
+        with connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")
+            for name, rows in self._first.items():
+                table = sql.Identifier(self._name, name)
+                connection.execute(sql.SQL("DELETE FROM {}").format(table))
+                for row in rows:
+                    values = sql.SQL(", ").join(map(sql.Literal, row))
+                    insert = sql.SQL("INSERT INTO {} VALUES ({})").format(table, values)
+                    connection.execute(insert)
+
+    def drop(self) -> None:
+        """Remove what there is."""
+        if self._name:
+            with psycopg.connect(self._uri, autocommit=True) as connection:
+                _drop(connection, self._name)
+
+
+def _list_tables(connection: Connection, schema: str) -> list[str]:
+    query = "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY 1"
+    return [name for (name,) in connection.execute(query, [schema])]
+
+
+def _read_all(connection: Connection, schema: str) -> Content:
+    return {
+        name: connection.execute(
+            sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, name))
+        ).fetchall()
+        for name in _list_tables(connection, schema)
+    }
 
 
 def name_connections(uri: str, name: str) -> str:

@@ -14,7 +14,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,10 +23,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.dicom_files import Elements, build_instance
+from tests.support.forks import LOG_BYTES, Fork, build_command, fork_command
 from tests.support.scripted_peer import ScriptedPeer
 
 __all__ = [
     "DEADLINE_S",
+    "JOURNAL_MB",
     "Answer",
     "Peer",
     "SyntheticFile",
@@ -45,7 +46,8 @@ __all__ = [
 DEADLINE_S = 30.0
 """How long a test waits for something that must happen."""
 
-_COMMAND = (sys.executable, "-c", "import sys; from isocenter.cli import main; sys.exit(main())")
+JOURNAL_MB = 16
+"""Size of the journal of a test's server: enough for all contents that a journal can take."""
 _LAST_LINE = "Stop with Ctrl-C."
 _LISTENING = re.compile(r"  (HTTP|DICOM) .*:(\d+)/?$")
 _POLL_S = 0.01
@@ -235,7 +237,7 @@ class TestServer:
 
     __test__ = False
 
-    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, folder: Path, process: Fork) -> None:
         self.folder = folder
         self.process = process
         self.http_port = 0
@@ -257,11 +259,11 @@ class TestServer:
         """Wait until the server has said that it listens, and note where."""
         end = f"{_LAST_LINE}\n".encode()
         deadline = time.monotonic() + DEADLINE_S
-        assert self.process.stdout is not None
+        output = self.process.output.fileno()
         while end not in self._output:
             left = max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([self.process.stdout], [], [], left)
-            chunk = os.read(self.process.stdout.fileno(), 1 << 16) if ready else b""
+            ready, _, _ = select.select([output], [], [], left)
+            chunk = os.read(output, 1 << 16) if ready else b""
             if not chunk:
                 raise AssertionError(f"the server does not start: {self.log[-3000:]}")
             self._output += chunk
@@ -354,6 +356,7 @@ def _write_configuration(folder: Path, options: Mapping[str, Any]) -> Path:
                 "StorageDirectory": "storage",
                 "IndexDirectory": "storage",
                 "TemporaryDirectory": "temporary",
+                "Isocenter.JournalSizeMB": JOURNAL_MB,
                 **options,
             }
         )
@@ -366,8 +369,8 @@ def run_server(
     folder: Path,
     options: Mapping[str, Any] | None = None,
     *,
-    wrapper: Sequence[str] = (),
     arguments: Sequence[str] = (),
+    log_bytes: int = LOG_BYTES,
 ) -> Iterator[TestServer]:
     """Run a server until the end of the context; it must not have ended badly before.
 
@@ -377,35 +380,28 @@ def run_server(
         Where everything lies; what an earlier server left there is found again.
     options
         Options besides those of the folders and ports.
-    wrapper
-        Words to put in front of the command.
     arguments
         Of ``isocenter serve``, besides the configuration.
+    log_bytes
+        Length of the log of its index at first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     configuration = _write_configuration(folder, options or {})
-    with (
-        (folder / "log").open("ab") as log,
-        subprocess.Popen(
-            [*wrapper, *_COMMAND, "serve", str(configuration), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=folder,
-        ) as process,
-    ):
+    words = ["serve", str(configuration), *arguments]
+    with fork_command(words, folder, log=folder / "log", log_bytes=log_bytes) as process:
         server = TestServer(folder, process)
-        try:
-            server.wait_until_ready()
-            yield server
-            if process.poll() is None:
-                assert server.stop() == 0, server.log[-3000:]
-        finally:
-            process.kill()
+        server.wait_until_ready()
+        yield server
+        if process.poll() is None:
+            assert server.stop() == 0, server.log[-3000:]
 
 
 def run_command(
-    folder: Path, *arguments: str, options: Mapping[str, Any] | None = None, typed: str = ""
+    folder: Path,
+    *arguments: str,
+    options: Mapping[str, Any] | None = None,
+    typed: str = "",
+    log_bytes: int = LOG_BYTES,
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command line to its end.
 
@@ -415,11 +411,13 @@ def run_command(
         If given, a configuration file with them is the last argument.
     typed
         What comes in on standard input.
+    log_bytes
+        Length of the log of the index at first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [] if options is None else [str(_write_configuration(folder, options))]
     return subprocess.run(
-        [*_COMMAND, *arguments, *paths],
+        [*build_command(log_bytes), *arguments, *paths],
         check=False,
         capture_output=True,
         text=True,

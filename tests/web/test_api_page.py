@@ -48,7 +48,6 @@ def test_page_text_never_writes_markup() -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
 
 
-@pytest.mark.xdist_group("chromium")
 def test_page_opened_lists_every_route(page: Page) -> None:
     shown = page.evaluate(
         "[...document.querySelectorAll('.route')].map((route) =>"
@@ -58,7 +57,6 @@ def test_page_opened_lists_every_route(page: Page) -> None:
     assert page.problems == []
 
 
-@pytest.mark.xdist_group("chromium")
 def test_page_search_leaves_matching_routes(page: Page) -> None:
     page.evaluate(
         "document.getElementById('search').value = 'counts study';"
@@ -75,7 +73,6 @@ def test_page_search_leaves_matching_routes(page: Page) -> None:
     assert visible == ["get_studies_public_id_statistics"]
 
 
-@pytest.mark.xdist_group("chromium")
 def test_page_tried_route_shows_answer_as_text(page: Page) -> None:
     page.evaluate("document.getElementById('get_patients').open = true")
     page.wait_for("document.querySelector('#get_patients form')")
@@ -92,7 +89,6 @@ def test_page_tried_route_shows_answer_as_text(page: Page) -> None:
     assert page.problems == []
 
 
-@pytest.mark.xdist_group("chromium")
 def test_page_uploaded_file_is_stored(page: Page, server: Server, tmp_path: Path) -> None:
     path = tmp_path / "new.dcm"
     path.write_bytes(build_instance({0x00080018: ("UI", "1.2.3.4.5.6.7")}))

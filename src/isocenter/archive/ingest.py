@@ -27,7 +27,8 @@ from isocenter.archive.workers import Workers, WouldWaitError
 from isocenter.clock import now
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.main_tags import MainTags
-from isocenter.dicom.reader import FileSummary, Identity, build_identity, read_summary
+from isocenter.dicom.reader import FileSummary, Identity, build_identity
+from isocenter.dicom.summary_memory import SummaryMemory
 from isocenter.errors import (
     BadFileFormatError,
     DatabaseUnavailableError,
@@ -201,6 +202,7 @@ class Ingest:
         self.blobs = Blobs(storage, has_md5=options.has_md5, is_compressed=options.is_compressed)
         self._options = options
         self._wanted = options.main_tags.wanted
+        self._summaries = SummaryMemory()
         self._threads = JobThreads(workers.count, "ingest")
         self._disk = JobThreads(_DISK_THREADS, "disk")
         # Touched on the event loop only.
@@ -442,7 +444,7 @@ class Ingest:
             if not len(buffer):
                 message = "Received an empty DICOM file"
                 raise BadFileFormatError(message)
-            summary = read_summary(
+            summary = self._summaries.read_summary(
                 buffer,
                 wanted=self._wanted,
                 default_encoding=self._options.settings.default_encoding,

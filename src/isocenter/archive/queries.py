@@ -77,7 +77,8 @@ class Question:
     values
         Patterns by tags.
     is_normalized
-        Leave out keys that do not belong to the level.
+        Leave out keys that do not belong to the level, and write wildcards as the manufacturer of
+        the modality understands them.
     """
 
     level: Level
@@ -186,7 +187,7 @@ class Queries:
         level, values = question.level, question.values
         if question.is_normalized:
             values = normalize_query(level, values)
-        values = adapt_to_manufacturer(values, modality.manufacturer, self._dictionary)
+            values = adapt_to_manufacturer(values, modality.manufacturer, self._dictionary)
         values = complete_query(level, values, modality.manufacturer)
         sop_class_uid = PATIENT_ROOT_FIND if level is Level.PATIENT else STUDY_ROOT_FIND
         return await self.call(modality, sop_class_uid, values, options)
@@ -229,7 +230,7 @@ class Queries:
         known = await self._modalities.get_known(modality)
         answers = await self.call(known, MODALITY_WORKLIST_FIND, values, options)
         contents = [_wrap(answer) for answer in answers]
-        return await self._workers.run(self._describe, contents, shape)
+        return await self._workers.run(self._write_json, contents, shape)
 
     async def encode(self, values: Values) -> dict[str, bytes]:
         """Encode an identifier in each transfer syntax in which it may be asked for.
@@ -321,15 +322,14 @@ class Queries:
         return [base64.b64decode(content) for content in packed]
 
     def _describe(self, contents: Sequence[bytes], shape: Shape) -> list[dict[str, Any]]:
+        term = DEFAULT_ENCODINGS.get(self._settings.default_encoding, "")
+        described = self._write_json(contents, shape)
+        return [_add_character_set(answer, shape, term) for answer in described]
+
+    def _write_json(self, contents: Sequence[bytes], shape: Shape) -> list[dict[str, Any]]:
         encoding = self._settings.default_encoding
         return [
-            _add_character_set(
-                build_tags_json(
-                    content, shape, default_encoding=encoding, dictionary=self._dictionary
-                ),
-                shape,
-                DEFAULT_ENCODINGS.get(encoding, ""),
-            )
+            build_tags_json(content, shape, default_encoding=encoding, dictionary=self._dictionary)
             for content in contents
         ]
 

@@ -269,7 +269,7 @@ class Stager:
             return False
         return True
 
-    def check_presence(self, staged: Iterable[Staged]) -> None:
+    def check_presence(self, attachments: Iterable[Attachment]) -> None:
         """Look whether files are there as a whole, by their sizes.
 
         Raises
@@ -277,8 +277,7 @@ class Stager:
         MissingFileError, CorruptedBlobError
             If one is not.
         """
-        for one in staged:
-            attachment = one.attachment
+        for attachment in attachments:
             if self._storage.size_bytes(attachment.attachment_uuid) != attachment.compressed_size:
                 message = f"the new file {attachment.attachment_uuid} is incomplete"
                 raise CorruptedBlobError(message)
@@ -445,7 +444,9 @@ def summarize_pieces(
     while length < size:
         start = join_start(pieces, length)
         try:
-            summary = memory.read_summary(start, wanted=wanted, default_encoding=encoding)
+            summary = memory.read_summary(
+                start, wanted=wanted, default_encoding=encoding, is_whole=False
+            )
         except BadFileFormatError:
             # The start ends within the header.
             pass

@@ -11,12 +11,14 @@ Orthanc REST: modification and anonymization (behaviour manual §18.5, §19.2)
 from enum import Enum
 from typing import NamedTuple
 
+from isocenter.dicom.alike_files import AlikeFiles
 from isocenter.dicom.character_sets import build_character_set
 from isocenter.dicom.deflate import deflate_data_set, inflate_data_set
 from isocenter.dicom.descriptors import IDENTIFYING, split_words
 from isocenter.dicom.edit_rules import Edit, EditRules, FileFacts, Observe
 from isocenter.dicom.elements import Buffer
 from isocenter.dicom.file_meta import FileMeta, build_file_meta, read_file_meta
+from isocenter.dicom.header_patterns import HeaderPattern
 from isocenter.dicom.new_elements import NewElement
 from isocenter.dicom.provenance import build_original_item
 from isocenter.dicom.reader import read_summary
@@ -35,9 +37,6 @@ __all__ = ["Change", "ChangeKind", "Edit", "EditMemory", "edit_file", "list_chan
 _PATIENT_ID = 0x00100020
 _SOP_CLASS_UID = 0x00080016
 _SOP_INSTANCE_UID = 0x00080018
-# Kinds of files that are remembered at once.
-_MOST_KNOWN = 4
-_MOST_MISSES = 16
 
 
 class ChangeKind(Enum):
@@ -64,53 +63,51 @@ class EditMemory:
     """
 
     def __init__(self) -> None:
-        self._known: tuple[_KnownFile, ...] = ()
-        # Files in a row that were like no other.
-        self._misses = 0
+        self._files: AlikeFiles[_EditedFile] = AlikeFiles()
 
     def repeat(
         self, buffer: Buffer, meta: FileMeta, edit: Edit, default_encoding: str
     ) -> list[Piece] | None:
         """Edit a file that is like an earlier one; ``None`` if it is like none."""
-        for known in self._known:
-            if (known.transfer_syntax_uid, known.default_encoding) != (
-                meta.transfer_syntax_uid,
-                default_encoding,
-            ):
-                continue
-            source = Source(buffer, meta.data_set_offset, meta.layout, edit.dictionary)
-            rules = known.rules.renew()
-            repeated = repeat_rewriting(source, rules, known.recipe)
-            if repeated is not None:
-                pieces, recipe = repeated
-                self._misses = 0
-                if recipe is not known.recipe or known is not self._known[0]:
-                    self._put_first(known, known._replace(recipe=recipe))
-                return [_build_header(rules, meta), *pieces]
-        self._misses += 1
-        return None
+        question = (meta.transfer_syntax_uid, default_encoding)
+        found = self._files.find(question, buffer, meta.data_set_offset)
+        if found is None:
+            return None
+        known, match = found
+        source = Source(buffer, meta.data_set_offset, meta.layout, edit.dictionary)
+        rules = known.rules.renew()
+        pieces = repeat_rewriting(source, rules, known.recipe, match)
+        return [_build_header(rules, meta), *pieces]
 
     @property
     def is_learning(self) -> bool:
-        """True unless many files in a row were like no other: then few of them are noted."""
-        return self._misses <= _MOST_MISSES or not self._misses % _MOST_MISSES
+        """Whether it is worth to `record` a file that could not be repeated."""
+        return self._files.is_learning
 
-    def add(self, known: "_KnownFile") -> None:
-        """Keep how a file was edited."""
-        self._put_first(None, known)
+    def record(
+        self, source: Source, rules: EditRules, meta: FileMeta, default_encoding: str
+    ) -> list[Piece]:
+        """Rewrite the data set of a file, and remember how."""
+        pieces, recipe = record_rewriting(source, rules, fixed=rules.fixed, noted=rules.noted)
+        if recipe is not None:
+            question = (meta.transfer_syntax_uid, default_encoding)
+            self._files.add(_EditedFile(question, rules, recipe))
+        return pieces
 
-    def _put_first(self, old: "_KnownFile | None", new: "_KnownFile") -> None:
-        others = [known for known in self._known if known is not old]
-        self._known = (new, *others[: _MOST_KNOWN - 1])
 
+class _EditedFile(NamedTuple):
+    """A file that was edited (see `alike_files.Kind`)."""
 
-class _KnownFile(NamedTuple):
-    """A file that was edited."""
-
-    transfer_syntax_uid: str
-    default_encoding: str
+    question: tuple[str, str]
     rules: EditRules
     recipe: Recipe
+
+    @property
+    def pattern(self) -> HeaderPattern:
+        return self.recipe.pattern
+
+    def change_pattern(self, pattern: HeaderPattern) -> "_EditedFile":
+        return self._replace(recipe=self.recipe.change_pattern(pattern))
 
 
 def edit_file(
@@ -197,9 +194,7 @@ def _edit(
         rules.add_original_item(_build_original_item(data, start, edit, facts))
     source = Source(data, start, meta.layout, edit.dictionary)
     if memory is not None and rules.is_repeatable and memory.is_learning:
-        pieces, recipe = record_rewriting(source, rules, fixed=rules.fixed, noted=rules.noted)
-        if recipe is not None:
-            memory.add(_KnownFile(meta.transfer_syntax_uid, default_encoding, rules, recipe))
+        pieces = memory.record(source, rules, meta, default_encoding)
     else:
         pieces = rewrite_data_set(*source[:3], rules, edit.dictionary)
     if meta.is_deflated:

@@ -19,6 +19,7 @@ from isocenter.dicom.elements import (
     Buffer,
     Layout,
     read_element_header,
+    read_long_header,
     truncated,
 )
 from isocenter.dicom.tags import DEFAULT_DICTIONARY
@@ -175,14 +176,22 @@ def _read_meta_elements(
     buffer: Buffer, position: int, elements: dict[int, tuple[str, bytes]]
 ) -> int:
     size = len(buffer)
+    layout = EXPLICIT_LITTLE
+    unpack, short_vrs, names = layout.unpack_header, layout.short_vrs, layout.vr_names
     while position + 8 <= size:
-        tag, vr, value, length = read_element_header(buffer, position, size, EXPLICIT_LITTLE)
-        if tag >> 16 != _META_GROUP:
+        group, element, vr, length = unpack(buffer, position)
+        if group != _META_GROUP:
             return position
+        if vr in short_vrs:
+            name, value = names[vr], position + 8
+        else:
+            name, value, length = read_long_header(buffer, position, vr, layout)
         position = value + length
         if position > size:
             raise truncated()
-        elements.setdefault(tag, (vr or "UN", bytes(buffer[value:position])))
+        tag = group << 16 | element
+        if tag not in elements:
+            elements[tag] = (name, bytes(buffer[value:position]))
     if position != size:
         raise truncated()
     return position

@@ -117,7 +117,16 @@ class HeaderPattern:
         Indices of those that may.
     """
 
-    __slots__ = ("_elements", "_fixed", "_follower", "_keys", "_layout", "_segments", "variable")
+    __slots__ = (
+        "_elements",
+        "_fixed",
+        "_follower",
+        "_head_bytes",
+        "_keys",
+        "_layout",
+        "_segments",
+        "variable",
+    )
 
     def __init__(
         self,
@@ -133,6 +142,7 @@ class HeaderPattern:
         self._follower = follower
         self._fixed = fixed
         self.variable = variable
+        self._head_bytes = sum(map(len, elements)) + _SLACK
         # Tag, and VR if there is one.
         length = 6 if layout.is_explicit else 4
         self._keys = [element[:length] for element in elements]
@@ -152,7 +162,7 @@ class HeaderPattern:
             first = index + 1
         yield first, len(self._elements)
 
-    def match(self, buffer: Buffer, start: int) -> "tuple[HeaderPattern, Match] | None":
+    def match(self, buffer: Buffer, start: int) -> Match | None:
         """Compare the data set of another file.
 
         Parameters
@@ -162,19 +172,27 @@ class HeaderPattern:
 
         Returns
         -------
-        tuple or None
-            The pattern that fits, which is another one if more elements differ than before; and
-            where these are. ``None`` if the file has other elements, or they differ where they may
-            not.
+        Match or None
+            ``None`` if the file has other elements, or others differ than are known to.
         """
-        length = sum(map(len, self._elements))
-        head = bytes(buffer[: start + length + _SLACK])
-        found = self._find(head, start, len(buffer))
-        if found is not None:
-            return self, found
-        grown = self._learn(head, start)
+        return self._find(self._get_head(buffer, start), start, len(buffer))
+
+    def learn(self, buffer: Buffer, start: int) -> "tuple[HeaderPattern, Match] | None":
+        """Build the pattern of this file and another one that did not match.
+
+        Returns
+        -------
+        tuple or None
+            The new pattern, and where the other file differs; ``None`` if it has other elements, or
+            they differ where they may not.
+        """
+        head = self._get_head(buffer, start)
+        grown = self._grow(head, start)
         found = grown._find(head, start, len(buffer)) if grown is not None else None
         return (grown, found) if grown is not None and found is not None else None
+
+    def _get_head(self, buffer: Buffer, start: int) -> bytes:
+        return buffer if isinstance(buffer, bytes) else bytes(buffer[: start + self._head_bytes])
 
     def _find(self, head: bytes, position: int, size: int) -> Match | None:
         spans: list[tuple[int, int]] = []
@@ -196,7 +214,7 @@ class HeaderPattern:
         is_end = head.startswith(follower, position) if follower else position == size
         return Match(head, spans, position) if is_end else None
 
-    def _learn(self, head: bytes, position: int) -> "HeaderPattern | None":
+    def _grow(self, head: bytes, position: int) -> "HeaderPattern | None":
         """Add the elements that differ in a file; ``None`` if it has others."""
         variable = set(self.variable)
         for index, element in enumerate(self._elements):

@@ -16,6 +16,7 @@ from isocenter.dicom.header_patterns import (
     LONGEST_HEADER,
     HeaderElement,
     HeaderPattern,
+    Match,
     build_pattern,
 )
 from isocenter.dicom.new_elements import NewElement, NewItems
@@ -70,6 +71,10 @@ class Recipe:
     additions: Sequence[tuple[int, NewElement | NewItems]]
     creators: Mapping[int, str]
     steps: Sequence[tuple[bytes, Note | None]] = field(init=False)
+
+    def change_pattern(self, pattern: HeaderPattern) -> "Recipe":
+        """Build the same with a pattern that has learned."""
+        return Recipe(pattern, self.notes, self.additions, self.creators)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", [*self._iter_steps()])
@@ -151,33 +156,21 @@ def _rewrite(walker: Walker, found: Found, layout: Layout, place: Place) -> Note
     return Note(added.join(), written.join(), fate, creator)
 
 
-def repeat_rewriting(
-    source: Source, rules: Rules, recipe: Recipe
-) -> tuple[list[Piece], Recipe] | None:
-    """Rewrite the data set of a file that is like another one.
+def repeat_rewriting(source: Source, rules: Rules, recipe: Recipe, match: Match) -> list[Piece]:
+    """Rewrite the data set of a file that is like another one, as `rewrite_data_set` does.
 
     Parameters
     ----------
     rules
         The same as for the other one, as if they had seen no file yet.
-
-    Returns
-    -------
-    tuple or None
-        The pieces that `rewrite_data_set` would give; and the recipe for the next one, which may
-        have learned. ``None`` if the files are not alike.
+    match
+        Where the file differs from the pattern of the recipe.
 
     Raises
     ------
     BadFileFormatError, BadRequestError
         See `rewrite_data_set`.
     """
-    found = recipe.pattern.match(source.buffer, source.start)
-    if found is None:
-        return None
-    pattern, match = found
-    if pattern is not recipe.pattern:
-        recipe = Recipe(pattern, recipe.notes, recipe.additions, recipe.creators)
     view, layout = memoryview(source.buffer), source.layout
     walker, output = Walker(view, rules, source.dictionary), Output(view)
     spans = iter(match.spans)
@@ -191,4 +184,4 @@ def repeat_rewriting(
                 output.keep(start, stop)
     place = Place((), deque(recipe.additions), dict(recipe.creators))
     walker.go_on(output, match.stop, len(view), layout, place)
-    return output.finish(), recipe
+    return output.finish()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from isocenter.dicom.alike_files import AlikeFiles
 from isocenter.dicom.character_sets import CharacterSet
 from isocenter.dicom.elements import Buffer, Layout, read_element_header
 from isocenter.dicom.file_meta import FileMeta, read_file_meta
@@ -33,55 +34,44 @@ __all__ = ["SummaryMemory"]
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _SOP_CLASS_UID = 0x00080016
-# Kinds of files, and questions about them, that are remembered at once.
-_MOST_KNOWN = 8
 
 
 class SummaryMemory:
     """Reads summaries. Threads may share it."""
 
     def __init__(self) -> None:
-        self._known: tuple[_KnownFile, ...] = ()
+        self._files: AlikeFiles[_KnownFile] = AlikeFiles()
 
     def read_summary(
-        self, buffer: Buffer, *, wanted: frozenset[int], default_encoding: str = "Latin1"
+        self,
+        buffer: Buffer,
+        *,
+        wanted: frozenset[int],
+        default_encoding: str = "Latin1",
+        is_whole: bool = True,
     ) -> FileSummary:
-        """Read the summary of a file whose pixel data are not checked (see `read_summary`).
-
-        Parameters
-        ----------
-        buffer
-            A file, or its beginning, up to and including the header of the pixel data.
+        """Read a summary as `reader.read_summary` does.
 
         Raises
         ------
         BadFileFormatError
-            See `read_summary`.
+            See there.
         """
         meta = read_file_meta(buffer)
         question = _Question(wanted, default_encoding, meta.transfer_syntax_uid)
-        for known in self._known:
-            if known.question != question:
-                continue
-            found = known.pattern.match(buffer, meta.data_set_offset)
+        if not meta.is_deflated:
+            found = self._files.find(question, buffer, meta.data_set_offset)
             if found is not None:
-                pattern, match = found
-                if pattern is not known.pattern or known is not self._known[0]:
-                    grown = replace(known, pattern=pattern)
-                    self._put_first(known, grown)
-                    known = grown  # noqa: PLW2901 - the same one, which knows more
-                return known.summarize(buffer, meta, match)
+                known, match = found
+                return known.summarize(buffer, meta, match, is_whole=is_whole)
         summary = read_summary(
-            buffer, wanted=wanted, default_encoding=default_encoding, is_whole=False
+            buffer, wanted=wanted, default_encoding=default_encoding, is_whole=is_whole
         )
-        learned = None if meta.is_deflated else _learn(buffer, meta, question, summary)
-        if learned is not None:
-            self._put_first(None, learned)
+        if not meta.is_deflated and self._files.is_learning:
+            known_file = _learn(buffer, meta, question, summary)
+            if known_file is not None:
+                self._files.add(known_file)
         return summary
-
-    def _put_first(self, old: "_KnownFile | None", new: "_KnownFile") -> None:
-        others = [known for known in self._known if known is not old]
-        self._known = (new, *others[: _MOST_KNOWN - 1])
 
 
 class _Question(NamedTuple):
@@ -113,7 +103,7 @@ class _Field(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _KnownFile:
-    """What was read of a file.
+    """What was read of a file (see `alike_files.Kind`).
 
     Attributes
     ----------
@@ -137,7 +127,13 @@ class _KnownFile:
         object.__setattr__(self, "_same", same)
         object.__setattr__(self, "_differing", differing)
 
-    def summarize(self, buffer: Buffer, meta: FileMeta, match: Match) -> FileSummary:
+    def change_pattern(self, pattern: HeaderPattern) -> "_KnownFile":
+        """Note that more elements differ."""
+        return replace(self, pattern=pattern)
+
+    def summarize(
+        self, buffer: Buffer, meta: FileMeta, match: Match, *, is_whole: bool
+    ) -> FileSummary:
         """Read a file that has the same elements."""
         values = dict(self._same)
         head, layout, character_set = match.head, self.layout, self.character_set
@@ -150,7 +146,7 @@ class _KnownFile:
                 values[one.tag] = text
         has_pixels = self.summary.pixel_data_offset is not None
         pixel_data, pixel_data_vr = check_pixel_data(
-            buffer, match.stop if has_pixels else None, meta, is_whole=False
+            buffer, match.stop if has_pixels else None, meta, is_whole=is_whole
         )
         return FileSummary(
             transfer_syntax_uid=meta.transfer_syntax_uid,

@@ -5,6 +5,7 @@ References
 PS3.7 §6.3 (a message is a command set and, if there is one, a data set)
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from isocenter.dimse.commands import Command
@@ -97,9 +98,11 @@ class Message:
         Command set.
     sink
         The sink that took the data set, ``None`` if there was none.
+    on_cancel
+        What to do when the peer loses interest; called on the event loop, perhaps more than once.
     """
 
-    __slots__ = ("_is_cancelled", "command", "context", "sink")
+    __slots__ = ("_is_cancelled", "command", "context", "on_cancel", "sink")
 
     def __init__(
         self, context: PresentationContext, command: Command, sink: DataSink | None = None
@@ -107,13 +110,16 @@ class Message:
         self.context = context
         self.command = command
         self.sink = sink
+        self.on_cancel: Callable[[], None] | None = None
         self._is_cancelled = False
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the peer sent a C-CANCEL for this request (PS3.7 §9.3.2.3)."""
+        """Whether the peer sent a C-CANCEL for this request (PS3.7 §9.3.2.3), or has gone."""
         return self._is_cancelled
 
     def cancel(self) -> None:
         """Mark the request as no longer wanted."""
         self._is_cancelled = True
+        if self.on_cancel is not None:
+            self.on_cancel()

@@ -368,13 +368,14 @@ class DimseAssociation:
 
     def silence_exceeded(self) -> None:
         """Give up a peer that does not answer."""
-        _logger.info("a peer is silent", extra={"remote_aet": self.calling_ae_title})
-        self._end(DeadlineExceededError("the peer was silent for too long"))
+        if self._machine.role is Role.ACCEPTOR:
+            _logger.info("a peer is silent", extra={"remote_aet": self.calling_ae_title})
+        self._end(DeadlineExceededError(self._name_peer("the peer was silent for too long")))
         self.abort()
 
     def connection_ended(self) -> None:
         """Let everybody who waits go on."""
-        self._end(AssociationAbortedError("the connection was closed"))
+        self._end(AssociationAbortedError(self._name_peer("the connection was closed")))
         self._has_ended.set()
         self._finish_if_over()
 
@@ -445,9 +446,24 @@ class DimseAssociation:
                 "association aborted",
                 extra={"remote_aet": self.calling_ae_title, "details": details},
             )
-        self._end(AssociationAbortedError(details))
+        self._end(AssociationAbortedError(self._name_peer(details)))
 
     def _fail(self, details: str) -> None:
-        _logger.info("protocol violation", extra={"details": details})
-        self._end(AssociationAbortedError(details))
+        if self._machine.role is Role.ACCEPTOR or not self._responses:
+            _logger.info(
+                "protocol violation",
+                extra={"remote_aet": self._peer_title, "details": details},
+            )
+        self._end(AssociationAbortedError(self._name_peer(details)))
         self.abort()
+
+    @property
+    def _peer_title(self) -> str:
+        is_acceptor = self._machine.role is Role.ACCEPTOR
+        return self.calling_ae_title if is_acceptor else self.called_ae_title
+
+    def _name_peer(self, details: str) -> str:
+        """Begin an error with whom we called: whoever made the call logs it, and nothing else."""
+        if self._machine.role is Role.ACCEPTOR:
+            return details
+        return f"{self.called_ae_title} at {self.peer.host}:{self.peer.port}: {details}"

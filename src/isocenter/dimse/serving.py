@@ -108,7 +108,9 @@ class RequestServer:
             self._transport.hold()
 
     def abandon(self) -> None:
-        """Forget what waits; the association has ended."""
+        """Forget what waits; the association has ended, so nobody wants what is being done."""
+        if self._current is not None:
+            self._current.cancel()
         if self._postponed is not None:
             self._postponed = _do_nothing
 

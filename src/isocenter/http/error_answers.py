@@ -7,7 +7,14 @@ from typing import Any
 import falcon
 from falcon.asgi import Request, Response
 
-from isocenter.errors import InternalError, ServerError, UnauthorizedError, UnknownResourceError
+from isocenter.errors import (
+    DeadlineExceededError,
+    InternalError,
+    RemoteError,
+    ServerError,
+    UnauthorizedError,
+    UnknownResourceError,
+)
 from isocenter.http.answers import JSON, format_json
 
 __all__ = ["ErrorAnswers", "NotFound"]
@@ -54,8 +61,8 @@ class ErrorAnswers:
         self, req: Request, resp: Response, error: ServerError, _: dict[str, Any]
     ) -> None:
         """Answer an error of our own tree."""
-        if isinstance(error, InternalError):
-            _log.error("internal error", exc_info=error, extra={"route": req.uri_template})
+        if not error.is_logged:
+            _log_error(req, error)
         self._write(req, resp, error)
 
     async def answer_not_found(
@@ -95,6 +102,21 @@ class ErrorAnswers:
             return
         resp.content_type = JSON
         resp.data = format_json(_describe(req, error))
+
+
+def _log_error(req: Request, error: ServerError) -> None:
+    """Tell of bugs, and of remote systems that fail: nobody else knows what they were asked for."""
+    if isinstance(error, InternalError):
+        _log.error("internal error", exc_info=error, extra={"route": req.uri_template})
+    elif isinstance(error, RemoteError) or type(error) is DeadlineExceededError:
+        _log.warning(
+            "a request has failed",
+            extra={
+                "route": req.uri_template,
+                "code": error.code,
+                "reason": error.details or error.message,
+            },
+        )
 
 
 def _write_nothing(resp: Response) -> None:

@@ -208,5 +208,8 @@ async def run_job(services: Services, new: NewJob) -> Job:
 def _check_success(job: Job) -> Job:
     if job.state is JobState.FAILURE and job.failure is not None:
         payload = None if job.failure.payload is None else dict(job.failure.payload)
-        raise build_error(job.failure.code, job.failure.details, payload)
+        error = build_error(job.failure.code, job.failure.details, payload)
+        # By who ran the job.
+        error.is_logged = True
+        raise error
     return job

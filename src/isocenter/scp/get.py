@@ -5,7 +5,6 @@ References
 PS3.4 §C.4.3; PS3.7 §9.1.3; Orthanc: C-GET (behaviour manual §25.5)
 """
 
-import logging
 from contextlib import aclosing
 
 from isocenter.archive.outgoing import OutgoingInstance
@@ -18,8 +17,6 @@ from isocenter.scp.sub_operations import SubOperations
 from isocenter.scu.store import InstanceToStore, StorageSCU
 
 __all__ = ["GetSCP"]
-
-_log = logging.getLogger(__name__)
 
 
 class GetSCP:
@@ -55,8 +52,7 @@ class GetSCP:
                 if not progress.is_wanted:
                     break
                 if isinstance(opened, ServerError):
-                    _log_failure(association, opened)
-                    progress.note_failure(sop_instance_uid)
+                    progress.note_failure(sop_instance_uid, opened.details or opened.message)
                 else:
                     result = await scu.store(opened)
                     progress.note(result.status, sop_instance_uid)
@@ -88,13 +84,3 @@ class GetSCP:
             f"the requestor takes no {instance.sop_class_uid} in transfer syntax "
             f"{instance.transfer_syntax_uid}"
         )
-
-
-def _log_failure(association: DimseAssociation, error: ServerError) -> None:
-    _log.warning(
-        "an instance cannot be sent",
-        extra={
-            "remote_aet": association.calling_ae_title,
-            "reason": error.details or error.message,
-        },
-    )

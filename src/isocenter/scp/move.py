@@ -5,9 +5,9 @@ References
 PS3.4 §C.4.2; PS3.7 §9.1.4; Orthanc: C-MOVE (behaviour manual §25.4)
 """
 
-import logging
-from collections.abc import Sequence
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from isocenter.archive.modalities import Calling, Modalities
@@ -39,9 +39,11 @@ from isocenter.tasks.modality_store import StoreOrder, build_store_job
 
 __all__ = ["Destinations", "MoveSCP"]
 
-_log = logging.getLogger(__name__)
-
 _DESCRIPTION = "C-MOVE"
+# The instance under way has so much time when nobody wants the others any more.
+_CANCEL_S = 1.0
+# After so many instances in a row that a destination has not answered, it gets no more.
+_MOST_SILENCES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,8 @@ class MoveSCP:
             combinations = [*plan.combinations, *recoding.list_alternatives(plan.combinations)]
             async with StorageSession(target, combinations) as session:
                 sender = _Sender(session, self._retrieval.outgoing, recoding, originator)
-                await self._move(plan, sender, progress)
+                async with _while_wanted(message):
+                    await self._move(plan, sender, progress)
         else:
             await _announce(len(plan.instances), progress)
         await progress.send_final()
@@ -164,7 +167,7 @@ class MoveSCP:
                 if not progress.is_wanted:
                     return
                 if isinstance(opened, ServerError):
-                    progress.note_failure(sop_instance_uid)
+                    progress.note_failure(sop_instance_uid, opened.details or opened.message)
                 elif not await sender.store(plan.instances[sent], opened, progress):
                     await self._give_up(plan.instances[sent + 1 :], progress)
                     return
@@ -175,7 +178,7 @@ class MoveSCP:
     async def _give_up(self, instances: Sequence[str], progress: SubOperations) -> None:
         """Note the failure of all that need not even be tried."""
         async for sop_instance_uid in self._retrieval.iter_sop_instance_uids(instances):
-            progress.note_failure(sop_instance_uid)
+            progress.note_failure(sop_instance_uid, "not tried")
 
 
 class _Sender:
@@ -194,6 +197,7 @@ class _Sender:
         self._originator = originator
         # What was accepted instead of combinations that were refused.
         self._chosen: dict[Combination, str] = {}
+        self._silences = 0
 
     async def open(self, instance: OutgoingInstance) -> InstanceToStore:
         """Open an instance in the transfer syntax in which others like it were accepted."""
@@ -227,12 +231,13 @@ class _Sender:
             BadFileFormatError,
             TranscodingError,
         ) as error:
-            _log.warning(
-                "an instance cannot be moved", extra={"reason": error.details or error.message}
-            )
-            progress.note_failure(instance.sop_instance_uid)
+            progress.note_failure(instance.sop_instance_uid, error.details or error.message)
+            self._silences += isinstance(error, DeadlineExceededError)
+            if self._silences == _MOST_SILENCES:
+                return False
             return is_reached or isinstance(error, NoPresentationContextError)
         progress.note(result.status, instance.sop_instance_uid)
+        self._silences = 0
         return True
 
     async def _open_again(self, public_id: str) -> InstanceToStore:
@@ -240,6 +245,33 @@ class _Sender:
         if found is None:
             raise MissingFileError("an instance was deleted just now")
         return await self.open(found)
+
+
+@asynccontextmanager
+async def _while_wanted(message: Message) -> AsyncIterator[None]:
+    """Cut off what is being done a moment after the requestor has cancelled it, or has gone.
+
+    A destination may be silent for as long as its time limit, if it has one.
+
+    References
+    ----------
+    PS3.4 §C.4.2.3.1
+    """
+    try:
+        async with asyncio.timeout(None) as limit:
+
+            def expire_soon() -> None:
+                message.on_cancel = None
+                limit.reschedule(asyncio.get_running_loop().time() + _CANCEL_S)
+
+            message.on_cancel = expire_soon
+            try:
+                yield
+            finally:
+                message.on_cancel = None
+    except TimeoutError:
+        if not message.is_cancelled:
+            raise
 
 
 async def _announce(count: int, progress: SubOperations) -> None:

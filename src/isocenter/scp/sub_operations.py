@@ -5,6 +5,8 @@ References
 PS3.4 §C.4.2.1, §C.4.3.1, Tables C.4-2 and C.4-3; PS3.7 §9.1.3, §9.1.4
 """
 
+import logging
+
 from isocenter.dicom.data_set_writer import encode_data_set
 from isocenter.dicom.data_sets import Element, get_layout
 from isocenter.dimse.commands import SubOperationCounters
@@ -13,6 +15,8 @@ from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.status import Status, StatusCategory, categorize_status
 
 __all__ = ["SubOperations"]
+
+_log = logging.getLogger(__name__)
 
 _FAILED_SOP_INSTANCE_UID_LIST = 0x00080058
 # The value has 16 bits of length in explicit encoding (PS3.5 §7.1.2).
@@ -33,6 +37,8 @@ class SubOperations:
         self._message = message
         self.remaining = total
         self._completed = self._failed = self._warning = 0
+        self._total = total
+        self._first_reason = ""
         self._failed_uids: list[str] = []
         self._list_length = 0
 
@@ -50,13 +56,16 @@ class SubOperations:
         elif category is StatusCategory.WARNING:
             self._warning += 1
         else:
-            self.note_failure(sop_instance_uid, is_counted=True)
+            self._count_failure(sop_instance_uid, f"refused with status {status:04X}H")
 
-    def note_failure(self, sop_instance_uid: str, *, is_counted: bool = False) -> None:
+    def note_failure(self, sop_instance_uid: str, reason: str) -> None:
         """Note that an instance could not be sent."""
-        if not is_counted:
-            self.remaining -= 1
+        self.remaining -= 1
+        self._count_failure(sop_instance_uid, reason)
+
+    def _count_failure(self, sop_instance_uid: str, reason: str) -> None:
         self._failed += 1
+        self._first_reason = self._first_reason or reason
         if self._list_length + len(sop_instance_uid) < _LONGEST_LIST and sop_instance_uid:
             self._failed_uids.append(sop_instance_uid)
             self._list_length += len(sop_instance_uid) + 1
@@ -70,8 +79,19 @@ class SubOperations:
         await self._association.send_response(self._message.context.context_id, response)
 
     async def send_final(self) -> None:
-        """Tell the end, with the list of what failed."""
+        """Tell the end, with the list of what failed; the log is told once, whatever the number."""
         status = self._choose_status()
+        if self._failed:
+            _log.warning(
+                "instances could not be sent",
+                extra={
+                    "remote_aet": self._association.calling_ae_title,
+                    "destination": self._message.command.move_destination,
+                    "failed": self._failed,
+                    "total": self._total,
+                    "reason": self._first_reason,
+                },
+            )
         is_over = status is not Status.CANCEL
         counters = SubOperationCounters(
             None if is_over else self.remaining, self._completed, self._failed, self._warning

@@ -6,7 +6,7 @@ PS3.4 Annex C.4.2, C.4.3; PS3.7 §9.1.3, §9.1.4
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 GET_CONTEXTS = MAXIMUM_CONTEXTS - 1
 """So many storage SOP classes can be proposed beside the C-GET itself."""
 
-# A peer that does not read need not be asked to stop for longer.
+# A peer that was asked to stop has so much time to read that, to say that it has, and to release.
 _CANCEL_S = 1.0
 
 
@@ -163,15 +163,24 @@ async def _finish(
     """Send the request and wait for its final response; a canceled task cancels it as well."""
     context: PresentationContext = association.get_context(command.affected_sop_class_uid or "")
     question = identifier[context.transfer_syntax_uid]
-    responses = association.iter_responses(context.context_id, command, question)
+    # Its own task, since it goes on for a moment after ours was canceled.
+    answering = asyncio.ensure_future(
+        _receive_final(association.iter_responses(context.context_id, command, question))
+    )
+    try:
+        return await asyncio.shield(answering)
+    except asyncio.CancelledError:
+        await _cancel(association, context, command, answering)
+        raise
+    finally:
+        await _drop(answering)
+
+
+async def _receive_final(responses: AsyncGenerator[Response, None]) -> RetrieveResult:
     async with aclosing(responses):
-        try:
-            async for response in responses:
-                if response.is_final:
-                    return _build_result(response)
-        except asyncio.CancelledError:
-            await _cancel(association, context, command)
-            raise
+        async for response in responses:
+            if response.is_final:
+                return _build_result(response)
     return RetrieveResult(0)
 
 
@@ -188,12 +197,32 @@ def _build_result(response: Response) -> RetrieveResult:
 
 
 async def _cancel(
-    association: DimseAssociation, context: PresentationContext, command: Command
+    association: DimseAssociation,
+    context: PresentationContext,
+    command: Command,
+    answering: "asyncio.Future[RetrieveResult]",
 ) -> None:
-    """Ask the peer to stop (PS3.4 §C.4.2.1.6), and give it a moment to read that."""
+    """Ask the peer to stop; if it says in time that it has, the association ends in agreement.
+
+    References
+    ----------
+    PS3.4 §C.4.2.3, §C.4.3.3; PS3.7 §9.3.3.3, §9.3.4.3
+    """
     try:
         async with asyncio.timeout(_CANCEL_S):
             await association.send_cancel(context.context_id, command.message_id or 0)
+            await asyncio.wait([answering])
+            await association.release()
     except (ServerError, TimeoutError):
-        # The association ends now, which says the same.
+        # The association is aborted now, which says the same.
         return
+
+
+async def _drop(answering: "asyncio.Future[RetrieveResult]") -> None:
+    """End the wait for a response that nobody wants any more."""
+    if not answering.done():
+        answering.cancel()
+        await asyncio.wait([answering])
+    if not answering.cancelled():
+        # Whoever wanted to know has asked already.
+        answering.exception()

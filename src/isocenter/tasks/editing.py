@@ -28,6 +28,7 @@ from isocenter.dicom.levels import Level
 from isocenter.errors import ServerError
 from isocenter.index.job_rows import forget_failed_items, is_own
 from isocenter.index.port import Transaction
+from isocenter.index.records import Attachment
 from isocenter.index.staging import (
     Publication,
     Source,
@@ -182,6 +183,8 @@ class _Run:
         self._outcome = EditOutcome()
         # Whether clients see a description yet, and the number of failures in it.
         self._is_described, self._told = False, 0
+        # Of all that is staged, or will be with the next step.
+        self._files: list[Attachment] = []
         # Patients, studies and series whose rows are staged.
         self._described: set[tuple[Level, str]] = set()
         self._memory = StagingMemory()
@@ -238,7 +241,7 @@ class _Run:
                 self._ahead = asyncio.create_task(self._edit(following))
             if not following:
                 await self._sync(batch)
-                async for step in self._iter_checks(batch):
+                async for step in self._iter_checks():
                     yield step
             yield await self._workers.run(self._build_staging, batch, failed, is_last=not following)
             if self._ahead is not None:
@@ -253,14 +256,12 @@ class _Run:
         # From now on the step may be saved, whatever becomes of this job's task.
         self._unused = []
 
-    async def _iter_checks(self, batch: EditedBatch) -> AsyncGenerator[Step]:
+    async def _iter_checks(self) -> AsyncGenerator[Step]:
         """Look whether all new files are there, as the sources may be deleted for their sake."""
-        staged = await self._workers.read_long(lambda tx: list_staged(tx, self._job.job_id))
-        every = [*staged, *batch.staged]
-        for start in range(0, len(every), _CHECKED_FILES):
-            some = every[start : start + _CHECKED_FILES]
-            await self._workers.run(self._stager.check_presence, [one for _, one in some])
-            if start + _CHECKED_FILES < len(every):
+        for start in range(0, len(self._files), _CHECKED_FILES):
+            some = self._files[start : start + _CHECKED_FILES]
+            await self._workers.run(self._stager.check_presence, some)
+            if start + _CHECKED_FILES < len(self._files):
                 yield Step()
 
     async def clean_up(self) -> None:
@@ -340,6 +341,7 @@ class _Run:
     def _note_all(self, staged: Sequence[tuple[int, Staged]]) -> None:
         for _, one in staged:
             self._outcome.add(one)
+            self._files.append(one.attachment)
             for level in (Level.PATIENT, Level.STUDY, Level.SERIES):
                 self._described.add((level, one.public_ids[level]))
 

@@ -34,8 +34,16 @@ _READ_ONLY_KINDS = frozenset(
     {ModalityStoreKind.name, PeerStoreKind.name, MoveKind.name, StorageCommitmentKind.name}
 )
 
-# A receiver may be silent for as long as it likes.
-_INTERRUPTIBLE_KINDS = frozenset({ModalityStoreKind.name, PeerStoreKind.name})
+# Whom they call may be silent for as long as it likes.
+_INTERRUPTIBLE_KINDS = frozenset(
+    {
+        ModalityStoreKind.name,
+        PeerStoreKind.name,
+        MoveKind.name,
+        GetKind.name,
+        StorageCommitmentKind.name,
+    }
+)
 
 
 def build_engine(

@@ -10,9 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests.support.instances import IndexCase
-from tests.support.postgresql import new_schema
+from tests.support.postgresql import KeptSchema
 
-from isocenter.index import sqlite
 from isocenter.index.port import Database
 from isocenter.index.postgresql import PostgreSQLDatabase
 from isocenter.index.sqlite import SQLiteDatabase
@@ -31,9 +30,17 @@ def _open_sqlite(path: Path) -> Iterator[IndexCase]:
     yield from _case("sqlite", lambda: SQLiteDatabase(path, is_durable=False), execute)
 
 
+@pytest.fixture(scope="session")
+def kept_schema(postgresql_uri: str) -> Iterator[KeptSchema]:
+    """Give the schema that the tests of a process take in turn."""
+    schema = KeptSchema(postgresql_uri)
+    yield schema
+    schema.drop()
+
+
 @contextmanager
-def _open_postgresql(uri: str) -> Iterator[IndexCase]:
-    with new_schema(uri) as schema, psycopg.connect(uri, autocommit=True) as connection:
+def _open_postgresql(uri: str, kept: KeptSchema) -> Iterator[IndexCase]:
+    with kept.borrow() as schema, psycopg.connect(uri, autocommit=True) as connection:
         search_path = sql.SQL("SET search_path TO {}").format(sql.Identifier(schema))
         connection.execute(search_path)
 
@@ -58,17 +65,14 @@ def _case(
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def index(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[IndexCase]:
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexCase]:
     """Give an empty database of each kind in turn."""
     if request.param == "sqlite":
-        # The full 64 MiB take longer to write than a test to run.
-        monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
         with _open_sqlite(tmp_path / "index") as case:
             yield case
     else:
-        with _open_postgresql(request.getfixturevalue("postgresql_uri")) as case:
+        kept = request.getfixturevalue("kept_schema")
+        with _open_postgresql(request.getfixturevalue("postgresql_uri"), kept) as case:
             yield case
 
 
@@ -78,7 +82,7 @@ def database(index: IndexCase) -> Database:
 
 
 @pytest.fixture
-def postgresql(postgresql_uri: str) -> Iterator[IndexCase]:
+def postgresql(postgresql_uri: str, kept_schema: KeptSchema) -> Iterator[IndexCase]:
     """Give an empty PostgreSQL database, for what SQLite does not offer."""
-    with _open_postgresql(postgresql_uri) as case:
+    with _open_postgresql(postgresql_uri, kept_schema) as case:
         yield case

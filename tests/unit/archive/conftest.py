@@ -7,15 +7,12 @@ import pytest
 from tests.unit.archive.parts import Parts
 
 from isocenter.archive.workers import Workers
-from isocenter.index import sqlite
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.storage.memory import MemoryStorage
 
 
 @pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
-    # The full 64 MiB take longer to write than a test to run.
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
+def parts(tmp_path: Path) -> Iterator[Parts]:
     database = SQLiteDatabase(tmp_path / "index", is_durable=False)
     workers = Workers(database, 4)
     try:

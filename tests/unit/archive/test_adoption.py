@@ -18,7 +18,6 @@ from isocenter.clock import format_timestamp
 from isocenter.dicom.levels import Level
 from isocenter.dicom.main_tags import build_main_tags
 from isocenter.errors import BackendError, DatabaseUnavailableError
-from isocenter.index import sqlite
 from isocenter.index.orthanc import OrthancIndex
 from isocenter.index.reading import get_statistics, lookup_dicom_attachment, lookup_resource
 from isocenter.index.records import ResourceRow
@@ -73,8 +72,7 @@ def source(tmp_path: Path) -> OrthancArchive:
 
 
 @pytest.fixture
-def ours(tmp_path: Path, source: OrthancArchive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ours]:
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
+def ours(tmp_path: Path, source: OrthancArchive) -> Iterator[Ours]:
     made = Ours(tmp_path / "ours", source)
     yield made
     made.database.close()

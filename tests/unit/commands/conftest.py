@@ -6,12 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from isocenter.index import sqlite
-
 
 @pytest.fixture(autouse=True)
 def _untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
     for name in [name for name in os.environ if name.startswith("ORTHANC")]:
         monkeypatch.delenv(name)
     root = logging.getLogger()

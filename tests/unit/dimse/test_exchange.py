@@ -141,6 +141,28 @@ async def test_cancel_reaches_running_handler() -> None:
         await peer.close()
 
 
+@pytest.mark.parametrize("is_dropped", [True, False])
+async def test_end_of_association_reaches_running_handler(is_dropped: bool) -> None:
+    told: list[bool] = []
+
+    async def behavior(_: DimseAssociation, message: Message) -> None:
+        message.on_cancel = lambda: told.append(message.is_cancelled)
+        await wait_until(lambda: bool(told))
+
+    handler = RecordingHandler(behavior)
+    async with running_acceptor(handler) as acceptor:
+        peer = await connect(acceptor.port)
+        await peer.send(encode_message(5, FIND, b"identifier"))
+        await wait_until(lambda: bool(handler.messages))
+        if is_dropped:
+            peer.drop()
+        else:
+            await peer.send_pdu(Abort(0, 0))
+        await wait_until(lambda: bool(told))
+        await peer.close()
+    assert told == [True]
+
+
 async def test_cancel_of_nothing_is_ignored() -> None:
     async with running_acceptor(RecordingHandler()) as acceptor:
         peer = await connect(acceptor.port)
@@ -219,7 +241,7 @@ async def test_response_peer_never_reads_connection_is_dropped() -> None:
         except AssociationAbortedError as error:
             failures.append(error)
 
-    timeouts = Timeouts(artim_s=DEADLINE_S, silence_s=0.05)
+    timeouts = Timeouts(artim_s=DEADLINE_S, silence_s=0.3)
     async with running_acceptor(RecordingHandler(behavior), timeouts=timeouts) as acceptor:
         peer = await connect(acceptor.port)
         await peer.send(encode_message(5, FIND, b""))
@@ -418,7 +440,7 @@ async def test_connection_breaks_in_data_set_sink_is_closed(is_dropped: bool) ->
 
 async def test_data_set_never_ends_is_aborted() -> None:
     handler = RecordingHandler()
-    timeouts = Timeouts(artim_s=DEADLINE_S, silence_s=0.05)
+    timeouts = Timeouts(artim_s=DEADLINE_S, silence_s=0.3)
     async with running_acceptor(handler, timeouts=timeouts) as acceptor:
         peer = await connect(acceptor.port)
         await peer.send(encode_message(3, STORE, bytes(100_000))[:-1])
@@ -546,7 +568,7 @@ async def test_sub_operation_peer_is_silent_request_fails() -> None:
         except DeadlineExceededError as error:
             failures.append(error)
 
-    timeouts = Timeouts(artim_s=DEADLINE_S, silence_s=0.05)
+    timeouts = Timeouts(artim_s=DEADLINE_S, silence_s=0.3)
     async with running_acceptor(RecordingHandler(behavior), timeouts=timeouts) as acceptor:
         peer = await connect(acceptor.port)
         await peer.send(ECHO)
@@ -637,7 +659,7 @@ async def test_release_collision_is_survived() -> None:
 
 async def test_release_unanswered_drops_connection() -> None:
     handler = RecordingHandler()
-    timeouts = Timeouts(artim_s=0.05, silence_s=None)
+    timeouts = Timeouts(artim_s=0.3, silence_s=None)
     async with running_acceptor(handler, timeouts=timeouts) as acceptor:
         peer = await connect(acceptor.port)
         await peer.send(ECHO)

@@ -288,7 +288,7 @@ async def test_request_peer_is_silent_raises_and_aborts() -> None:
 
     async with (
         scripted_acceptor(script) as port,
-        open_association(target(port, timeout_s=0.2), PROPOSAL) as association,
+        open_association(target(port, timeout_s=0.5), PROPOSAL) as association,
     ):
         echo = request(CommandField.C_ECHO_RQ, association.next_message_id())
         with pytest.raises(DeadlineExceededError):
@@ -306,10 +306,10 @@ async def test_idle_association_of_ours_is_not_aborted() -> None:
 
     async with (
         scripted_acceptor(script) as port,
-        open_association(target(port, timeout_s=0.05), PROPOSAL) as association,
+        open_association(target(port, timeout_s=0.5), PROPOSAL) as association,
     ):
         passed = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.2, passed.set)
+        asyncio.get_running_loop().call_later(0.7, passed.set)
         await passed.wait()
         assert association.is_open
 

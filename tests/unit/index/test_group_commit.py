@@ -8,7 +8,6 @@ import pytest
 from tests.support.instances import build_new_instance
 
 from isocenter.errors import BackendError, DatabaseUnavailableError, FullStorageError
-from isocenter.index import sqlite
 from isocenter.index.group_commit import GroupCommit
 from isocenter.index.port import Transaction
 from isocenter.index.reading import get_statistics
@@ -43,8 +42,7 @@ class CountingDatabase(SQLiteDatabase):
 
 
 @pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CountingDatabase:
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
+def database(tmp_path: Path) -> CountingDatabase:
     return CountingDatabase(tmp_path / "index")
 
 

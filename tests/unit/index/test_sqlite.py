@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from tests.support.forks import LOG_BYTES
 from tests.support.instances import build_new_instance, store
 from tests.support.server import wait_until
 
@@ -19,13 +20,6 @@ from isocenter.index.deletion import delete_resource
 from isocenter.index.reading import get_statistics, list_public_ids
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.index.writing import settle, store_instances
-
-LOG_BYTES = 1 << 20
-
-
-@pytest.fixture(autouse=True)
-def _small_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", LOG_BYTES)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from isocenter.errors import (
     StillRunningError,
     UnknownItemError,
 )
-from isocenter.index import sqlite
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.jobs import runner
@@ -72,8 +71,7 @@ class Case:
 
 
 @pytest.fixture
-def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
+def case(tmp_path: Path) -> Case:
     return Case(tmp_path / "index")
 
 

@@ -17,7 +17,7 @@ from isocenter.tasks import archiving
 _DEADLINE_S = 20.0
 _UNKNOWN = "-".join(["11111111"] * 5)
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def _file(series: str, number: int, **extra: Any) -> SyntheticFile:

@@ -30,7 +30,7 @@ OPERATIONS = [
 ]
 READING = [name for name in OPERATIONS if name not in {"compress", "uncompress", "verify-md5"}]
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")

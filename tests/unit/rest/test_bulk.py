@@ -8,7 +8,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.rest import resource_answers
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 LEVELS = ["patients", "studies", "series", "instances"]
 
 

@@ -11,7 +11,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.errors import FullStorageError
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest creation")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 PNG = build_data_uri("image/png", build_png((2, 1), 8, 0, b"\1\2"))
 BAD = build_data_uri("image/png", b"x")
 

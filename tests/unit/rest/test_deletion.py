@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 UNKNOWN = "-".join(["11111111"] * 5)
 WRONG: tuple[Any, ...] = (
     *(None, 1, "x", {}, [1], [None], [[]], [{}], ["x", 3]),

@@ -5,7 +5,7 @@ import re
 import pytest
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_root_redirects_relatively(api: Api) -> None:

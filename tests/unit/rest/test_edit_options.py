@@ -14,7 +14,7 @@ from tests.unit.rest.api import Api, open_api
 
 from isocenter.rest import modification
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _KEY = {"PseudonymKey": "correct horse battery staple"}
 

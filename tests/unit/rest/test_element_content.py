@@ -5,7 +5,7 @@ from tests.support.dicom_files import encode_element, encode_fragments, encode_s
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 UNKNOWN = "-".join(["11111111"] * 5)
 PIXELS = 0x7FE00010
 # More than is answered at once.

@@ -12,7 +12,7 @@ from tests.unit.rest.api import Api
 from isocenter.index.sqlite import SQLiteDatabase
 from isocenter.storage.memory import MemoryStorage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 BLOCKING = [
     (MemoryStorage, "write"),
     (MemoryStorage, "write_many"),

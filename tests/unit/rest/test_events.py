@@ -21,7 +21,7 @@ from isocenter.rest.events import EVENT_FORMATS
 
 _DEADLINE_S = 20.0
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Client:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 UNKNOWN = "-".join(["11111111"] * 5)
 
 

@@ -7,7 +7,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.dicom.levels import Level
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 LEVELS = {
     Level.PATIENT: "Patient",
     Level.STUDY: "Study",

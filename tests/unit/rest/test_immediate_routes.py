@@ -15,7 +15,7 @@ from isocenter.rest.table import ROUTES
 IMMEDIATE_ROUTES = [route for route in ROUTES if route.is_immediate]
 EVERY_IMMEDIATE_ROUTE = pytest.mark.parametrize("route", IMMEDIATE_ROUTES, ids=lambda r: r.path)
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def build_directly(api: Api, target: str) -> bytes | None:

@@ -9,7 +9,7 @@ from falcon.testing import Result
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 UNKNOWN = "-".join(["11111111"] * 5)
 PIXELS = 0x7FE00010
 

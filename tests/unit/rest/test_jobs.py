@@ -15,7 +15,7 @@ _DEADLINE_S = 20.0
 _TIME = re.compile(r"\d{8}T\d{6}\.\d{6}")
 _UNKNOWN = "6b8a1f6e-0000-4000-8000-000000000000"
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def _run(api: Api, to: int = 2, **values: Any) -> Job:

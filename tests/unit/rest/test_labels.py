@@ -5,7 +5,7 @@ from tests.unit.rest.api import Api
 
 EVERY_LEVEL = pytest.mark.parametrize("level", ["patients", "studies", "series", "instances"])
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @EVERY_LEVEL

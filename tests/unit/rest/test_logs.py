@@ -8,7 +8,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.logs import TRACE, Verbosity
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # Behaviour manual §36.4.
 CATEGORIES = ("generic", "plugins", "http", "sqlite", "dicom", "jobs", "lua")

@@ -18,7 +18,7 @@ _DEADLINE_S = 20.0
 _UNKNOWN = "-".join(["11111111"] * 5)
 _LEVELS = ["patients", "studies", "series"]
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def _store(api: Api, patient: str = "M") -> list[SyntheticFile]:

@@ -10,7 +10,7 @@ LEVELS = ["patients", "studies", "series", "instances"]
 EVERY_LEVEL = pytest.mark.parametrize("level", LEVELS)
 UNKNOWN = "/studies/" + "-".join(["11111111"] * 5)
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.jobs.records import NewJob
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest metrics")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # Behaviour manual §36.3, as far as there is what they measure.
 GAUGES = """available_test count_patients count_studies count_series count_instances disk_size_mb

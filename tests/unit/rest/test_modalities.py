@@ -11,7 +11,7 @@ from tests.support.receiving import Receiver, run_receiver
 from tests.support.server import build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DEAD = ["DEAD", "127.0.0.1", 1]
 

@@ -23,7 +23,7 @@ from isocenter.index.reading import find_removals
 from isocenter.index.staging import list_staged
 from isocenter.jobs.states import Action, JobState
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _UNKNOWN = "-".join(["11111111"] * 5)
 _DEADLINE_S = 20.0

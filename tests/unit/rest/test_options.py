@@ -10,7 +10,7 @@ from isocenter.archive.acceptance import build_acceptance
 from isocenter.dicom.sop_classes import STORAGE_SOP_CLASSES
 from isocenter.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in range(50, 60)}
 # Behaviour manual §15.5.

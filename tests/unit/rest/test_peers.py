@@ -11,7 +11,7 @@ from tests.support.http_peer import HTTPPeer, Reply, run_http_peer
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_protection_is_0_until_it_is_set(api: Api) -> None:

@@ -21,7 +21,7 @@ from isocenter.dimse.commands import CommandField
 from isocenter.dimse.pdu import Abort
 from isocenter.errors import FullStorageError
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STUDY = {
     0x00080050: ("SH", "ACC"),
@@ -291,6 +291,7 @@ async def test_retrieve_under_way_can_be_ended(
     api: Api, name: str, action: str, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("isocenter.tasks.retrieving._STEP_S", 0.01)
+    monkeypatch.setattr("isocenter.scu.retrieve._CANCEL_S", 0.05)
     is_asked, fields = asyncio.Event(), []
 
     async def play(peer: ScriptedPeer) -> None:

@@ -12,10 +12,9 @@ from tests.unit.rest.api import Api, open_api
 from isocenter.archive.configured_tags import build_configured_main_tags
 from isocenter.config.configuration import Configuration
 from isocenter.errors import ConfigurationError
-from isocenter.index import sqlite
 from isocenter.storage.memory import MemoryStorage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 LEVELS = ["patients", "studies", "series", "instances"]
 EVERY_LEVEL = pytest.mark.parametrize("level", LEVELS)
 
@@ -56,13 +55,6 @@ def storage() -> MemoryStorage:
     return MemoryStorage()
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # The full 64 MiB take longer to write than a test to run.
-    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1 << 20)
-    return tmp_path
-
-
 def compute_md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
@@ -75,9 +67,9 @@ async def reconstruct(api: Api, path: str, **body: object) -> None:
 
 @EVERY_LEVEL
 async def test_extra_main_tags_are_kept_and_signed(
-    folder: Path, storage: MemoryStorage, level: str
+    tmp_path: Path, storage: MemoryStorage, level: str
 ) -> None:
-    async with open_api(folder, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
+    async with open_api(tmp_path, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
         await api.store(build_file(1))
         (one,) = await api.get_json(f"/{level}?response-content=MainDicomTags;Metadata")
         assert {key: one["MainDicomTags"].get(key) for key in ADDED[level]} == ADDED[level]
@@ -99,10 +91,10 @@ async def test_extra_main_tags_are_kept_and_signed(
 
 
 async def test_extra_main_tags_are_answered_without_files(
-    folder: Path, storage: MemoryStorage
+    tmp_path: Path, storage: MemoryStorage
 ) -> None:
     options = {"ExtraMainDicomTags": EXTRA, "StorageAccessOnFind": "Never"}
-    async with open_api(folder, options, storage=storage) as api:
+    async with open_api(tmp_path, options, storage=storage) as api:
         file = await api.store(build_file(1))
         asked = "Rows;Columns;EthnicGroup;StudyComments;0009,1001;ReferencedStudySequence"
         one = await api.get_json(f"/instances/{file.instance}?requested-tags={asked}")
@@ -111,9 +103,9 @@ async def test_extra_main_tags_are_answered_without_files(
 
 
 async def test_patient_tags_of_a_study_have_the_extra_ones(
-    folder: Path, storage: MemoryStorage
+    tmp_path: Path, storage: MemoryStorage
 ) -> None:
-    async with open_api(folder, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
+    async with open_api(tmp_path, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
         file = await api.store(build_file(1))
         study = await api.get_json(f"/studies/{file.study}")
     assert study["PatientMainDicomTags"] == {
@@ -149,9 +141,9 @@ async def test_extra_main_tag_that_cannot_be_is_refused(tag: str) -> None:
 
 @pytest.mark.parametrize("target", [*LEVELS, "tools"])
 async def test_reconstruction_adds_main_tags(
-    folder: Path, storage: MemoryStorage, target: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, storage: MemoryStorage, target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_api(folder, {}, storage=storage) as api:
+    async with open_api(tmp_path, {}, storage=storage) as api:
         file = await api.store(build_file(1))
         for number in (2, 3):
             await api.store(build_file(number))
@@ -160,7 +152,7 @@ async def test_reconstruction_adds_main_tags(
             level: await api.get_json(f"/{level}?response-content=Metadata;Attachments;Labels")
             for level in LEVELS
         }
-    async with open_api(folder, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
+    async with open_api(tmp_path, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
         path = f"/studies/{file.study}"
         asked = await api.get_json(f"{path}?requested-tags=StudyComments")
         assert asked["RequestedTags"] == {"RETIRED_StudyComments": "a comment"}
@@ -182,11 +174,11 @@ async def test_reconstruction_adds_main_tags(
 
 
 async def test_limited_reconstruction_changes_one_level_only(
-    folder: Path, storage: MemoryStorage
+    tmp_path: Path, storage: MemoryStorage
 ) -> None:
-    async with open_api(folder, {}, storage=storage) as api:
+    async with open_api(tmp_path, {}, storage=storage) as api:
         file = await api.store(build_file(1))
-    async with open_api(folder, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
+    async with open_api(tmp_path, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
         await reconstruct(api, file.paths["studies"], LimitToThisLevelMainDicomTags=True)
         for level in LEVELS:
             tags = (await api.get_json(file.paths[level]))["MainDicomTags"]
@@ -199,12 +191,14 @@ async def test_limited_reconstruction_changes_one_level_only(
 
 @pytest.mark.parametrize("target", ["instances", "series", "studies", "patients", "tools"])
 async def test_reconstruction_of_files_follows_the_configuration(
-    folder: Path, storage: MemoryStorage, target: str
+    tmp_path: Path, storage: MemoryStorage, target: str
 ) -> None:
-    async with open_api(folder, {}, storage=storage) as api:
+    async with open_api(tmp_path, {}, storage=storage) as api:
         file = await api.store(build_file(1))
     for is_compressed, name in ((True, "Uncompressed"), (False, "Compressed")):
-        async with open_api(folder, {"StorageCompression": is_compressed}, storage=storage) as api:
+        async with open_api(
+            tmp_path, {"StorageCompression": is_compressed}, storage=storage
+        ) as api:
             path = "/tools" if target == "tools" else file.paths[target]
             await reconstruct(api, path, ReconstructFiles=True)
             await reconstruct(api, path, ReconstructFiles=True)
@@ -223,14 +217,14 @@ async def test_reconstruction_of_files_follows_the_configuration(
 
 
 async def test_reconstruction_of_files_follows_the_transcoding_of_what_arrives(
-    folder: Path, storage: MemoryStorage
+    tmp_path: Path, storage: MemoryStorage
 ) -> None:
     implicit = "1.2.840.10008.1.2"
-    async with open_api(folder, {}, storage=storage) as api:
+    async with open_api(tmp_path, {}, storage=storage) as api:
         file = await api.store(build_file(1))
         path = file.paths["instances"]
         tags = await api.get_json(f"{path}/tags")
-    async with open_api(folder, {"IngestTranscoding": implicit}, storage=storage) as api:
+    async with open_api(tmp_path, {"IngestTranscoding": implicit}, storage=storage) as api:
         await reconstruct(api, file.paths["studies"])
         assert (await api.get(f"{path}/file")).content == file.content
         await reconstruct(api, file.paths["studies"], ReconstructFiles=True)
@@ -243,14 +237,14 @@ async def test_reconstruction_of_files_follows_the_transcoding_of_what_arrives(
 
 @EVERY_LEVEL
 async def test_unreadable_file_leaves_everything_as_it_is(
-    folder: Path, storage: MemoryStorage, level: str
+    tmp_path: Path, storage: MemoryStorage, level: str
 ) -> None:
-    async with open_api(folder, {}, storage=storage) as api:
+    async with open_api(tmp_path, {}, storage=storage) as api:
         first = await api.store(build_file(1))
         file = await api.store(build_file(3))
         instance = await api.get_json(f"/instances/{file.instance}")
         storage.remove(instance["FileUuid"])
-    async with open_api(folder, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
+    async with open_api(tmp_path, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
         before = [await api.get_json(f"/{one}?expand") for one in LEVELS]
         result = await api.request("POST", f"{file.paths[level]}/reconstruct")
         assert (result.status_code, result.json["OrthancStatus"]) == (404, 13)
@@ -261,23 +255,25 @@ async def test_unreadable_file_leaves_everything_as_it_is(
 
 
 async def test_patient_that_cannot_be_rebuilt_keeps_none_of_the_others(
-    folder: Path, storage: MemoryStorage
+    tmp_path: Path, storage: MemoryStorage
 ) -> None:
-    async with open_api(folder, {}, storage=storage) as api:
+    async with open_api(tmp_path, {}, storage=storage) as api:
         files = [
             await api.store(build_file(n, patient_id=f"P{n}", study=f"1.2.{n}")) for n in range(3)
         ]
         instance = await api.get_json(f"/instances/{files[1].instance}")
         storage.remove(instance["FileUuid"])
-    async with open_api(folder, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
+    async with open_api(tmp_path, {"ExtraMainDicomTags": EXTRA}, storage=storage) as api:
         result = await api.request("POST", "/tools/reconstruct")
         assert (result.status_code, result.json["OrthancStatus"]) == (404, 13)
         tags = [(await api.get_json(file.paths["instances"]))["MainDicomTags"] for file in files]
         assert ["Rows" in one for one in tags] == [True, False, True]
 
 
-async def test_file_of_another_instance_is_not_taken(folder: Path, storage: MemoryStorage) -> None:
-    async with open_api(folder, {}, storage=storage) as api:
+async def test_file_of_another_instance_is_not_taken(
+    tmp_path: Path, storage: MemoryStorage
+) -> None:
+    async with open_api(tmp_path, {}, storage=storage) as api:
         file = await api.store(build_file(1))
         instance = await api.get_json(f"/instances/{file.instance}")
         storage.write(instance["FileUuid"], build_file(2).content)
@@ -305,11 +301,11 @@ async def test_reconstruction_with_a_wrong_body_is_400(api: Api, target: str, bo
 
 
 async def test_long_values_of_main_tags_are_shown_whole_but_not_without_end(
-    folder: Path, storage: MemoryStorage
+    tmp_path: Path, storage: MemoryStorage
 ) -> None:
     values = {0x00081030: ("LO", "a" * 300), 0x00080080: ("LO", "b" * 65_000)}
     comments = encode_element(0x00204000, "UT", "c" * 70_000)
-    async with open_api(folder, {}, storage=storage) as api:
+    async with open_api(tmp_path, {}, storage=storage) as api:
         file = await api.store(build_synthetic(values, tail=comments))
         tags = (await api.get_json(file.paths["studies"]))["MainDicomTags"]
         assert tags["StudyDescription"] == "a" * 300

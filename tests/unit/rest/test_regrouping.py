@@ -21,7 +21,7 @@ from isocenter.index.reading import find_removals
 from isocenter.jobs.records import FailedItem
 from isocenter.jobs.states import JobState
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest regrouping")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _UNKNOWN = "-".join(["11111111"] * 5)
 _DEADLINE_S = 20.0

@@ -15,7 +15,7 @@ from isocenter.archive.browse import Page
 from isocenter.dicom.levels import Level
 from isocenter.rest import resource_answers
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 LEVELS = ["patients", "studies", "series", "instances"]
 EVERY_LEVEL = pytest.mark.parametrize("level", LEVELS)
 PARTS = {

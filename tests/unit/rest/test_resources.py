@@ -6,7 +6,7 @@ import pytest
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 TIMESTAMP = re.compile(r"\d{8}T\d{6}")
 LEVELS = ["patients", "studies", "series", "instances"]
 EVERY_LEVEL = pytest.mark.parametrize("level", LEVELS)

@@ -5,7 +5,7 @@ from tests.unit.rest.api import Api
 
 NAMES = pytest.mark.parametrize("name", ["metadata/1024", "attachments/1024"])
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")

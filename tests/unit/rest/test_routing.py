@@ -9,7 +9,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.archive.received import Origin, OriginKind
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RULE = {"Destination": {"Modality": "pacs"}}
 

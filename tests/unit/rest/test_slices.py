@@ -4,7 +4,7 @@ import pytest
 from tests.support.server import build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_slices_are_answered_with_their_frames(api: Api) -> None:

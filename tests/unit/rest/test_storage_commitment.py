@@ -13,7 +13,7 @@ from isocenter.archive.commitment_reports import CommitmentReports
 from isocenter.dicom.commitment_reports import CommitmentReport
 from isocenter.dimse.commands import CommandField
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 

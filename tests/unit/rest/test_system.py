@@ -6,7 +6,7 @@ from tests.unit.rest.api import Api
 
 from isocenter.version import __version__
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest system")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 # Behaviour manual §36.1; clients look each of them up.
 KEYS = """ApiVersion Version Name DatabaseVersion DatabaseServerIdentifier DatabaseBackendPlugin
 StorageAreaPlugin DicomAet DicomPort HttpPort DicomDefaultRetrieveMethod IsHttpServerSecure

@@ -66,7 +66,7 @@ DOCUMENT = encode_element(0x00420011, "OB", b"%PDF") + encode_element(
     0x00420012, "LO", b"application/pdf "
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def build_target(route: Route, file: SyntheticFile | None) -> str:

@@ -7,7 +7,7 @@ from tests.support.dicom_files import Elements, encode_element, encode_item, enc
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 UNKNOWN = "-".join(["11111111"] * 5)
 LONG = "x" * 300
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.server import build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 TIMESTAMP = re.compile(r"\d{8}T\d{6}")
 
 

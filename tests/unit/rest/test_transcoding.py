@@ -20,7 +20,7 @@ from isocenter.errors import FullStorageError
 from isocenter.jobs.states import JobState
 from isocenter.tasks import archiving
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _BASE = "1.2.840.10008.1.2"
 _EXPLICIT, _JPEG, _LOSSLESS, _LS = (f"{_BASE}.{end}" for end in ("1", "4.50", "4.70", "4.80"))

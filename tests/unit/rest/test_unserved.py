@@ -9,7 +9,7 @@ from isocenter.http.error_answers import ErrorAnswers
 from isocenter.rest.table import ROUTES
 from isocenter.rest.unserved import UNSERVED
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 TARGETS = [

@@ -11,7 +11,7 @@ from tests.support.dicom_files import CT_IMAGE_STORAGE, build_data_set, build_fi
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest uploads")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 MIB = 1024 * 1024
 
 

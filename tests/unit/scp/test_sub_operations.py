@@ -18,6 +18,8 @@ SUCCESS, WARNING, FAILURE = 0x0000, 0xB000, 0xA700
 class Recorder:
     """Stands for an association that keeps what is sent."""
 
+    calling_ae_title = "ASKER"
+
     def __init__(self) -> None:
         self.sent: list[tuple[Command, bytes | None]] = []
 
@@ -70,7 +72,7 @@ async def test_final_status_tells_what_became_of_all(
 async def test_cancelled_request_tells_what_is_left() -> None:
     progress, message, recorder = begin(3)
     progress.note(SUCCESS, "1.2.1")
-    progress.note_failure("1.2.2")
+    progress.note_failure("1.2.2", "gone")
     await progress.send_pending()
     message.cancel()
     assert not progress.is_wanted
@@ -89,10 +91,29 @@ async def test_cancelling_behind_the_last_one_changes_nothing() -> None:
     assert recorder.sent[0][0].status == 0
 
 
+async def test_failures_are_logged_once_with_their_number_and_the_first_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    progress, _, _ = begin(1000)
+    progress.note(SUCCESS, "1.2.0")
+    progress.note(0xA700, "1.2.1")
+    for number in range(2, 1000):
+        progress.note_failure(f"1.2.{number}", "not tried")
+    await progress.send_final()
+    (record,) = caplog.records
+    logged = {key: vars(record)[key] for key in ("remote_aet", "failed", "total", "reason")}
+    assert logged == {
+        "remote_aet": "ASKER",
+        "failed": 999,
+        "total": 1000,
+        "reason": "refused with status A700H",
+    }
+
+
 async def test_list_of_failures_fits_into_an_element() -> None:
     progress, _, recorder = begin(5000)
     for number in range(5000):
-        progress.note_failure(f"1.2.840.{number:020}")
+        progress.note_failure(f"1.2.840.{number:020}", "gone")
     await progress.send_final()
     command, data = recorder.sent[0]
     assert read_counters(command) == (None, 0, 5000, 0)

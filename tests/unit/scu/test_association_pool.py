@@ -119,13 +119,13 @@ async def test_kept_association_that_is_silent_is_replaced() -> None:
     receiver = Forgetful()
     async with run_receiver(receiver) as port:
         for _ in range(2):
-            await store(pool, port, timeout_s=0.2)
+            await store(pool, port, timeout_s=0.5)
         assert len(receiver.proposals) == 2
         await pool.close()
     receiver = Forgetful()
     async with run_receiver(receiver) as port:
         for _ in range(2):
-            await check_services(target(port, timeout_s=0.2), "", {}, pool)
+            await check_services(target(port, timeout_s=0.5), "", {}, pool)
         assert len(receiver.proposals) == 2
         await pool.close()
 
@@ -135,7 +135,7 @@ async def test_new_association_that_is_silent_is_an_error() -> None:
     receiver = Forgetful(commands=[Command(command_field=CommandField.C_ECHO_RQ)])
     async with run_receiver(receiver) as port:
         with pytest.raises(DeadlineExceededError):
-            await store(pool, port, timeout_s=0.2)
+            await store(pool, port, timeout_s=0.5)
         assert len(receiver.proposals) == 1
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest_asyncio
 from tests.support.dicom_files import CT_IMAGE_STORAGE
 from tests.support.ports import find_free_port
 from tests.support.receiving import Receiver, run_receiver
+from tests.support.scripted_peer import ScriptedPeer, accept_association, scripted_acceptor
 from tests.support.server import build_synthetic
 from tests.unit.rest.api import Api, open_api
 
@@ -17,6 +19,7 @@ from isocenter.config.remote_modalities import RemoteModality
 from isocenter.dicom.data_sets import get_layout, get_text, read_data_set
 from isocenter.dimse.data_sink import MemorySink, Message
 from isocenter.dimse.exchange import DimseAssociation
+from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.errors import BadJobStateError, RemoteError
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.jobs.claims import Limits
@@ -71,8 +74,8 @@ class Case:
     async def run(self, job: Job) -> list[Step]:
         return [step async for step in self.kind.run(job)]
 
-    async def listen(self, port: int) -> None:
-        modality = RemoteModality("ASKER", "127.0.0.1", port)
+    async def listen(self, port: int, **changes: Any) -> None:
+        modality = RemoteModality("ASKER", "127.0.0.1", port, **changes)
         await self.api.archive.remotes.modalities.put("asker", modality)
 
 
@@ -114,13 +117,48 @@ async def test_report_waits_for_a_modality_that_is_away(case: Case) -> None:
     assert (step.retry_after_s, step.checkpoint) == (10, {"Attempts": 2})
 
 
-@pytest.mark.parametrize("change", [{"status": 0x0110}, {"accepts": lambda _: []}])
-async def test_report_that_is_refused_fails_the_job(case: Case, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "code", "payload"),
+    [
+        ({"status": 0x0110}, 9, {"Type": "Dimse", "Content": {"DimseErrorStatus": 0x0110}}),
+        ({"accepts": lambda _: []}, 2015, None),
+        ({"rejection": REJECT_CALLED_AE_TITLE}, 9, None),
+    ],
+)
+async def test_report_that_is_refused_fails_the_job(
+    case: Case, change: dict[str, Any], code: int, payload: dict[str, Any] | None
+) -> None:
     listener = Listener(**change)
     async with run_receiver(listener) as port:
         await case.listen(port)
-        with pytest.raises(RemoteError):
+        with pytest.raises(RemoteError) as caught:
             await case.run(case.submit((CT_IMAGE_STORAGE, "1.1.1.1")))
+    assert (caught.value.code, caught.value.payload) == (code, payload)
+
+
+async def _play(peer: ScriptedPeer, answer: bytes | None) -> None:
+    await accept_association(peer)
+    await peer.read_command()
+    if answer is None:
+        peer.drop()
+        return
+    await peer.send(answer)
+    while await peer.read_pdu() is not None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, b"", b"\x04\x00\x00\x00\x00\x02??", b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00"],
+    ids=["closes in the middle", "hangs", "sends garbage", "aborts"],
+)
+async def test_report_to_a_modality_at_fault_is_tried_again(
+    case: Case, answer: bytes | None
+) -> None:
+    async with scripted_acceptor(partial(_play, answer=answer)) as port:
+        await case.listen(port, timeout_s=1)
+        (step,) = await case.run(case.submit((CT_IMAGE_STORAGE, "1.1.1.1")))
+    assert (step.retry_after_s, step.checkpoint) == (5, {"Attempts": 1})
 
 
 async def test_report_has_no_items_to_send_again(case: Case) -> None:

@@ -1,0 +1,98 @@
+"""Calls of remote modalities that misbehave, whatever is asked of them."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+from tests.support.scripted_peer import ScriptedPeer, accept_association, scripted_acceptor
+from tests.unit.rest.api import Api
+
+from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
+from isocenter.dimse.pdu import AssociateRequest
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+
+STUDY: dict[str, Any] = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}]}
+GARBAGE = b"\x04\x00\x00\x00\x00\x02??"
+ABORT = b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00"
+
+
+async def _play(peer: ScriptedPeer, fault: str) -> None:
+    if fault == "speaks another protocol":
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    elif fault == "rejects":
+        assert isinstance(await peer.read_pdu(), AssociateRequest)
+        await peer.send_pdu(REJECT_CALLED_AE_TITLE)
+    elif fault == "accepts nothing":
+        await accept_association(peer, contexts=())
+    elif fault != "closes at once":
+        await accept_association(peer)
+        await peer.read_command()
+        if fault == "sends garbage":
+            await peer.send(GARBAGE)
+        elif fault == "aborts":
+            await peer.send(ABORT)
+        elif fault == "closes in the middle":
+            peer.drop()
+    if not fault.startswith("closes"):
+        while await peer.read_pdu() is not None:
+            pass
+
+
+OPERATIONS = {
+    "echo": {},
+    "query": {"Level": "Study"},
+    "find-worklist": {"PatientID": ""},
+    "find-study": {"PatientID": ""},
+    "move": STUDY,
+    "get": STUDY,
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("speaks another protocol", 9),
+        ("closes at once", 9),
+        ("rejects", 9),
+        ("accepts nothing", 2015),
+        ("sends garbage", 9),
+        ("aborts", 9),
+        ("closes in the middle", 9),
+        ("hangs", 16),
+    ],
+)
+async def test_call_of_a_peer_at_fault_is_500_and_logged_once(
+    api: Api, fault: str, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "isocenter")
+    file = await api.store()
+    caplog.clear()
+    operations: dict[str, Any] = {
+        **OPERATIONS,
+        "store": [file.study],
+        "storage-commitment": {"Resources": [file.study]},
+    }
+
+    async def play(peer: ScriptedPeer) -> None:
+        await _play(peer, fault)
+
+    async def call(port: int, name: str, body: Any) -> Any:
+        modality = {"AET": "FAULTY", "Host": "127.0.0.1", "Port": port, "Timeout": 1}
+        target = f"/modalities/faulty-{name}"
+        await api.request("PUT", target, body=json.dumps(modality).encode())
+        return await api.request("POST", f"{target}/{name}", body=json.dumps(body).encode())
+
+    async with scripted_acceptor(play) as port:
+        results = await asyncio.gather(*(call(port, *item) for item in operations.items()))
+    for name, result in zip(operations, results, strict=True):
+        assert (result.status_code, result.json["OrthancStatus"]) == (500, code), name
+    records = [(record.message, vars(record)) for record in caplog.records]
+    reasons = [extra.get("reason", "") for _, extra in records]
+    # One for each call, which tells of whom.
+    assert len(records) == len(operations), records
+    assert all("FAULTY" in reason for reason in reasons), reasons
+    kinds = {extra["kind"] for message, extra in records if message == "a job failed"}
+    assert kinds == {"DicomMoveScu", "DicomGetScu", "DicomModalityStore"}
