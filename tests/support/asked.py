@@ -140,10 +140,10 @@ class Asked:
 
 
 @asynccontextmanager
-async def run_asked(asked: Asked) -> AsyncIterator[int]:
-    """Run it on a free port, which is yielded."""
+async def run_asked(asked: Asked, *, port: int = 0) -> AsyncIterator[int]:
+    """Run it on a free port, which is yielded, or on the port given."""
     acceptor = AssociationAcceptor(asked, AcceptorOptions(10, 16384, PATIENT))
-    await acceptor.start("127.0.0.1", 0)
+    await acceptor.start("127.0.0.1", port)
     try:
         yield acceptor.port
     finally:

@@ -70,6 +70,7 @@ class CommitmentSCP:
                 transaction_uid,
                 references,
                 remote_ae_title=modality.ae_title,
+                remote_ip=association.peer.host,
                 called_ae_title=association.called_ae_title,
             )
             await self._jobs.submit(job)

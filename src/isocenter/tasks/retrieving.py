@@ -10,7 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from isocenter.archive.modalities import Calling, CallOptions, Modalities
 from isocenter.archive.retrieval import Retrieval, Retrieved
@@ -31,6 +31,9 @@ from isocenter.tasks.retries import RetryPolicy, is_transient
 __all__ = ["GetKind", "MoveKind", "RetrieveOrder", "build_retrieve_job"]
 
 _log = logging.getLogger(__name__)
+
+_Detail: TypeAlias = Mapping[str, Any]
+"""What a job tells of a request that was answered."""
 
 _MOVE = "DicomMoveScu"
 _GET = "DicomGetScu"
@@ -132,17 +135,22 @@ class _RetrieveKind(ABC):
         details = list(job.content["Details"])[:done]
         attempts = int(checkpoint.get("Attempts", 0))
         while done < len(items):
-            request = asyncio.ensure_future(self._retrieve_item(job, done, details))
+            request = asyncio.ensure_future(self._retrieve_item(job, done))
             try:
                 while not await _is_over(request):
                     # Between two steps the job can be canceled or paused.
                     yield Step()
-                detail, failed = request.result()
-            except (RemoteError, DeadlineExceededError) as error:
-                yield self._build_retry_step(job, error, done, details, attempts + 1)
-                return
+                detail, error = request.result()
+            except (RemoteError, DeadlineExceededError) as unanswered:
+                detail, error = None, unanswered
             finally:
                 await _withdraw(request)
+            if error is not None and (detail is None or not job.arguments["Permissive"]):
+                if attempts >= job.arguments["Retries"] or not is_transient(error):
+                    raise _add_details(error, details, detail)
+                yield self._build_retry_step(job, error, done, details, attempts + 1)
+                return
+            failed = [] if error is None else [FailedItem(str(done), error.code, error.details)]
             details.append(detail)
             done, attempts = done + 1, 0
             yield Step(
@@ -153,14 +161,14 @@ class _RetrieveKind(ABC):
             )
 
     async def _retrieve_item(
-        self, job: Job, index: int, details: Sequence[Mapping[str, Any]]
-    ) -> tuple[dict[str, Any], list[FailedItem]]:
-        """Send one request and describe what it brought.
+        self, job: Job, index: int
+    ) -> tuple[_Detail | None, ServerError | None]:
+        """Send one request; describe what it brought, and what went wrong, if anything did.
 
         Raises
         ------
         RemoteError, DeadlineExceededError
-            If it failed, and the job is to end or to try again.
+            If it was not answered.
         """
         item = job.arguments["Items"][index]
         modality = await self._modalities.get_known(job.arguments["Modality"])
@@ -174,34 +182,22 @@ class _RetrieveKind(ABC):
             "ReceivedInstancesIds": list(retrieved.public_ids),
         }
         if result.is_complete:
-            return detail, []
+            return detail, None
         reason = result.comment or (f"{result.failed} instances failed" if result.failed else "")
         error = build_status_error(
             self.service, target.called_ae_title, result.status, reason or None
         )
-        if not job.arguments["Permissive"]:
-            if not is_transient(error):
-                error.payload = {"Type": "RetrieveJob", "Content": [*details, detail]}
-            raise error
-        return detail, [FailedItem(str(index), error.code, error.details)]
+        return detail, error
 
     def _build_retry_step(
         self,
         job: Job,
         error: ServerError,
         done: int,
-        details: Sequence[Mapping[str, Any]],
+        details: Sequence[_Detail],
         attempts: int,
     ) -> Step:
-        """Put the job aside after a failed attempt, unless there were too many.
-
-        Raises
-        ------
-        ServerError
-            What went wrong, if there is no attempt left.
-        """
-        if attempts > job.arguments["Retries"] or not is_transient(error):
-            raise error
+        """Put the job aside after a failed attempt."""
         delay_s = self._policy.get_delay_s(attempts)
         _log.info(
             "a retrieve will be tried again",
@@ -230,6 +226,15 @@ class _RetrieveKind(ABC):
         return NewJob(self.name, arguments, content, destination=job.destination)
 
 
+def _add_details(
+    error: ServerError, details: Sequence[_Detail], last: _Detail | None
+) -> ServerError:
+    """Let an error tell of all requests, if the last one was answered (behaviour manual §17)."""
+    if last is not None:
+        error.payload = {"Type": "RetrieveJob", "Content": [*details, last]}
+    return error
+
+
 async def _is_over(request: "asyncio.Future[Any]") -> bool:
     """Wait for a request, for a while."""
     over, _ = await asyncio.wait([request], timeout=_STEP_S)
@@ -246,7 +251,7 @@ async def _withdraw(request: "asyncio.Future[Any]") -> None:
         request.exception()
 
 
-def _describe_content(job: Job, details: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _describe_content(job: Job, details: Sequence[_Detail]) -> dict[str, Any]:
     kept = {key: value for key, value in job.content.items() if key not in _WAITING}
     return {**kept, "Details": list(details)}
 

@@ -32,6 +32,7 @@ def build_commitment_job(
     references: Sequence[tuple[str, str]],
     *,
     remote_ae_title: str,
+    remote_ip: str,
     called_ae_title: str,
 ) -> NewJob:
     """Build a job that answers a request for storage commitment.
@@ -40,6 +41,8 @@ def build_commitment_job(
     ----------
     modality
         Symbolic name of who asked.
+    remote_ip
+        Where the request came from.
     called_ae_title
         Title by which it called us.
     """
@@ -53,6 +56,7 @@ def build_commitment_job(
         "CalledAet": called_ae_title,
         "Description": "",
         "RemoteAet": remote_ae_title,
+        "RemoteIp": remote_ip,
         "TransactionUid": transaction_uid,
     }
     return NewJob(_KIND, arguments, content, destination=modality)

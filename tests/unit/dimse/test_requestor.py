@@ -360,3 +360,20 @@ async def test_release_requested_by_peer_is_agreed() -> None:
         await association.release()
         with pytest.raises(AssociationAbortedError):
             await association.send_request(1, echo)
+
+
+async def test_release_collision_is_survived() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await accept_association(peer)
+        assert await peer.read_pdu() == ReleaseRequest()
+        # Both have asked; the requestor answers first (PS3.8 Table 9-10, states 9 and 11).
+        await peer.send_pdu(ReleaseRequest())
+        assert await peer.read_pdu() == ReleaseReply()
+        await peer.send_pdu(ReleaseReply())
+        assert await peer.read_pdu() is None
+
+    async with (
+        scripted_acceptor(script) as port,
+        open_association(target(port), PROPOSAL) as association,
+    ):
+        assert association.is_open

@@ -163,11 +163,19 @@ def _succeeds(pool: CodecPool) -> bool:
     return True
 
 
-def test_idle_processes_end() -> None:
+def test_idle_processes_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[CodecProcess] = []
+
+    class _Noted(CodecProcess):
+        def __init__(self, deadline_s: float) -> None:
+            super().__init__(deadline_s)
+            started.append(self)
+
+    monkeypatch.setattr(pool_module, "CodecProcess", _Noted)
     pool = CodecPool(1, idle_s=0.05)
     pool.recode(_TASK)
     _wait(lambda: pool.count == 0)
-    _wait(lambda: not _list_workers())
+    _wait(lambda: not started[0].is_alive)
     assert pool.recode(_TASK) == recode_frame(_TASK)
     pool.close()
 

@@ -59,7 +59,12 @@ async def build_job(api: Api, kind: str, port: int) -> NewJob:
     if kind == "StorageCommitmentScp":
         references = [(CT_IMAGE_STORAGE, "1.2.3")]
         return build_commitment_job(
-            "silent", "1.9", references, remote_ae_title="SILENT", called_ae_title="US"
+            "silent",
+            "1.9",
+            references,
+            remote_ae_title="SILENT",
+            remote_ip="192.0.2.1",
+            called_ae_title="US",
         )
     destination = "US" if kind == "DicomMoveScu" else None
     items = [(Level.STUDY, {0x0020000D: STUDY}, dict[int, str]())]

@@ -139,7 +139,12 @@ async def test_report_of_a_commitment_outlasts_an_hour(api: Api, clock: Clock) -
     port = find_free_port()
     await know(api, port)
     new = build_commitment_job(
-        "remote", "1.9", [(CT_IMAGE_STORAGE, "1.4")], remote_ae_title="REMOTE", called_ae_title="US"
+        "remote",
+        "1.9",
+        [(CT_IMAGE_STORAGE, "1.4")],
+        remote_ae_title="REMOTE",
+        remote_ip="192.0.2.1",
+        called_ae_title="US",
     )
     job = await wait_for_attempt(api, (await api.jobs.submit(new)).job_id)
     job = await pass_an_hour(api, job, clock)

@@ -65,7 +65,12 @@ class Case:
 
     def submit(self, *references: tuple[str, str]) -> Job:
         job = build_commitment_job(
-            "asker", "1.2.3", references, remote_ae_title="ASKER", called_ae_title="US"
+            "asker",
+            "1.2.3",
+            references,
+            remote_ae_title="ASKER",
+            remote_ip="192.0.2.1",
+            called_ae_title="US",
         )
         self.jobs.insert("j", job)
         (claimed,) = self.jobs.claim("me", 1, Limits()).jobs
