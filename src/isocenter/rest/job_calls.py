@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 from falcon.asgi import Request
 
 from isocenter.errors import BadRequestError, build_error
@@ -34,6 +35,8 @@ __all__ = [
 
 _LARGEST_PRIORITY = 2**31 - 1
 _LONGEST_KEY = 255
+# As JSON: it comes back whenever the job is described, in each of its events, too.
+_LARGEST_USER_DATA_BYTES = 64 * 1024
 _KEY_HEADER = "Idempotency-Key"
 
 
@@ -86,7 +89,7 @@ def parse_job_call(
     Raises
     ------
     BadRequestError
-        If a field has a wrong type.
+        If a field has a wrong type, or is too long.
     """
     if "Asynchronous" in body:
         is_synchronous = not get_boolean(body, "Asynchronous", default=False)
@@ -99,9 +102,15 @@ def parse_job_call(
         is_synchronous=get_boolean(body, "Synchronous", default=is_synchronous),
         priority=priority,
         is_permissive=get_boolean(body, "Permissive", default=False),
-        user_data=body.get("UserData"),
+        user_data=_check_user_data(body.get("UserData")),
         idempotency_key=read_idempotency_key(req),
     )
+
+
+def _check_user_data(value: Any) -> Any:
+    if len(msgspec.json.encode(value)) > _LARGEST_USER_DATA_BYTES:
+        raise BadRequestError(f"the field 'UserData' may have {_LARGEST_USER_DATA_BYTES} bytes")
+    return value
 
 
 def read_idempotency_key(req: Request) -> str:
