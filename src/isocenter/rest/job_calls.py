@@ -13,7 +13,7 @@ import msgspec
 from falcon.asgi import Request
 
 from isocenter.errors import BadRequestError, build_error
-from isocenter.http.answers import answer_json
+from isocenter.http.answers import JSON, answer_json, format_json
 from isocenter.http.arguments import read_body
 from isocenter.http.exchange import Response
 from isocenter.http.json_bodies import parse_json
@@ -26,6 +26,7 @@ __all__ = [
     "answer_repeated",
     "get_boolean",
     "has_idempotency_key",
+    "is_short",
     "parse_job_call",
     "read_idempotency_key",
     "read_json_object",
@@ -37,6 +38,8 @@ _LARGEST_PRIORITY = 2**31 - 1
 _LONGEST_KEY = 255
 # As JSON: it comes back whenever the job is described, in each of its events, too.
 _LARGEST_USER_DATA_BYTES = 64 * 1024
+# Of the content of a job that is written on the event loop.
+_FEW_RESOURCES = 200
 _KEY_HEADER = "Idempotency-Key"
 
 
@@ -151,7 +154,7 @@ async def submit_job(services: Services, resp: Response, new: NewJob, call: JobC
     """
     new = _complete(new, call)
     if call.is_synchronous:
-        answer_json(resp, dict((await run_job(services, new)).content))
+        await _answer_content(services, resp, await run_job(services, new))
         return
     job = await services.jobs.submit(new)
     answer_json(resp, {"ID": job.job_id, "Path": f"/jobs/{job.job_id}"})
@@ -185,10 +188,25 @@ async def answer_repeated(services: Services, resp: Response, new: NewJob, call:
     if call.is_synchronous:
         timeout_s = services.configuration.integer("Isocenter.SynchronousJobTimeout")
         job = _check_success(await services.jobs.wait(job.job_id, timeout_s))
-        answer_json(resp, dict(job.content))
+        await _answer_content(services, resp, job)
     else:
         answer_json(resp, {"ID": job.job_id, "Path": f"/jobs/{job.job_id}"})
     return True
+
+
+async def _answer_content(services: Services, resp: Response, job: Job) -> None:
+    content = dict(job.content)
+    if is_short(content):
+        answer_json(resp, content)
+    else:
+        resp.content_type = JSON
+        resp.data = await services.archive.workers.run(format_json, content)
+
+
+def is_short(content: Mapping[str, Any]) -> bool:
+    """Tell whether what a job tells is written on the event loop: it may name many resources."""
+    lists = (value for value in content.values() if isinstance(value, list))
+    return sum(map(len, lists)) <= _FEW_RESOURCES
 
 
 def _complete(new: NewJob, call: JobCall) -> NewJob:

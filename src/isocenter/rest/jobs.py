@@ -17,7 +17,7 @@ from isocenter.http.routes import Argument, Permission, Route
 from isocenter.jobs.records import FailedItem, Job, JobFilter
 from isocenter.jobs.states import Action, JobState
 from isocenter.rest.arguments import EXPAND
-from isocenter.rest.job_calls import read_idempotency_key
+from isocenter.rest.job_calls import is_short, read_idempotency_key
 from isocenter.rest.services import Services
 
 __all__ = [
@@ -36,7 +36,7 @@ _STATES = {state.title: state for state in JobState}
 _MOST_FAILED_ITEMS = 100_000
 # Identifiers that are written on the event loop; jobs that are described in one hop to a thread.
 _SHORT_LIST = 1000
-# Failed items, and what a job lists, that are described on the event loop.
+# Failed items that are described on the event loop.
 _FEW_ITEMS = 200
 _PAGE = 500
 _ALL = 2**62
@@ -110,17 +110,11 @@ async def get_job(services: Services, _: Request, resp: Response, job_id: str) -
     job = await services.jobs.lookup(job_id)
     if job is None:
         raise NotFound
-    if _is_short(job):
+    if is_short(job.content):
         answer_json(resp, describe_job(job))
         return
     resp.content_type = JSON
     resp.data = await services.archive.workers.run(lambda: format_json(describe_job(job)))
-
-
-def _is_short(job: Job) -> bool:
-    """Tell whether a job is described on the event loop: its content may name many resources."""
-    lists = (value for value in job.content.values() if isinstance(value, list))
-    return sum(map(len, lists)) <= _FEW_ITEMS
 
 
 def describe_job(job: Job) -> dict[str, Any]:
