@@ -13,7 +13,7 @@ from typing import Protocol
 
 from isocenter.dimse.association import AssociationMachine, Role
 from isocenter.dimse.exchange import DimseAssociation
-from isocenter.dimse.indications import AssociationRequested, Indication
+from isocenter.dimse.indications import AssociationAborted, AssociationRequested, Indication
 from isocenter.dimse.negotiation import (
     REJECT_APPLICATION_CONTEXT,
     REJECT_LOCAL_LIMIT,
@@ -206,6 +206,11 @@ class _AcceptorSession:
             transport.kill()
 
     def receive_indication(self, indication: Indication) -> None:
+        if isinstance(indication, AssociationAborted):
+            _logger.info(
+                "a connection does not begin with an association request",
+                extra={"remote_host": self._transport.peer.host, "details": indication.details},
+            )
         if not isinstance(indication, AssociationRequested):
             return
         request = indication.request

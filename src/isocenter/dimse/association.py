@@ -380,6 +380,11 @@ class AssociationMachine:
 
     def _aa_1(self, _: object) -> None:
         self._send(Abort(AbortSource.SERVICE_USER))
+        if self.state is State.AWAITING_REQUEST_PDU:
+            # The table has no indication here, but somebody should know what came instead.
+            reason, details = self._explain_abort()
+            aborted = AssociationAborted(AbortSource.SERVICE_USER, reason, details)
+            self._indications.append(aborted)
         self._timer_request = TimerRequest.START
 
     def _aa_2(self, _: object) -> None:

@@ -105,7 +105,7 @@ class TLSListener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listener)
+                connection, address = await loop.sock_accept(listener)
             except OSError as error:
                 _logger.warning("a connection cannot be accepted", extra={"reason": str(error)})
                 await asyncio.sleep(_PAUSE_S)
@@ -116,7 +116,7 @@ class TLSListener:
             except BaseException:
                 connection.close()
                 raise
-            task = asyncio.create_task(self._shake_hands(connection))
+            task = asyncio.create_task(self._shake_hands(connection, str(address[0])))
             self._handshakes[task] = loop.time()
             task.add_done_callback(self._forget)
 
@@ -149,7 +149,7 @@ class TLSListener:
         if not self._handshakes:
             self._has_told = False
 
-    async def _shake_hands(self, connection: socket.socket) -> None:
+    async def _shake_hands(self, connection: socket.socket, host: str) -> None:
         loop = asyncio.get_running_loop()
         is_given = False
         try:
@@ -161,7 +161,10 @@ class TLSListener:
             )
             is_given = True
         except (OSError, ssl.SSLError, TimeoutError) as error:
-            _logger.info("a TLS handshake failed", extra={"reason": str(error)})
+            # Who just leaves has no words.
+            reason = str(error) or type(error).__name__
+            extra = {"remote_host": host, "reason": reason}
+            _logger.info("a TLS handshake failed", extra=extra)
         finally:
             if not is_given:
                 with suppress(OSError):

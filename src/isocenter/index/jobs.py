@@ -466,4 +466,6 @@ def _list_ids(tx: Transaction, selection: JobFilter) -> list[str]:
     }
     is_short = bool(selection.states) and _LISTED_BY_STATE.issuperset(selection.states)
     statement = "list_unfinished_ids" if is_short else "list_jobs"
+    if not selection.states and not selection.kinds:
+        statement = "list_all_jobs"
     return [row[0] for row in tx.rows(statement, keys)]

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 from falcon.asgi import Request
 
 from isocenter.errors import BadRequestError, build_error
-from isocenter.http.answers import answer_json
+from isocenter.http.answers import JSON, answer_json, format_json
 from isocenter.http.arguments import read_body
 from isocenter.http.exchange import Response
 from isocenter.http.json_bodies import parse_json
@@ -25,6 +26,7 @@ __all__ = [
     "answer_repeated",
     "get_boolean",
     "has_idempotency_key",
+    "is_short",
     "parse_job_call",
     "read_idempotency_key",
     "read_json_object",
@@ -34,6 +36,10 @@ __all__ = [
 
 _LARGEST_PRIORITY = 2**31 - 1
 _LONGEST_KEY = 255
+# As JSON: it comes back whenever the job is described, in each of its events, too.
+_LARGEST_USER_DATA_BYTES = 64 * 1024
+# Of the content of a job that is written on the event loop.
+_FEW_RESOURCES = 200
 _KEY_HEADER = "Idempotency-Key"
 
 
@@ -86,7 +92,7 @@ def parse_job_call(
     Raises
     ------
     BadRequestError
-        If a field has a wrong type.
+        If a field has a wrong type, or is too long.
     """
     if "Asynchronous" in body:
         is_synchronous = not get_boolean(body, "Asynchronous", default=False)
@@ -99,9 +105,15 @@ def parse_job_call(
         is_synchronous=get_boolean(body, "Synchronous", default=is_synchronous),
         priority=priority,
         is_permissive=get_boolean(body, "Permissive", default=False),
-        user_data=body.get("UserData"),
+        user_data=_check_user_data(body.get("UserData")),
         idempotency_key=read_idempotency_key(req),
     )
+
+
+def _check_user_data(value: Any) -> Any:
+    if len(msgspec.json.encode(value)) > _LARGEST_USER_DATA_BYTES:
+        raise BadRequestError(f"the field 'UserData' may have {_LARGEST_USER_DATA_BYTES} bytes")
+    return value
 
 
 def read_idempotency_key(req: Request) -> str:
@@ -142,7 +154,7 @@ async def submit_job(services: Services, resp: Response, new: NewJob, call: JobC
     """
     new = _complete(new, call)
     if call.is_synchronous:
-        answer_json(resp, dict((await run_job(services, new)).content))
+        await _answer_content(services, resp, await run_job(services, new))
         return
     job = await services.jobs.submit(new)
     answer_json(resp, {"ID": job.job_id, "Path": f"/jobs/{job.job_id}"})
@@ -176,10 +188,25 @@ async def answer_repeated(services: Services, resp: Response, new: NewJob, call:
     if call.is_synchronous:
         timeout_s = services.configuration.integer("Isocenter.SynchronousJobTimeout")
         job = _check_success(await services.jobs.wait(job.job_id, timeout_s))
-        answer_json(resp, dict(job.content))
+        await _answer_content(services, resp, job)
     else:
         answer_json(resp, {"ID": job.job_id, "Path": f"/jobs/{job.job_id}"})
     return True
+
+
+async def _answer_content(services: Services, resp: Response, job: Job) -> None:
+    content = dict(job.content)
+    if is_short(content):
+        answer_json(resp, content)
+    else:
+        resp.content_type = JSON
+        resp.data = await services.archive.workers.run(format_json, content)
+
+
+def is_short(content: Mapping[str, Any]) -> bool:
+    """Tell whether what a job tells is written on the event loop: it may name many resources."""
+    lists = (value for value in content.values() if isinstance(value, list))
+    return sum(map(len, lists)) <= _FEW_RESOURCES
 
 
 def _complete(new: NewJob, call: JobCall) -> NewJob:

@@ -17,7 +17,7 @@ from isocenter.http.routes import Argument, Permission, Route
 from isocenter.jobs.records import FailedItem, Job, JobFilter
 from isocenter.jobs.states import Action, JobState
 from isocenter.rest.arguments import EXPAND
-from isocenter.rest.job_calls import read_idempotency_key
+from isocenter.rest.job_calls import is_short, read_idempotency_key
 from isocenter.rest.services import Services
 
 __all__ = [
@@ -110,7 +110,11 @@ async def get_job(services: Services, _: Request, resp: Response, job_id: str) -
     job = await services.jobs.lookup(job_id)
     if job is None:
         raise NotFound
-    answer_json(resp, describe_job(job))
+    if is_short(job.content):
+        answer_json(resp, describe_job(job))
+        return
+    resp.content_type = JSON
+    resp.data = await services.archive.workers.run(lambda: format_json(describe_job(job)))
 
 
 def describe_job(job: Job) -> dict[str, Any]:

@@ -232,7 +232,8 @@ class _Sender:
             TranscodingError,
         ) as error:
             progress.note_failure(instance.sop_instance_uid, error.details or error.message)
-            self._silences += isinstance(error, DeadlineExceededError)
+            # Not that our codecs are too slow, which is another class.
+            self._silences += type(error) is DeadlineExceededError
             if self._silences == _MOST_SILENCES:
                 return False
             return is_reached or isinstance(error, NoPresentationContextError)

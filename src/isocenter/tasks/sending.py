@@ -54,6 +54,9 @@ _OF_AN_INSTANCE = (
     BadFileFormatError,
     TranscodingError,
 )
+# After so many instances in a row that a receiver has not answered, with all their attempts, a
+# permissive job passes over the others, too: each would take as long.
+_MOST_SILENCES = 2
 # What clients see while a job waits.
 _WAITING = ("RetriesCount", "LastError", "WaitsUntil")
 _MIB = 1024 * 1024
@@ -217,6 +220,7 @@ class _Sending:
         self._sent_bytes = int(checkpoint.get("Bytes", 0))
         self._ahead: set[int] = set(checkpoint.get("Ahead", ()))
         self.has_missed = bool(checkpoint.get("Missed"))
+        self._silences = int(checkpoint.get("Silences", 0))
         self._saved = self._settled
         self._failed: list[FailedItem] = []
         self._page: Mapping[str, OutgoingInstance] = {}
@@ -270,6 +274,8 @@ class _Sending:
             place["Ahead"] = sorted(self._ahead)
         if self.has_missed:
             place["Missed"] = 1
+        if self._silences:
+            place["Silences"] = self._silences
         if self._sent_bytes:
             place["Bytes"] = self._sent_bytes
         return place
@@ -357,7 +363,7 @@ class _Sending:
                 self._sent_bytes += result
                 self._ahead.add(index)
                 self._is_confirming = True
-                self.attempts = 0
+                self.attempts = self._silences = 0
         for index in sorted(results):
             result = results[index]
             if isinstance(result, _Failure) and self.obstacle is None:
@@ -371,8 +377,11 @@ class _Sending:
         if may_retry or not self._is_permissive or _is_ours(failure):
             self.obstacle = failure.error
             return
+        # Not that our codecs are too slow, which is another class.
+        self._silences += type(failure.error) is DeadlineExceededError
         # Without a connection the others need not even be tried.
-        stop = index + 1 if failure.is_single else len(self._instances)
+        is_single = failure.is_single and self._silences < _MOST_SILENCES
+        stop = index + 1 if is_single else len(self._instances)
         self._fail(failure.error, [i for i in range(index, stop) if i not in self._ahead])
         self.attempts = 0
 

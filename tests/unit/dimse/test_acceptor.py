@@ -167,13 +167,46 @@ async def test_request_that_never_ends_is_closed() -> None:
         await peer.close()
 
 
-async def test_web_browser_is_aborted_and_closed() -> None:
+async def test_web_browser_is_aborted_and_closed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "isocenter")
     async with running_acceptor(RecordingHandler(), timeouts=FAST) as acceptor:
         peer = await ScriptedPeer.connect(acceptor.port)
         await peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await peer.read_pdu() == Abort(AbortSource.SERVICE_USER)
         assert await peer.read_pdu() is None
         await peer.close()
+    (record,) = caplog.records
+    assert vars(record)["remote_host"] == "127.0.0.1"
+    assert "PDU" in vars(record)["details"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_closed"),
+    [
+        (b"\x04\x00\x00\x00\x00\x02??", False),
+        (b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00", False),
+        (encode_message(1, build_command(CommandField.C_STORE_RQ), bytes(5000))[:3000], True),
+        (b"", True),
+    ],
+    ids=["garbage", "abort", "leaves in a data set", "leaves"],
+)
+async def test_association_that_ends_badly_is_logged_once(
+    caplog: pytest.LogCaptureFixture, sent: bytes, is_closed: bool
+) -> None:
+    handler = RecordingHandler()
+    async with running_acceptor(handler) as acceptor:
+        peer = await ScriptedPeer.connect(acceptor.port)
+        await peer.associate()
+        caplog.set_level("INFO", "isocenter")
+        await peer.send(sent)
+        if is_closed:
+            peer.drop()
+        await wait_until(lambda: acceptor.association_count == 0)
+        await peer.close()
+    (record,) = caplog.records
+    assert record.message == "association aborted"
+    assert vars(record)["remote_aet"] == "PEER"
+    assert not handler.messages
 
 
 async def test_silent_association_is_aborted() -> None:

@@ -187,7 +187,8 @@ def test_acceptor_unknown_protocol_version_is_rejected() -> None:
 def test_acceptor_tiny_maximum_length_is_aborted() -> None:
     machine = opened_acceptor()
     request = build_request(user_information=UserInformation(maximum_length=7))
-    assert machine.receive_data(encode_pdu(request)) == []
+    (indication,) = machine.receive_data(encode_pdu(request))
+    assert isinstance(indication, AssociationAborted)
     # AA-1 names the service user, whatever the cause (PS3.8 Table 9-9).
     assert b"".join(machine.take_output()) == encode_pdu(Abort(AbortSource.SERVICE_USER))
 
@@ -375,7 +376,9 @@ def test_unexpected_pdu_is_aborted_by_provider(state: State, pdu: PDU) -> None:
 @pytest.mark.parametrize("pdu", [ACCEPT, REJECT_CALLED_AE_TITLE, DATA_PDU, ReleaseReply()])
 def test_unexpected_first_pdu_is_aborted_by_user(pdu: PDU) -> None:
     machine = opened_acceptor()
-    assert machine.receive_data(encode_pdu(pdu)) == []
+    (indication,) = machine.receive_data(encode_pdu(pdu))
+    assert isinstance(indication, AssociationAborted)
+    assert indication.reason == AbortReason.UNEXPECTED_PDU
     assert b"".join(machine.take_output()) == encode_pdu(Abort(AbortSource.SERVICE_USER))
 
 
@@ -401,8 +404,12 @@ def test_invalid_pdu_is_aborted_with_its_reason(data: bytes, reason: AbortReason
 
 def test_garbage_instead_of_request_is_aborted_and_ignored() -> None:
     machine = opened_acceptor()
-    for _ in range(1000):
-        assert machine.receive_data(b"GET / HTTP/1.1\r\nHost: dicom\r\n\r\n") == []
+    indications = [
+        indication
+        for _ in range(1000)
+        for indication in machine.receive_data(b"GET / HTTP/1.1\r\nHost: dicom\r\n\r\n")
+    ]
+    assert [type(indication) for indication in indications] == [AssociationAborted]
     assert b"".join(machine.take_output()) == encode_pdu(Abort(AbortSource.SERVICE_USER))
 
 

@@ -125,7 +125,8 @@ async def test_handshake_that_takes_too_long_ends(folder: Path) -> None:
         await writer.wait_closed()
 
 
-async def test_garbage_is_no_handshake(folder: Path) -> None:
+async def test_garbage_is_no_handshake(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "isocenter")
     async with listen(folder) as listener:
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
@@ -133,6 +134,9 @@ async def test_garbage_is_no_handshake(folder: Path) -> None:
         writer.close()
         await writer.wait_closed()
         assert await greet(listener.port) == b"hello"
+    (record,) = caplog.records
+    assert vars(record)["remote_host"] == "127.0.0.1"
+    assert vars(record)["reason"]
 
 
 async def test_all_families_share_the_port(folder: Path) -> None:

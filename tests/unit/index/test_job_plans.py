@@ -23,6 +23,7 @@ _FREQUENT = [
     "lock_job",
     "list_orphaned_jobs",
     "list_old_jobs",
+    "list_all_jobs",
     "list_unfinished_ids",
     "list_waiting_marks",
     "list_running_marks",

@@ -219,6 +219,7 @@ async def test_archive_of_an_unknown_resource(api: Api, level: str, method: str)
         ('{"Resources": [], "Priority": "high"}', 400, 8),
         ('{"Resources": [], "Priority": 99999999999}', 400, 8),
         ('{"Resources": [], "Utf8": "yes"}', 400, 8),
+        (json.dumps({"Resources": [], "UserData": "x" * 65535}), 400, 8),
         ('{"Resources": [], "Filename": 7}', 400, 3),
         (json.dumps({"Resources": [], "Filename": "x" * 256}), 400, 3),
         ('{"Resources": [], "Transcode": "1.2"}', 400, 3),

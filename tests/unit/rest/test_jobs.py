@@ -1,6 +1,9 @@
 """The routes of jobs, with a kind of job that counts."""
 
+import json
 import re
+import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from isocenter.http.answers import format_json
 from isocenter.jobs.records import Job, NewJob
 from isocenter.jobs.states import JobState
 from isocenter.rest import jobs as rest_jobs
+from isocenter.rest.jobs import describe_job
 
 _DEADLINE_S = 20.0
 _TIME = re.compile(r"\d{8}T\d{6}\.\d{6}")
@@ -41,6 +45,36 @@ async def test_job_is_described_as_by_orthanc(api: Api) -> None:
         "ErrorDetails": "",
         "Content": {"Count": 2},
     }
+
+
+async def test_job_that_lists_many_is_described_in_a_thread(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"Resources": [], "Asynchronous": True, "UserData": "x" * 65534})
+    name = (await api.request("POST", "/tools/create-archive", body=body)).json["ID"]
+    job = await api.jobs.wait(name, _DEADLINE_S)
+    short = await api.get_json(f"/jobs/{name}")
+    assert short["UserData"] == "x" * 65534
+    many = [str(number) for number in range(300)]
+    long = replace(job, content={**job.content, "ParentResources": many})
+    threads: list[int] = []
+
+    async def lookup(_: str) -> Job:
+        return long
+
+    def describe(job: Job) -> dict[str, Any]:
+        threads.append(threading.get_ident())
+        return describe_job(job)
+
+    monkeypatch.setattr(api.jobs, "lookup", lookup)
+    monkeypatch.setattr(rest_jobs, "describe_job", describe)
+    described = await api.get_json(f"/jobs/{name}")
+    assert described == {
+        **short,
+        "Content": {**short["Content"], "ParentResources": many},
+        "Timestamp": described["Timestamp"],
+    }
+    assert threads != [threading.get_ident()]
 
 
 async def test_failed_job_tells_why(api: Api) -> None:

@@ -192,7 +192,11 @@ def identifiers_of(uid: str) -> bytes:
     return buffer.getvalue()
 
 
-async def test_bulk_lists_everything_it_has_made(api: Api) -> None:
+@pytest.mark.parametrize("few", [0, 200])
+async def test_bulk_lists_everything_it_has_made(
+    api: Api, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("isocenter.rest.job_calls._FEW_RESOURCES", few)
     files = await _store(api, "P/1/1/1", "P/1/2/1", "Q/2/1/1")
     resources = [files[0].series, files[2].patient, files[0].instance]
 

@@ -434,6 +434,33 @@ async def test_store_to_a_silent_receiver_can_be_ended(
         assert job.state is JobState.PAUSED
 
 
+class MuteReceiver(Receiver):
+    """Never answers."""
+
+    asked: list[str]
+
+    async def handle(self, association: DimseAssociation, message: Message) -> None:
+        self.asked.append(message.command.affected_sop_instance_uid or "")
+
+
+async def test_permissive_store_waits_for_a_silent_receiver_twice_only(case: Case) -> None:
+    receiver = MuteReceiver()
+    receiver.asked = []
+    async with run_receiver(receiver) as port:
+        await case.listen(port, timeout_s=0.05)
+        job = await case.submit(is_permissive=True, retries=1)
+        states = []
+        while job.state is not JobState.SUCCESS:
+            job = await case.run(job)
+            states.append(job.state)
+            if job.state is JobState.RETRY:
+                job = await _take(case, job)
+    # Two attempts for each of the first two, then none.
+    assert receiver.asked == [uid for uid in case.uids[:2] for _ in range(2)]
+    assert states == [JobState.RETRY, JobState.RETRY, JobState.SUCCESS]
+    assert job.content["FailedInstancesCount"] == COUNT
+
+
 async def test_store_refused_context_fails_without_retries(case: Case) -> None:
     async with run_receiver(Receiver(accepts=lambda _: [])) as port:
         await case.listen(port)

@@ -13,6 +13,10 @@ INSERT INTO jobs (job_id, kind, state, requested, priority, destination, created
 VALUES (:job_id, :kind, 0, '', :priority, :destination, :created_at, 0, 0,
         '', :arguments, :content, :user_data, :idempotency_key);
 
+-- All that is asked for stands in an index.
+-- name: list_all_jobs
+SELECT job_id FROM jobs ORDER BY created_at, job_id LIMIT :limit OFFSET :since;
+
 -- name: list_jobs
 SELECT job_id FROM jobs
 WHERE state IN :states[bigint] AND (:all_kinds = 1 OR kind IN :kinds[text])
