@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the folders whose modules take longest come first, so that no worker ends alone."""
     root = Path(__file__).parent
     items.sort(key=lambda item: _SLOW_FIRST.index(item.path.relative_to(root).parts[0]))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the many tests themselves out of what garbage is searched for."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,8 +14,6 @@ from tests.support.server import TestServer, build_synthetic, run_server
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.dimse.pdu import Abort, AssociateRequest
 
-pytestmark = pytest.mark.xdist_group("scp move faults")
-
 MOVE, FIND = f"{STUDY_ROOT}.2", f"{STUDY_ROOT}.1"
 COUNT = 3
 DEADLINE_S = 15

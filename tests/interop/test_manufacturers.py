@@ -13,7 +13,6 @@ from tests.support.orthanc import Pair, Server, run_pair
 from tests.support.ports import find_free_port
 
 pytestmark = [
-    pytest.mark.xdist_group("interop-manufacturers"),
     # A wildcard is no UID.
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]

@@ -11,8 +11,6 @@ from tests.support.certificates import make_certificate
 from tests.support.orthanc import Server, run_isocenter, run_orthanc
 from tests.support.server import build_synthetic, wait_until
 
-pytestmark = pytest.mark.xdist_group("interop-secure")
-
 COUNT = 3
 # The form in the database of modalities, the same for both.
 _FORM = {"Host": "127.0.0.1", "UseDicomTls": True, "Timeout": 20}

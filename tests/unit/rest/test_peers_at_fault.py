@@ -12,7 +12,7 @@ from tests.unit.rest.api import Api
 from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
 from isocenter.dimse.pdu import AssociateRequest
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rest")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STUDY: dict[str, Any] = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}]}
 GARBAGE = b"\x04\x00\x00\x00\x00\x02??"
