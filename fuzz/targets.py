@@ -54,7 +54,7 @@ from isocenter.dicom.data_set_writer import AnswerEncoding
 from isocenter.dicom.data_sets import get_layout, read_data_set
 from isocenter.dicom.directory import Directory
 from isocenter.dicom.directory_records import FilePlace, build_records
-from isocenter.dicom.editing import EditMemory, edit_file, list_changes
+from isocenter.dicom.editing import Edit, EditMemory, edit_file, list_changes
 from isocenter.dicom.find_request import NameRule, parse_find_request
 from isocenter.dicom.identifiers import PublicIds
 from isocenter.dicom.json_forms import Shape, build_header_json, build_tags_json
@@ -362,6 +362,23 @@ def _run_portable(data: bytes) -> None:
     read_summary(b"".join(pieces), wanted=_WANTED)
 
 
+def _vary(data: bytes) -> bytes:
+    """Change a byte; which one follows from the data."""
+    position = data[-1] * len(data) // 256 if data else 0
+    return (
+        data[:position]
+        + bytes([byte ^ 1 for byte in data[position : position + 1]])
+        + data[position + 1 :]
+    )
+
+
+def _edit(data: bytes, edit: Edit, memory: EditMemory | None) -> bytes | type[ServerError]:
+    try:
+        return b"".join(edit_file(data, edit, memory=memory))
+    except ServerError as error:
+        return type(error)
+
+
 def _run_edit(data: bytes) -> None:
     """Anonymize a file with all options, with and without what was learned from another one."""
     options = ("ShiftDates", "CleanDescriptors", "CleanGraphics")
@@ -376,8 +393,8 @@ def _run_edit(data: bytes) -> None:
         return
     result = b"".join(pieces)
     memory = EditMemory()
-    for _ in range(2):
-        assert b"".join(edit_file(data, edit, memory=memory)) == result
+    for file in (data, data, _vary(data), data):
+        assert _edit(file, edit, memory) == _edit(file, edit, None)
     read_values(result, wanted=frozenset({0x00100010}))
 
 

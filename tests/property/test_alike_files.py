@@ -14,6 +14,7 @@ from tests.support.dicom_files import (
     EXPLICIT_LITTLE,
     build_file,
     encode_element,
+    encode_fragments,
     encode_sequence,
     identifiers,
 )
@@ -222,3 +223,35 @@ def test_files_of_a_series_are_alike(edit: Edit) -> None:
         pixels = encode_element(0x7FE00010, "OW", bytes([number, 0]))
         files.append(build_file(b"".join(encoded) + pixels))
     assert _check_edits(files, edit) == 4
+
+
+def test_what_stands_behind_the_pixels_does_not_depend_on_what_stands_before() -> None:
+    """Instances are named within one sequence, wherever the same sequence stands again."""
+    series = encode_element(0x0020000E, "UI", "1.3")
+    named = encode_sequence(0x00081199, [encode_element(0x00081155, "UI", "9.9")])
+    before, behind = (encode_sequence(0x00081115, [item]) for item in (named + series, series))
+    pixels = encode_element(0x7FE00010, "OW", b"\1\2")
+    files = [
+        build_file(
+            encode_element(0x00080018, "UI", f"1.2.3.{n}") + before + series + pixels + behind
+        )
+        for n in range(3)
+    ]
+    edit = Edit(Pseudonyms(b"k"), references=frozenset({"8.8"}), partings=frozenset({"1.3"}))
+    assert _check_edits(files, edit) == 2
+
+
+def test_pixels_that_should_be_encapsulated_are_refused_in_every_file() -> None:
+    header = encode_element(0x00080018, "UI", "1.2.3")
+    pixels = encode_fragments([b"", b"\1\2"]), encode_element(0x7FE00010, "OB", b"\1\2")
+    files = [build_file(header + each, syntax="1.2.840.10008.1.2.4.50") for each in pixels]
+    _check_edits(files, Edit(Pseudonyms(b"k")))
+
+
+def test_uids_that_are_renewed_are_looked_at_whatever_they_are_sent_as() -> None:
+    files = [
+        build_file(encode_element(0x00200052, "LO", value) + encode_element(0x7FE00010, "OW", b""))
+        for value in ("", "1.2.3", "1.2.4")
+    ]
+    edit = Edit(Pseudonyms(b"k"), regenerate=frozenset({0x00200052}))
+    assert _check_edits(files, edit) == 2

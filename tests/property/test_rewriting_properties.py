@@ -200,7 +200,9 @@ def test_alike_data_sets_are_rewritten_as_alone(
         source = Source(encoded, 0, layout)
         repeated = None if recipe is None else _repeat(source, rules, recipe)
         if repeated is None:
-            pieces, recipe = record_rewriting(source, rules, fixed={0x00100020}, noted={0x00080060})
+            pieces, recipe = record_rewriting(
+                source, rules, fixed={0x00100020}, observed={0x00080060}
+            )
         else:
             pieces, recipe = repeated
         assert b"".join(pieces) == _rewrite(encoded, layout, rules)
@@ -215,7 +217,7 @@ def test_alike_data_sets_are_found_to_be_alike() -> None:
         for tag, text in values.items():
             data_set.add_new(tag, _TEXTS[tag], text)
     sources = [Source(_encode(one, EXPLICIT), 0, EXPLICIT_LITTLE) for one in data_sets]
-    _, recipe = record_rewriting(sources[0], rules, fixed=(), noted=())
+    _, recipe = record_rewriting(sources[0], rules, fixed=(), observed=())
     for source in sources[1:]:
         assert recipe is not None
         repeated = _repeat(source, rules, recipe)
@@ -233,7 +235,7 @@ def test_elements_whose_values_are_known_beforehand_may_not_differ() -> None:
         data_set = Dataset()
         data_set.add_new(0x00100020, "LO", text)
         sources.append(Source(_encode(data_set, EXPLICIT), 0, EXPLICIT_LITTLE))
-    _, recipe = record_rewriting(sources[0], rules, fixed={0x00100020}, noted=())
+    _, recipe = record_rewriting(sources[0], rules, fixed={0x00100020}, observed=())
     assert recipe is not None
     assert _repeat(sources[1], rules, recipe) is None
 

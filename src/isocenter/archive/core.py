@@ -66,7 +66,8 @@ def build_core(configuration: Configuration, database: Database, storage: Storag
         get_ingest_options(configuration, main_tags, rules, settings, measures),
         converter=converter,
     )
-    deleter = Deleter(workers, database, storage, rules)
+    forget = options.summaries.forget
+    deleter = Deleter(workers, database, storage, rules, on_removed=forget)
     return Core(
         workers=workers,
         database=database,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from isocenter.archive.periodic import Periodic
 from isocenter.archive.workers import Workers
@@ -34,18 +34,29 @@ class Deleter:
     The transaction also notes which files are to go, so that a crash in between only delays their
     removal until the next start.
 
+    Parameters
+    ----------
+    on_removed
+        Called, on any thread, when files are gone: nobody may know what stood in them any longer.
+
     References
     ----------
     Orthanc REST: DELETE /{level}/{id} (behaviour manual §9.1)
     """
 
     def __init__(
-        self, workers: Workers, database: Database, storage: Storage, rules: Rules = NO_RULES
+        self,
+        workers: Workers,
+        database: Database,
+        storage: Storage,
+        rules: Rules = NO_RULES,
+        on_removed: Callable[[], None] = lambda: None,
     ) -> None:
         self._workers = workers
         self._database = database
         self._storage = storage
         self._rules = rules
+        self._on_removed = on_removed
         # Where files are removed; ``None`` while they are not.
         self._loop: asyncio.AbstractEventLoop | None = None
         # A call that is to wake the removal.
@@ -160,6 +171,7 @@ class Deleter:
             self._database.sync()
         removed = [uuid for uuid in uuids if self._remove(uuid)]
         if removed:
+            self._on_removed()
             self._database.write(lambda tx: forget_removals(tx, removed))
         return len(uuids)
 

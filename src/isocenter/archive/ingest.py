@@ -96,6 +96,8 @@ class IngestOptions:
         Refuse everything.
     converter
         Brings files into another transfer syntax first (option ``IngestTranscoding``).
+    summaries
+        How earlier files were read.
     """
 
     main_tags: MainTags
@@ -108,6 +110,7 @@ class IngestOptions:
     keeps_files: bool = True
     is_read_only: bool = False
     converter: Converter | None = None
+    summaries: SummaryMemory = field(default_factory=SummaryMemory)
 
 
 Settle = Callable[[], None]
@@ -202,7 +205,7 @@ class Ingest:
         self.blobs = Blobs(storage, has_md5=options.has_md5, is_compressed=options.is_compressed)
         self._options = options
         self._wanted = options.main_tags.wanted
-        self._summaries = SummaryMemory()
+        self._summaries = options.summaries
         self._threads = JobThreads(workers.count, "ingest")
         self._disk = JobThreads(_DISK_THREADS, "disk")
         # Touched on the event loop only.

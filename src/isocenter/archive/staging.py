@@ -63,6 +63,8 @@ _ZLIB = 1
 _HEADER_BYTES = 32 * 1024
 # Then so many times as much, until the header ends.
 _HEADER_GROWTH = 8
+# So many edits of a job are remembered at once; its sources come study by study.
+_MOST_EDITS = 4
 # A larger file is compressed on its way to the disk, a smaller one in memory.
 _LARGEST_PACKED_WHOLE = 8 * 1024 * 1024
 
@@ -175,12 +177,17 @@ class StagingMemory:
 
     def __init__(self) -> None:
         self.summaries = SummaryMemory()
-        # By the edit's identity, together with the edit, so that no other one gets it.
-        self._edits: dict[int, tuple[Edit, EditMemory]] = {}
+        # The edits that were used last, the last one first. A job may have one for each study.
+        self._edits: tuple[tuple[Edit, EditMemory], ...] = ()
 
     def get_edits(self, edit: Edit) -> EditMemory:
         """Give what was learned with an edit."""
-        return self._edits.setdefault(id(edit), (edit, EditMemory()))[1]
+        for known, memory in self._edits:
+            if known is edit:
+                return memory
+        new = EditMemory()
+        self._edits = ((edit, new), *self._edits[: _MOST_EDITS - 1])
+        return new
 
 
 class Stager:

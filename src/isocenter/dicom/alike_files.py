@@ -10,11 +10,13 @@ __all__ = ["AlikeFiles", "Kind"]
 
 # Kinds that are remembered at once.
 _MOST_KINDS = 8
-# Kinds whose pattern a file may extend, which takes longer than to see that it fits.
-_MOST_EXTENDED = 2
-# A file that is like no other counts as so many that are. Beyond the limit few are learned from.
+# A file that is like no other counts as so many that are. Beyond the limit few are learned from;
+# beyond the ceiling nothing is counted, so that what comes later is learned as soon as ever.
 _PRICE_OF_MISS = 2
 _MOST_MISSES = 32
+_CEILING = 2 * _MOST_MISSES
+# While few are learned from, one of so many.
+_RARELY = 16
 
 
 class Kind(Protocol):
@@ -51,8 +53,9 @@ class AlikeFiles(Generic[K]):
         # The one that was seen last comes first.
         self._kinds: tuple[K, ...] = ()
         self._misses = 0
+        self._unlike = 0
 
-    def find(self, question: Hashable, buffer: Buffer, start: int) -> tuple[K, Match] | None:
+    def lookup(self, question: Hashable, buffer: Buffer, start: int) -> tuple[K, Match] | None:
         """Find the kind of a file.
 
         Parameters
@@ -61,6 +64,11 @@ class AlikeFiles(Generic[K]):
             What is asked about it.
         buffer, start
             The file, and where its data set begins.
+
+        Returns
+        -------
+        tuple or None
+            The kind, and where the file differs; ``None`` if it is like none.
         """
         kinds = [kind for kind in self._kinds if kind.question == question]
         for kind in kinds:
@@ -68,23 +76,27 @@ class AlikeFiles(Generic[K]):
             if match is not None:
                 self._note_hit(kind, kind)
                 return kind, match
-        for kind in kinds[:_MOST_EXTENDED] if self.is_learning else ():
+        for kind in kinds if self.is_learning else ():
             learned = kind.pattern.learn(buffer, start)
             if learned is not None:
                 pattern, match = learned
                 extended = kind.change_pattern(pattern)
                 self._note_hit(kind, extended)
                 return extended, match
-        self._misses += _PRICE_OF_MISS
         return None
 
     @property
     def is_learning(self) -> bool:
         """False while most files are like no other: then only some of them are learned from."""
-        return self._misses < _MOST_MISSES or self._misses % _MOST_MISSES < _PRICE_OF_MISS
+        return self._misses < _MOST_MISSES or not self._unlike % _RARELY
+
+    def note_miss(self) -> None:
+        """Note that a sound file was like no other."""
+        self._unlike += 1
+        self._misses = min(self._misses + _PRICE_OF_MISS, _CEILING)
 
     def add(self, kind: K) -> None:
-        """Remember one more kind, and forget the one that was seen last."""
+        """Remember one more kind, and forget the one that was not seen for longest."""
         self._put_first(None, kind)
 
     def _note_hit(self, old: K, new: K) -> None:

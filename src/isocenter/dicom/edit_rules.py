@@ -44,7 +44,7 @@ _SERIES_INSTANCE_UID = 0x0020000E
 _SOP_INSTANCE_UID = 0x00080018
 _SOP_CLASS_UID = 0x00080016
 _REFERENCED_SOP_INSTANCE_UID = 0x00081155
-_NOTED = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
+_OBSERVED = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
 _PARENTS = frozenset({_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID})
 _FIRST_PRIVATE_BLOCK = 0x10
 _LAST_PRIVATE_BLOCK = 0xFF
@@ -216,9 +216,9 @@ class EditRules:
         return IDENTIFYING | known if self._edit.has_clean_descriptors else frozenset(known)
 
     @property
-    def noted(self) -> frozenset[int]:
+    def observed(self) -> frozenset[int]:
         """Tags of the elements that must be seen in every file."""
-        return _NOTED
+        return _OBSERVED
 
     def renew(self) -> Self:
         """Build the same rules for another file of the same facts."""
@@ -261,7 +261,7 @@ class EditRules:
         What becomes of a private element that stays depends on its creator.
         """
         tag, profile = element.tag, self._edit.profile
-        if element.vr == "UI" or tag in _NOTED or tag in IDENTIFIERS:
+        if element.vr == "UI" or tag in _OBSERVED | IDENTIFIERS | self._edit.regenerate:
             return True
         if is_private(tag):
             return self._depends_on_creator
@@ -287,12 +287,14 @@ class EditRules:
             decision = self._decide_deep(element)
             self._observe(element, decision)
             return decision
+        # Instances are named within one sequence; what another one says is about something else.
+        self._namings.clear()
         decision = self._decide_top(element)
         # Text in an older item has the old character set; there is no room for both.
         if element.tag == ORIGINAL_ATTRIBUTES and self._original_item and not self._is_recoded:
             decision = AppendedItem(self._original_item)
         self._observe(element, decision)
-        if element.tag in _NOTED:
+        if element.tag in _OBSERVED:
             value = decision.value if isinstance(decision, NewElement) else element.value
             self._uids[element.tag] = b"" if decision is Action.REMOVE else value
         return decision

@@ -16,12 +16,12 @@ from isocenter.dicom.character_sets import build_character_set
 from isocenter.dicom.deflate import deflate_data_set, inflate_data_set
 from isocenter.dicom.descriptors import IDENTIFYING, split_words
 from isocenter.dicom.edit_rules import Edit, EditRules, FileFacts, Observe
-from isocenter.dicom.elements import Buffer
+from isocenter.dicom.elements import Buffer, Layout
 from isocenter.dicom.file_meta import FileMeta, build_file_meta, read_file_meta
 from isocenter.dicom.header_patterns import HeaderPattern
 from isocenter.dicom.new_elements import NewElement
 from isocenter.dicom.provenance import build_original_item
-from isocenter.dicom.reader import read_summary
+from isocenter.dicom.reader import check_pixel_data, read_summary
 from isocenter.dicom.recipes import Recipe, Source, record_rewriting, repeat_rewriting
 from isocenter.dicom.rewriting import (
     Action,
@@ -68,29 +68,43 @@ class EditMemory:
     def repeat(
         self, buffer: Buffer, meta: FileMeta, edit: Edit, default_encoding: str
     ) -> list[Piece] | None:
-        """Edit a file that is like an earlier one; ``None`` if it is like none."""
-        question = (meta.transfer_syntax_uid, default_encoding)
-        found = self._files.find(question, buffer, meta.data_set_offset)
+        """Edit a file that is like an earlier one; ``None`` if it is like none.
+
+        Raises
+        ------
+        ServerError
+            See `edit_file`.
+        """
+        question = (meta.transfer_syntax_uid, default_encoding, meta.layout)
+        found = self._files.lookup(question, buffer, meta.data_set_offset)
         if found is None:
             return None
         known, match = found
+        if match.stop < len(buffer):
+            check_pixel_data(buffer, match.stop, meta, is_whole=True)
         source = Source(buffer, meta.data_set_offset, meta.layout, edit.dictionary)
         rules = known.rules.renew()
         pieces = repeat_rewriting(source, rules, known.recipe, match)
         return [_build_header(rules, meta), *pieces]
 
-    @property
-    def is_learning(self) -> bool:
-        """Whether it is worth to `record` a file that could not be repeated."""
-        return self._files.is_learning
-
     def record(
         self, source: Source, rules: EditRules, meta: FileMeta, default_encoding: str
     ) -> list[Piece]:
-        """Rewrite the data set of a file, and remember how."""
-        pieces, recipe = record_rewriting(source, rules, fixed=rules.fixed, noted=rules.noted)
+        """Rewrite the data set of a file that was like none, and remember how.
+
+        Raises
+        ------
+        ServerError
+            See `edit_file`.
+        """
+        self._files.note_miss()
+        if not self._files.is_learning:
+            return rewrite_data_set(
+                source.buffer, source.start, source.layout, rules, source.dictionary
+            )
+        pieces, recipe = record_rewriting(source, rules, fixed=rules.fixed, observed=rules.observed)
         if recipe is not None:
-            question = (meta.transfer_syntax_uid, default_encoding)
+            question = (meta.transfer_syntax_uid, default_encoding, meta.layout)
             self._files.add(_EditedFile(question, rules, recipe))
         return pieces
 
@@ -98,7 +112,7 @@ class EditMemory:
 class _EditedFile(NamedTuple):
     """A file that was edited (see `alike_files.Kind`)."""
 
-    question: tuple[str, str]
+    question: tuple[str, str, Layout]
     rules: EditRules
     recipe: Recipe
 
@@ -126,7 +140,7 @@ def edit_file(
     default_encoding
         Character set of a file that names none.
     memory
-        Of the same edit. The file is known to be whole then.
+        Of the same edit.
 
     Returns
     -------
@@ -142,7 +156,9 @@ def edit_file(
     if memory is None or meta.is_deflated:
         return _edit(buffer, edit, meta, default_encoding)
     pieces = memory.repeat(buffer, meta, edit, default_encoding)
-    return pieces or _edit(buffer, edit, meta, default_encoding, memory=memory)
+    if pieces is not None:
+        return pieces
+    return _edit(buffer, edit, meta, default_encoding, memory=memory)
 
 
 def list_changes(
@@ -193,10 +209,10 @@ def _edit(
     if edit.provenance is not None:
         rules.add_original_item(_build_original_item(data, start, edit, facts))
     source = Source(data, start, meta.layout, edit.dictionary)
-    if memory is not None and rules.is_repeatable and memory.is_learning:
+    if memory is not None and rules.is_repeatable:
         pieces = memory.record(source, rules, meta, default_encoding)
     else:
-        pieces = rewrite_data_set(*source[:3], rules, edit.dictionary)
+        pieces = rewrite_data_set(data, start, meta.layout, rules, edit.dictionary)
     if meta.is_deflated:
         pieces = [deflate_data_set(pieces)]
     return [_build_header(rules, meta), *pieces]

@@ -19,7 +19,7 @@ from isocenter.dicom.elements import (
     UNDEFINED_LENGTH,
     Buffer,
     Layout,
-    measure_undefined_length,
+    measure_within,
     read_element_header,
 )
 from isocenter.errors import BadFileFormatError
@@ -34,15 +34,20 @@ __all__ = [
     "list_header",
 ]
 
-LONGEST_ELEMENT = 16 * 1024
+LONGEST_ELEMENT = 128 * 1024
 """A header with a longer element before the pixel data, in bytes, has no pattern."""
 
-LONGEST_HEADER = 128 * 1024
-"""Nor has one that is longer as a whole."""
+LONGEST_HEADER = 256 * 1024
+"""Nor has one that is longer as a whole. Private headers of some vendors have 100 kB."""
 
-_MOST_ELEMENTS = 2048
+_MOST_ELEMENTS = 1024
+# A file that differs in more elements is of another series; to compare it would save nothing.
+_MOST_VARIABLE = 24
+# In a value of undefined length that may differ: items, their ends, and their elements.
+_MOST_NESTED = 256
 # How much longer the elements that differ may be than they were, in bytes.
 _SLACK = 4096
+_DELIMITERS = 0xFFFE
 _FRAGMENT_VRS = frozenset({"OB", "OW"})
 _PIXEL_DATA_TAGS = {"<": b"\xe0\x7f\x10\x00", ">": b"\x7f\xe0\x00\x10"}
 
@@ -52,15 +57,12 @@ class Match(NamedTuple):
 
     Attributes
     ----------
-    head
-        The beginning of the buffer.
     spans
         Offsets of each of them and of the byte behind it, in the order of the file.
     stop
         Offset of what follows the header.
     """
 
-    head: bytes
     spans: list[tuple[int, int]]
     stop: int
 
@@ -85,12 +87,15 @@ def list_header(buffer: Buffer, start: int, layout: Layout) -> list[HeaderElemen
     ----------
     buffer, start
         A file, or its beginning, and where its data set begins.
+    layout
+        Encoding of the data set.
     """
     head = bytes(buffer[start : start + LONGEST_HEADER])
     elements: list[HeaderElement] = []
     position = 0
     while len(elements) < _MOST_ELEMENTS and position + 8 <= len(head):
-        tag = read_element_header(head, position, position + 8, layout)[0]
+        group, element, _ = layout.unpack_tag(head, position)
+        tag = group << 16 | element
         stop = None if tag == PIXEL_DATA else _measure(head, position, layout)
         if stop is None:
             break
@@ -175,7 +180,8 @@ class HeaderPattern:
         Match or None
             ``None`` if the file has other elements, or others differ than are known to.
         """
-        return self._find(self._get_head(buffer, start), start, len(buffer))
+        head, base = self._get_head(buffer, start)
+        return self._lookup(head, base, start, len(buffer))
 
     def learn(self, buffer: Buffer, start: int) -> "tuple[HeaderPattern, Match] | None":
         """Build the pattern of this file and another one that did not match.
@@ -186,33 +192,34 @@ class HeaderPattern:
             The new pattern, and where the other file differs; ``None`` if it has other elements, or
             they differ where they may not.
         """
-        head = self._get_head(buffer, start)
-        grown = self._grow(head, start)
-        found = grown._find(head, start, len(buffer)) if grown is not None else None
-        return (grown, found) if grown is not None and found is not None else None
+        head, base = self._get_head(buffer, start)
+        grown = self._grow(head, start - base)
+        match = grown._lookup(head, base, start, len(buffer)) if grown is not None else None
+        return (grown, match) if grown is not None and match is not None else None
 
-    def _get_head(self, buffer: Buffer, start: int) -> bytes:
-        return buffer if isinstance(buffer, bytes) else bytes(buffer[: start + self._head_bytes])
+    def _get_head(self, buffer: Buffer, start: int) -> tuple[bytes, int]:
+        """Give the bytes that are compared, and the offset at which they begin."""
+        if isinstance(buffer, bytes):
+            return buffer, 0
+        return bytes(buffer[start : start + self._head_bytes]), start
 
-    def _find(self, head: bytes, position: int, size: int) -> Match | None:
+    def _lookup(self, head: bytes, base: int, start: int, size: int) -> Match | None:
+        position = start - base
         spans: list[tuple[int, int]] = []
         for constant, key in self._segments:
             if not head.startswith(constant, position):
                 return None
             position += len(constant)
             if key:
-                stop = (
-                    _measure(head, position, self._layout)
-                    if head.startswith(key, position)
-                    else None
-                )
+                is_same = head.startswith(key, position)
+                stop = _measure(head, position, self._layout) if is_same else None
                 if stop is None:
                     return None
-                spans.append((position, stop))
+                spans.append((base + position, base + stop))
                 position = stop
         follower = self._follower
-        is_end = head.startswith(follower, position) if follower else position == size
-        return Match(head, spans, position) if is_end else None
+        is_end = head.startswith(follower, position) if follower else base + position == size
+        return Match(spans, base + position) if is_end else None
 
     def _grow(self, head: bytes, position: int) -> "HeaderPattern | None":
         """Add the elements that differ in a file; ``None`` if it has others."""
@@ -223,7 +230,7 @@ class HeaderPattern:
                 continue
             is_same = head.startswith(self._keys[index], position)
             stop = _measure(head, position, self._layout) if is_same else None
-            if stop is None or index in self._fixed:
+            if stop is None or index in self._fixed or len(variable) == _MOST_VARIABLE:
                 return None
             variable.add(index)
             position = stop
@@ -253,6 +260,8 @@ def build_pattern(
         All before the pixel data, in the order of the file.
     buffer, stop
         The file, and the offset behind these elements.
+    layout
+        Encoding of the data set.
     fixed, variable
         Tags of elements that may not differ, and of those that count as different in any case.
 
@@ -260,7 +269,7 @@ def build_pattern(
     -------
     HeaderPattern or None
         ``None`` if they are too many or too long or in no order: where a tag stands twice, what
-        becomes of one may depend on the other.
+        becomes of one may depend on the other. Nor if items stand where only elements may.
     """
     follower = bytes(buffer[stop : stop + 4])
     tags = [element.tag for element in elements]
@@ -268,6 +277,8 @@ def build_pattern(
     is_fit = (
         follower in {b"", _PIXEL_DATA_TAGS[layout.byte_order]}
         and all(first < second for first, second in pairwise(tags))
+        # Scanners and walkers differ about how long these are (PS3.5 §7.5).
+        and all(tag >> 16 != _DELIMITERS for tag in tags)
         and len(contents) <= _MOST_ELEMENTS
         and sum(map(len, contents)) <= LONGEST_HEADER
         and all(len(content) <= LONGEST_ELEMENT for content in contents)
@@ -285,7 +296,7 @@ def build_pattern(
 
 def _measure(head: bytes, position: int, layout: Layout) -> int | None:
     """Find the end of an element; ``None`` if it is too long for a header."""
-    end = len(head)
+    end = min(len(head), position + LONGEST_ELEMENT)
     try:
         _, vr, value, length = read_element_header(head, position, end, layout)
         if length != UNDEFINED_LENGTH:
@@ -294,8 +305,8 @@ def _measure(head: bytes, position: int, layout: Layout) -> int | None:
             return None
         else:
             items = IMPLICIT_LITTLE if vr == "UN" else layout
-            stop = measure_undefined_length(head, value, end, items)
+            stop, _ = measure_within(head, value, end, items, _MOST_NESTED)
     except BadFileFormatError:
         # It ends behind the part that is looked at, or it is damaged: others will tell.
         return None
-    return stop if stop <= end and stop - position <= LONGEST_ELEMENT else None
+    return stop if stop <= end else None

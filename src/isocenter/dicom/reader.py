@@ -52,6 +52,7 @@ __all__ = [
     "read_summary",
     "read_text",
     "read_values",
+    "summarize",
 ]
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
@@ -200,6 +201,26 @@ def read_summary(
         meta = read_file_meta(buffer)
     else:
         meta = _describe_bare_data_set(transfer_syntax_uid)
+    return summarize(
+        buffer, meta, wanted=wanted, default_encoding=default_encoding, is_whole=is_whole
+    )
+
+
+def summarize(
+    buffer: Buffer,
+    meta: FileMeta,
+    *,
+    wanted: frozenset[int],
+    default_encoding: str,
+    is_whole: bool,
+) -> FileSummary:
+    """Read a summary as `read_summary` does, of a file whose meta information was read before.
+
+    Raises
+    ------
+    BadFileFormatError
+        See there.
+    """
     question = _Question(wanted, default_encoding, is_whole)
     if meta.is_deflated:
         return read_inflated(

@@ -81,7 +81,8 @@ class Recipe:
 
     def _iter_steps(self) -> Iterator[tuple[bytes, Note | None]]:
         for first, last in self.pattern.iter_segments():
-            written = [text for note in self.notes[first:last] for text in note[:2]]
+            same = self.notes[first:last]
+            written = [text for note in same for text in (note.added, note.written)]
             note = self.notes[last] if last < len(self.notes) else None
             if note is not None:
                 written.append(note.added)
@@ -98,7 +99,7 @@ class Source(NamedTuple):
 
 
 def record_rewriting(
-    source: Source, rules: Rules, *, fixed: Container[int], noted: Container[int]
+    source: Source, rules: Rules, *, fixed: Container[int], observed: Container[int]
 ) -> tuple[list[Piece], Recipe | None]:
     """Rewrite the data set of a file as `rewrite_data_set` does, and note how.
 
@@ -106,7 +107,7 @@ def record_rewriting(
     ----------
     fixed
         Tags of elements whose values the rules know beforehand.
-    noted
+    observed
         Tags of elements that the rules must see in every file.
 
     Returns
@@ -135,7 +136,7 @@ def record_rewriting(
         output.add([note.added, note.written])
         position = found.stop
     stays = {tag for tag, _ in elements if tag in fixed or is_private_creator(tag)}
-    pattern = build_pattern(elements, view, position, layout, fixed=stays, variable=noted)
+    pattern = build_pattern(elements, view, position, layout, fixed=stays, variable=observed)
     recipe = None
     if pattern is not None:
         recipe = Recipe(pattern, notes, tuple(place.additions), dict(place.creators))

@@ -25,15 +25,16 @@ from isocenter.dicom.reader import (
     check_pixel_data,
     find_character_set,
     lookup_vr,
-    read_summary,
     read_text,
+    summarize,
 )
-from isocenter.dicom.tags import is_private_creator
+from isocenter.dicom.tags import is_private
 
 __all__ = ["SummaryMemory"]
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _SOP_CLASS_UID = 0x00080016
+_LAST_BLOCK = 0xFF
 
 
 class SummaryMemory:
@@ -58,20 +59,26 @@ class SummaryMemory:
             See there.
         """
         meta = read_file_meta(buffer)
-        question = _Question(wanted, default_encoding, meta.transfer_syntax_uid)
+        question = _Question(wanted, default_encoding, meta.transfer_syntax_uid, meta.layout)
+        files = self._files
         if not meta.is_deflated:
-            found = self._files.find(question, buffer, meta.data_set_offset)
+            found = files.lookup(question, buffer, meta.data_set_offset)
             if found is not None:
                 known, match = found
                 return known.summarize(buffer, meta, match, is_whole=is_whole)
-        summary = read_summary(
-            buffer, wanted=wanted, default_encoding=default_encoding, is_whole=is_whole
+        summary = summarize(
+            buffer, meta, wanted=wanted, default_encoding=default_encoding, is_whole=is_whole
         )
-        if not meta.is_deflated and self._files.is_learning:
-            known_file = _learn(buffer, meta, question, summary)
-            if known_file is not None:
-                self._files.add(known_file)
+        if not meta.is_deflated:
+            files.note_miss()
+            learned = _learn(buffer, meta, question, summary) if files.is_learning else None
+            if learned is not None:
+                files.add(learned)
         return summary
+
+    def forget(self) -> None:
+        """Forget all files, which may have been deleted."""
+        self._files = AlikeFiles()
 
 
 class _Question(NamedTuple):
@@ -80,6 +87,7 @@ class _Question(NamedTuple):
     wanted: frozenset[int]
     default_encoding: str
     transfer_syntax_uid: str
+    layout: Layout
 
 
 class _Field(NamedTuple):
@@ -112,12 +120,12 @@ class _KnownFile:
     """
 
     question: _Question
-    layout: Layout
     pattern: HeaderPattern
     character_set: CharacterSet
     fields: Sequence[_Field | None]
-    summary: FileSummary
-    _same: Mapping[int, str] = field(init=False)
+    # Whoever shows it shows no patient's data.
+    summary: FileSummary = field(repr=False)
+    _same: Mapping[int, str] = field(init=False, repr=False)
     _differing: Sequence[_Field | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,11 +144,11 @@ class _KnownFile:
     ) -> FileSummary:
         """Read a file that has the same elements."""
         values = dict(self._same)
-        head, layout, character_set = match.head, self.layout, self.character_set
+        layout, character_set = meta.layout, self.character_set
         for (start, stop), one in zip(match.spans, self._differing, strict=True):
             if one is None:
                 continue
-            data = head[start + one.value : stop]
+            data = bytes(buffer[start + one.value : stop])
             text = read_text(one.vr, data, one.known_vr, layout, character_set)
             if text is not None:
                 values[one.tag] = text
@@ -168,19 +176,23 @@ def _learn(
     fixed = {
         tag
         for tag, _ in elements
-        if tag == _SPECIFIC_CHARACTER_SET or tag in summary.sequences or is_private_creator(tag)
+        if tag == _SPECIFIC_CHARACTER_SET or tag in summary.sequences or _may_be_creator(tag)
     }
     pattern = build_pattern(elements, buffer, stop, meta.layout, fixed=fixed, variable=())
     if pattern is None:
         return None
     return _KnownFile(
         question=question,
-        layout=meta.layout,
         pattern=pattern,
         character_set=_find_character_set(elements, meta.layout, question.default_encoding),
         fields=[*_iter_fields(elements, meta.layout, question, summary)],
         summary=summary,
     )
+
+
+def _may_be_creator(tag: int) -> bool:
+    """Tell whether the meaning of other elements may depend on one, wherever its block begins."""
+    return is_private(tag) and tag & 0xFFFF <= _LAST_BLOCK
 
 
 def _find_character_set(

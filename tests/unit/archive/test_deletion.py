@@ -51,6 +51,20 @@ async def test_delete_series_removes_its_files(parts: Parts) -> None:
     assert storage.removed == 5
 
 
+async def test_what_was_learned_of_files_goes_with_them(parts: Parts) -> None:
+    storage = Removals()
+    series = store_five(parts, storage)
+    told: list[bool] = []
+    deleter = Deleter(parts.workers, parts.database, storage, on_removed=lambda: told.append(True))
+    deleter.remove_files()
+    assert not told
+
+    await deleter.delete(Level.SERIES, series)
+    deleter.remove_files()
+
+    assert told == [True]
+
+
 async def test_delete_unknown_resource_returns_nothing(parts: Parts) -> None:
     deleter = Deleter(parts.workers, parts.database, parts.storage)
 

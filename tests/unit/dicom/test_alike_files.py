@@ -32,7 +32,7 @@ def _build(tag: int, question: str = "?") -> _Kind:
 
 
 def _find(files: AlikeFiles[_Kind], tag: int, text: str = "A", question: str = "?") -> str | None:
-    found = files.find(question, _encode(tag, text), 0)
+    found = files.lookup(question, _encode(tag, text), 0)
     return None if found is None else found[0].name
 
 
@@ -51,7 +51,7 @@ def test_what_a_file_teaches_is_kept() -> None:
     files.add(_build(0x00080060))
     for text in ("B", "C"):
         assert _find(files, 0x00080060, text) == "00080060"
-    found = files.find("?", _encode(0x00080060, "D"), 0)
+    found = files.lookup("?", _encode(0x00080060, "D"), 0)
     assert found is not None
     assert found[0].pattern.variable == {0}
 
@@ -73,16 +73,20 @@ def test_where_nothing_is_alike_little_is_learned() -> None:
     for number in range(200):
         tag = 0x00110010 + number
         assert _find(files, tag) is None
+        files.note_miss()
         if files.is_learning:
             learned += 1
             files.add(_build(tag))
     assert 20 < learned < 40
-    # Where they begin to be, it soon goes on.
-    last = files.find("?", _encode(0x00110010), 0)
+
+
+def test_after_a_long_time_without_alike_files_it_soon_goes_on() -> None:
+    files: AlikeFiles[_Kind] = AlikeFiles()
+    for _ in range(30_000):
+        files.note_miss()
     while not files.is_learning:
-        files.find("?", _encode(0x00200010), 0)
+        files.note_miss()
     files.add(_build(0x00080060))
-    assert last is None
-    for _ in range(500):
+    for _ in range(64):
         assert _find(files, 0x00080060) is not None
     assert files.is_learning

@@ -66,16 +66,47 @@ def test_what_differs_is_learned_and_found() -> None:
         _encode(_TEXTS)[: -len(_PIXELS)],
         _encode(_TEXTS)[:20],
         _encode(_TEXTS).replace(b"LO\2\0CT", b"LO\xff\xffCT"),
-        _encode(_TEXTS | {0x00080060: "X" * (LONGEST_ELEMENT + 2)}),
         b"",
     ],
-    ids=["fixed", "more", "less", "other VR", "no pixels", "cut", "wrong", "long", "empty"],
+    ids=["fixed", "more", "less", "other VR", "no pixels", "cut", "wrong", "empty"],
 )
 def test_files_that_are_not_alike(other: bytes) -> None:
     pattern = _build(_encode(_TEXTS), fixed=(0x00100020,))
     assert pattern is not None
     assert pattern.match(other, 0) is None
     assert pattern.learn(other, 0) is None
+
+
+def test_element_that_is_too_long_is_not_learned() -> None:
+    first, other = (
+        encode_element(0x00080060, "UT", text) + _PIXELS for text in ("CT", "X" * LONGEST_ELEMENT)
+    )
+    pattern = _build(first)
+    assert pattern is not None
+    assert pattern.learn(other, 0) is None
+
+
+def test_sequence_with_many_items_is_not_learned() -> None:
+    """Whoever sends it must not make all patterns walk over it."""
+    first, other = (
+        encode_sequence(0x00081115, [b""] * count, is_undefined=True) + _PIXELS
+        for count in (1, 1000)
+    )
+    pattern = _build(first)
+    assert pattern is not None
+    assert pattern.learn(first.replace(b"\xfe\xff\x00\xe0", b"\xfe\xff\x00\xe1"), 0) is None
+    assert pattern.learn(other, 0) is None
+
+
+def test_files_that_differ_much_are_of_another_series() -> None:
+    tags = range(0x00110010, 0x00110010 + 60)
+    pattern = _build(_encode(dict.fromkeys(tags, "A")))
+    assert pattern is not None
+    few, many = ({tag: "B" if tag < tags[n] else "A" for tag in tags} for n in (20, 40))
+    learned = pattern.learn(_encode(few), 0)
+    assert learned is not None
+    assert pattern.learn(_encode(many), 0) is None
+    assert learned[0].learn(_encode(many), 0) is None
 
 
 def test_without_pixels_the_header_ends_with_the_data() -> None:
@@ -105,12 +136,14 @@ def test_sequences_of_any_length_may_differ() -> None:
     [
         _encode({0x00100020: "A", 0x00080060: "CT"}),
         _encode(_TEXTS) + encode_element(0x7FE00010, "OW", b"") * 2,
-        _encode({0x00080060: "X" * (LONGEST_ELEMENT + 2)}),
-        b"".join(encode_element(0x00110000 + n, "LO", "") for n in range(1, 2500)) + _PIXELS,
-        b"".join(encode_element(0x00110000 + n, "LO", "X" * 16_000) for n in range(1, 12)),
+        encode_element(0x00080060, "UT", "X" * LONGEST_ELEMENT) + _PIXELS,
+        encode_element(0x00080060, "CS", "CT") + b"\xfe\xff\x00\xe0\0\0\0\0" + _PIXELS,
+        b"".join(encode_element(0x00110000 + n, "LO", "") for n in range(0x10, 0x10 + 1025))
+        + _PIXELS,
+        b"".join(encode_element(0x00110000 + n, "UT", "X" * 99_000) for n in (16, 17, 18)),
         encode_element(0x00080050, "SH", "A")[:-1],
     ],
-    ids=["order", "pixels twice", "long", "many", "large", "cut"],
+    ids=["order", "pixels twice", "long", "item", "many", "large", "cut"],
 )
 def test_headers_without_a_pattern(data: bytes) -> None:
     pattern = _build(data)
