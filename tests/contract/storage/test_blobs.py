@@ -176,9 +176,9 @@ def test_write_after_remove_reads_back(storage: Storage) -> None:
 
 def test_iter_uuids_thousands_lists_each_once(storage: Storage) -> None:
     names = {str(uuid.UUID(int=number << 104 | number)) for number in range(3000)}
-    finish = storage.write_many([(name, b"") for name in names])
-    if finish is not None:
-        finish()
+    for name in names:
+        storage.write_unsynced(name, [b""])
+    storage.sync()
 
     found = list(storage.iter_uuids())
 
