@@ -6,9 +6,11 @@ Decision 0014
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from isocenter.archive.blobs import Blobs
 from isocenter.archive.description import FileDescription
@@ -39,7 +41,7 @@ from isocenter.errors import (
     ServerError,
     VerificationError,
 )
-from isocenter.index.records import Attachment, MetadataCode
+from isocenter.index.records import Attachment, MetadataCode, NewResource
 from isocenter.index.staging import Source, Staged
 from isocenter.storage.compression import iter_compressed
 from isocenter.storage.port import Storage
@@ -141,9 +143,9 @@ class EditTask:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A source that could not be edited, and why."""
+    """A task that could not be done, and why."""
 
-    source: Source
+    task: EditTask
     error: ServerError
 
 
@@ -211,7 +213,7 @@ class Stager:
 
     def edit(
         self,
-        tasks: Iterable[EditTask],
+        groups: Iterable[Sequence[EditTask]],
         authorship: Authorship,
         *,
         memory: StagingMemory | None = None,
@@ -221,6 +223,10 @@ class Stager:
 
         Parameters
         ----------
+        groups
+            Some tasks each. The headers of a group are edited together, then the files are written
+            one by one: what the interpreter needs for headers does not stay in the caches of the
+            processor while a file goes through them.
         memory
             Of the job.
         described
@@ -241,16 +247,17 @@ class Stager:
             memory or StagingMemory(),
             set(described),
         )
-        for task in tasks:
-            try:
-                batch.staged.append((task.position, work.edit(task)))
-            except (RequestError, MissingError, MissingFileError, CorruptedBlobError) as error:
-                self._blobs.discard(task.name)
-                batch.refused.append(Refusal(task.source, error))
-            except BaseException:
-                self._blobs.discard(task.name)
-                self.discard(batch)
-                raise
+        for group in groups:
+            with ExitStack() as stack:
+                try:
+                    work.edit(group, stack, batch)
+                except BaseException:
+                    for task in group:
+                        self._blobs.discard(task.name)
+                    self.discard(batch)
+                    raise
+        for refused in batch.refused:
+            self._blobs.discard(refused.task.name)
         return batch
 
     def sync(self) -> None:
@@ -316,30 +323,40 @@ class _Work:
     memory: StagingMemory
     described: set[tuple[Level, str]]
 
-    def edit(self, task: EditTask) -> Staged:
-        """Edit a file of any size: what stays as it is goes from file to file in the kernel."""
+    def edit(self, group: Sequence[EditTask], stack: ExitStack, batch: EditedBatch) -> None:
+        """Edit files of any size: what stays as it is goes from file to file in the kernel."""
+        begun = []
+        for task in group:
+            with _noting(task, batch):
+                begun.append((task, self._begin(task, stack)))
+        for task, edited in begun:
+            if edited.description is not None:
+                # The only one with the rows of its study, perhaps: it cannot be left out any more.
+                attachment = self._write(task.name, edited.pieces)
+                staged = self._build(task.source, attachment, edited.description)
+                batch.staged.append((task.position, staged))
+                continue
+            with _noting(task, batch):
+                batch.staged.append((task.position, self._transcode(edited.pieces, task)))
+
+    def _begin(self, task: EditTask, stack: ExitStack) -> "_Edited":
+        """Edit the header of a file, which stays open, and describe the result."""
         old = task.source.attachment
         if old is None:
             message = "the file of the instance was not kept"
             raise MissingFileError(message)
         encoding = self.options.settings.default_encoding
-        with self.buffers.open_whole(old) as buffer:
-            memory = self.memory.get_edits(task.edit)
-            pieces = join_short(
-                edit_file(buffer, task.edit, default_encoding=encoding, memory=memory)
-            )
-            try:
-                if task.target is not None and self.options.transcoder is not None:
-                    return self._transcode(pieces, task, task.target, old)
-                attachment = self._write(task.name, pieces)
-                return self._describe(pieces, task.source, attachment, old)
-            finally:
-                release(pieces)
+        buffer = stack.enter_context(self.buffers.open_whole(old))
+        memory = self.memory.get_edits(task.edit)
+        pieces = join_short(edit_file(buffer, task.edit, default_encoding=encoding, memory=memory))
+        stack.callback(release, pieces)
+        is_transcoded = task.target is not None and self.options.transcoder is not None
+        return _Edited(pieces, None if is_transcoded else self._describe(pieces, task.source))
 
-    def _transcode(
-        self, pieces: Sequence[Piece], task: EditTask, target: Target, old: Attachment
-    ) -> Staged:
+    def _transcode(self, pieces: Sequence[Piece], task: EditTask) -> Staged:
         """Keep an edited file in another transfer syntax; its UIDs are those of the edit."""
+        target = task.target
+        assert target is not None, "the task says what is wanted"  # noqa: S101
         assert self.options.transcoder is not None, "there is one to transcode"  # noqa: S101
         keep = self.options.transcoder.open_or_keep
         instance = task.source.public_id
@@ -349,7 +366,7 @@ class _Work:
             memoryview(result) as view,
         ):
             attachment = self._write(task.name, [view])
-            return self._describe([view], task.source, attachment, old)
+            return self._build(task.source, attachment, self._describe([view], task.source))
 
     def _write(self, name: str, pieces: Sequence[Piece]) -> Attachment:
         size = sum(map(len, pieces))
@@ -385,9 +402,7 @@ class _Work:
             digest.update(piece)
         return digest.hexdigest()
 
-    def _describe(
-        self, pieces: Sequence[Piece], source: Source, new: Attachment, old: Attachment
-    ) -> Staged:
+    def _describe(self, pieces: Sequence[Piece], source: Source) -> "_Description":
         """Build the rows of a new file, without those that are there already."""
         summary, public_ids = self._summarize(pieces)
         description = FileDescription(
@@ -403,12 +418,16 @@ class _Work:
             if (level, public_ids[level]) not in self.described
         }
         self.described.update((level, public_ids[level]) for level in _PARENTS)
+        return _Description(public_ids, rows)
+
+    def _build(self, source: Source, new: Attachment, description: "_Description") -> Staged:
+        assert source.attachment is not None, "its file was edited"  # noqa: S101
         return Staged(
             source_ids=source.public_ids,
-            source_attachment=old.attachment_uuid,
-            public_ids=(*public_ids,),
+            source_attachment=source.attachment.attachment_uuid,
+            public_ids=(*description.public_ids,),
             attachment=new,
-            rows=rows,
+            rows=description.rows,
             stored_at=self.authorship.made_at,
         )
 
@@ -423,6 +442,29 @@ class _Work:
                 return summary, public_ids
         summary = summarize_pieces(pieces, self.options, main_tags.wanted, self.memory.summaries)
         return summary, build_identity(summary).public_ids
+
+
+class _Description(NamedTuple):
+    """Identifiers of a new file, and what its levels get that are not there yet."""
+
+    public_ids: PublicIds
+    rows: Mapping[int, NewResource]
+
+
+class _Edited(NamedTuple):
+    """A new file that is not written yet; without a description if it is still transcoded."""
+
+    pieces: Sequence[Piece]
+    description: _Description | None
+
+
+@contextmanager
+def _noting(task: EditTask, batch: EditedBatch) -> Iterator[None]:
+    """Note what is wrong with a source; whatever else goes wrong ends the job."""
+    try:
+        yield
+    except (RequestError, MissingError, MissingFileError, CorruptedBlobError) as error:
+        batch.refused.append(Refusal(task, error))
 
 
 def summarize_pieces(

@@ -45,6 +45,8 @@ __all__ = ["EditOutcome", "EditPlan", "StagedEdits", "build_abandon"]
 # A step ends at the first file behind so many bytes, or behind so many files: a tenth of a second.
 _BATCH_BYTES = 32 * 1024 * 1024
 _BATCH_FILES = 64
+# Files whose headers are edited together.
+_LARGEST_GROUP = 8
 # So many bytes of a blob's name are its folder (`storage.filesystem`).
 _FOLDER_BYTES = 2
 # So many files are looked at in a step before they are published.
@@ -306,7 +308,7 @@ class _Run:
             *(
                 self._workers.run(
                     self._stager.edit,
-                    _iter_waiting(waiting),
+                    _iter_groups(waiting, self._threads),
                     authorship,
                     memory=self._memory,
                     described=described,
@@ -334,7 +336,7 @@ class _Run:
         self._note_all(batch.staged)
         self._outcome.failed += len(batch.refused)
         return [
-            FailedItem(refused.source.public_id, refused.error.code, refused.error.message)
+            FailedItem(refused.task.source.public_id, refused.error.code, refused.error.message)
             for refused in batch.refused
         ]
 
@@ -384,10 +386,21 @@ class _Run:
         )
 
 
-def _iter_waiting(waiting: deque[EditTask]) -> Iterator[EditTask]:
-    """Give what no other thread has taken, in the order of the plan."""
+def _iter_groups(waiting: deque[EditTask], threads: int) -> Iterator[list[EditTask]]:
+    """Give what no other thread has taken, in the order of the plan.
+
+    Less at a time towards the end, so that all threads end together.
+    """
+    while waiting:
+        size = min(_LARGEST_GROUP, max(1, len(waiting) // (2 * threads)))
+        if group := [*_iter_taken(waiting, size)]:
+            yield group
+
+
+def _iter_taken(waiting: deque[EditTask], most: int) -> Iterator[EditTask]:
+    """Take some tasks, fewer if another thread is quicker."""
     with suppress(IndexError):
-        while True:
+        for _ in range(most):
             yield waiting.popleft()
 
 

@@ -91,8 +91,10 @@ def test_parents_are_described_by_the_first_of_their_files(tmp_path: Path) -> No
         )
         tasks.append(EditTask(number, str(uuid.uuid4()), source, edit))
 
-    together = stager.edit(tasks, authorship).staged
-    alone = [stager.edit([replace(t, name=str(uuid.uuid4()))], authorship).staged[0] for t in tasks]
+    together = stager.edit([tasks], authorship).staged
+    alone = [
+        stager.edit([[replace(t, name=str(uuid.uuid4()))]], authorship).staged[0] for t in tasks
+    ]
     blobs.close()
 
     assert [set(one.rows) for _, one in together] == [{0, 1, 2, 3}, {3}, {2, 3}]
