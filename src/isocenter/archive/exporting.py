@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -187,14 +188,11 @@ class Exporter:
         UnknownResourceError
             If one of the resources does not exist.
         """
-        is_brief = self._workers.reads_inline
 
-        def query(tx: Transaction) -> ExportPlan:
-            nonlocal is_brief
+        def query(tx: Transaction, most: int | None = None) -> ExportPlan:
             resolved = resolve_resources(tx, request.resources)
             package = read_package(tx, [key for _, _, key in resolved])
-            if is_brief and len(package.instances) > _FEW_PLANNED:
-                is_brief = False
+            if most is not None and len(package.instances) > most:
                 raise NotBriefError
             if request.is_media:
                 files = list_media_files(package)
@@ -204,9 +202,8 @@ class Exporter:
             return ExportPlan(request, tuple(files), size)
 
         if len(request.resources) > _FEW_PLANNED:
-            is_brief = False
             return await self._workers.read_long(query)
-        return await self._workers.read_soon(query)
+        return await self._workers.read_soon(query, brief=partial(query, most=_FEW_PLANNED))
 
     async def exists(self, level: Level, public_id: str) -> bool:
         """Tell whether a resource of a level exists."""

@@ -256,10 +256,9 @@ class Finder:
         """Run a search where it is cheapest."""
         if not self._workers.reads_inline or query.texts > _FEW_TEXTS:
             return await self._workers.read_long(lambda tx: operation(tx, deadline.check))
-        checks = [deadline.check, _Brevity().check]
-        # The first attempt is on the event loop.
         return await self._workers.read_soon(
-            lambda tx: operation(tx, checks.pop() if len(checks) > 1 else checks[0])
+            lambda tx: operation(tx, deadline.check),
+            brief=lambda tx: operation(tx, _Brevity().check),
         )
 
     # Files

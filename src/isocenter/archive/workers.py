@@ -89,15 +89,23 @@ class Workers:
             return self._database.read_inline(query)
         return await self.run(self._database.read, query)
 
-    async def read_soon(self, query: Callable[[Transaction], T]) -> T:
+    async def read_soon(
+        self,
+        query: Callable[[Transaction], T],
+        brief: Callable[[Transaction], T] | None = None,
+    ) -> T:
         """Run a read that is often short: on the event loop, or in a thread if it proves long.
 
-        The query may be begun twice, so it must have no other effect. It may raise `NotBriefError`
-        itself when it is run the first time.
+        Parameters
+        ----------
+        query
+            May be begun twice, so it must have no other effect.
+        brief
+            The same for the event loop, which may raise `NotBriefError` itself.
         """
         if self._database.reads_inline:
             try:
-                return self._database.read_briefly(query)
+                return self._database.read_briefly(brief or query)
             except NotBriefError:
                 pass
         return await self.run(self._database.read, query)

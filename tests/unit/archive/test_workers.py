@@ -129,13 +129,12 @@ async def test_read_soon_long_query_goes_on_in_a_thread(parts: Parts) -> None:
     assert await parts.workers.read_soon(get_thread) == threading.get_ident()
 
 
-async def test_read_soon_query_may_give_itself_up_once(parts: Parts) -> None:
+async def test_read_soon_query_may_give_itself_up(parts: Parts) -> None:
     def give_up(_: Transaction) -> int:
-        if threading.current_thread() is threading.main_thread():
-            raise NotBriefError
-        return 1
+        raise NotBriefError
 
-    assert await parts.workers.read_soon(give_up) == 1
+    assert await parts.workers.read_soon(get_thread, brief=give_up) != threading.get_ident()
+    assert await parts.workers.read_soon(lambda _: 1, brief=lambda _: 2) == 2
 
 
 async def test_read_soon_repeated_short_query_is_never_given_up(parts: Parts) -> None:

@@ -10,6 +10,7 @@ from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api
 
 from isocenter.archive import exporting
+from isocenter.index.port import NotBriefError
 from isocenter.jobs.records import Job
 from isocenter.jobs.states import JobState
 from isocenter.tasks import archiving
@@ -134,6 +135,24 @@ async def test_large_file_is_streamed(api: Api, monkeypatch: pytest.MonkeyPatch)
     result = await api.get(f"/studies/{files[0].study}/archive")
     contents = sorted(_read(result.content).values())
     assert contents == sorted([files[0].content, files[2].content])
+
+
+@pytest.mark.parametrize("is_slow", [False, True], ids=["many files", "slow index"])
+async def test_large_archive_is_planned_in_a_thread(
+    api: Api, monkeypatch: pytest.MonkeyPatch, *, is_slow: bool
+) -> None:
+    """Whether the plan itself finds out that it is long, or the index before it can."""
+
+    def give_up(_: object) -> None:
+        raise NotBriefError
+
+    monkeypatch.setattr(exporting, "_FEW_PLANNED", 1)
+    if is_slow:
+        monkeypatch.setattr(api.archive.workers._database, "read_briefly", give_up)
+    files = await _store_study(api)
+    result = await api.get(f"/studies/{files[0].study}/archive")
+    assert result.status_code == 200
+    assert len(_read(result.content)) == 3
 
 
 async def test_asynchronous_archive_is_downloaded_with_ranges(api: Api) -> None:
