@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from isocenter.http.exchange import DirectRequest, DirectResponse, FileRange
 from isocenter.http.immediate_routes import ImmediateRoute, ImmediateRoutes, collect, finish
 from isocenter.http.limits import ConnectionLimit, LimitedProtocol
+from isocenter.http.outbox import Outbox
 from isocenter.http.plain_reads import parse_plain_read
 from isocenter.http.repeated import (
     LARGEST_ANSWER_BYTES,
@@ -178,7 +179,10 @@ class DirectProtocol(LimitedProtocol):
 
     answers: ClassVar[DirectAnswers]
     writes: ClassVar[ShortWrites | None] = None
+    outbox: ClassVar[Outbox]
     reading_buffer: ClassVar[memoryview]
+    # An answer that leaves at the end of this turn of the event loop.
+    _held = b""
     # The request whose body is arriving.
     _short: ShortRequest | None = None
     # Reads the connection once a body was long enough to come in pieces.
@@ -198,6 +202,7 @@ class DirectProtocol(LimitedProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, unless it is a request that was answered before."""
+        self.send_held()
         self._left = _MOST_AT_ONCE
         # Only between two requests does the parser hold no part of one.
         is_short = not self._is_receiving and len(data) <= LARGEST_REQUEST_BYTES
@@ -214,8 +219,19 @@ class DirectProtocol(LimitedProtocol):
             self._receiver = self._receiver or self._begin_receiver()
             self._receiver.short = self._short
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what was asked before; called by the transport."""
+        self.send_held()
+        return super().eof_received()
+
+    def shutdown(self) -> None:
+        """End when the last answer has left; called by uvicorn when the server stops."""
+        self.send_held()
+        super().shutdown()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End; called by the transport."""
+        self._held = b""
         if self._short is not None and self.writes is not None:
             self.writes.drop(self._short)
             self._short = None
@@ -228,11 +244,25 @@ class DirectProtocol(LimitedProtocol):
             return False
         self._last_arrival = self.loop.time()
         if answer.file is None:
+            # Quicker than a client is: to wait for others would only leave it without work.
             self.transport.write(answer.answer)
         else:
             send_file(self.transport, answer.answer, answer.file)
         self.on_response_complete()
         return True
+
+    def _hold(self, data: bytes) -> None:
+        """Send an answer at the end of this turn: nothing else of the connection is under way."""
+        self._held = data
+        self.outbox.add(self, self.loop)
+
+    def send_held(self) -> None:
+        """Send the answer that waits (see `Sender`)."""
+        held = self._held
+        if held:
+            self._held = b""
+            if not self.transport.is_closing():
+                self.transport.write(held)
 
     def _read(self, target: bytes, headers: dict[bytes, bytes]) -> bool:
         """Answer a whole plain GET request without the parser; tell whether that was possible."""
@@ -244,7 +274,7 @@ class DirectProtocol(LimitedProtocol):
             self._is_tried = True
             return False
         self._last_arrival = self.loop.time()
-        self._answer(answer)
+        self._answer(answer, is_alone=True)
         return True
 
     def on_message_begin(self) -> None:
@@ -271,10 +301,10 @@ class DirectProtocol(LimitedProtocol):
                     return
         super().on_headers_complete()
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: Answer, *, is_alone: bool = False) -> None:
         self._left -= 1
         self.cycle = _ANSWERED
-        self._write(answer)
+        self._write(answer, is_alone=is_alone)
         self.on_response_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -330,7 +360,7 @@ class DirectProtocol(LimitedProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def _write(self, answer: Answer) -> None:
+    def _write(self, answer: Answer, *, is_alone: bool) -> None:
         head, body = answer.head, answer.body
         if isinstance(body, FileRange):
             send_file(self.transport, head, body)
@@ -339,7 +369,10 @@ class DirectProtocol(LimitedProtocol):
             self.transport.writelines((head, body))
         else:
             whole = head + body
-            self.transport.write(whole)
+            if is_alone:
+                self._hold(whole)
+            else:
+                self.transport.write(whole)
             self._remember(answer, whole)
 
     def _remember(self, answer: Answer, data: bytes, file: FileRange | None = None) -> None:
@@ -421,5 +454,10 @@ def build_protocol(
     }
     if answers is None:
         return type("BoundLimitedProtocol", (LimitedProtocol,), values)
-    values |= {"answers": answers, "writes": writes, "reading_buffer": new_reading_buffer()}
+    values |= {
+        "answers": answers,
+        "writes": writes,
+        "reading_buffer": new_reading_buffer(),
+        "outbox": Outbox(),
+    }
     return type("BoundDirectProtocol", (DirectProtocol,), values)

@@ -32,6 +32,15 @@ class _Loop:
     def __init__(self) -> None:
         self.now = 1000.0
         self.timers: list[_Timer] = []
+        self.soon: list[Any] = []
+
+    def call_soon(self, callback: Any) -> None:
+        self.soon.append(callback)
+
+    def end_turn(self) -> None:
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
 
     def time(self) -> float:
         return self.now
@@ -41,6 +50,7 @@ class _Loop:
         return self.timers[-1]
 
     def pass_time(self, seconds: float) -> None:
+        self.end_turn()
         end = self.now + seconds
         while due := [timer for timer in self.timers if timer.when <= end]:
             timer = min(due, key=lambda one: one.when)
@@ -122,9 +132,65 @@ def test_request_under_way_is_not_taken_for_idleness(
     loop.pass_time(_KEEP_ALIVE_S + 1)
     assert not transport.is_closed
     protocol.data_received(_REQUEST[10:])
+    loop.end_turn()
     assert transport.written.count(b"HTTP/1.1 200") == 2
     loop.pass_time(_KEEP_ALIVE_S + 0.1)
     assert transport.is_closed
+
+
+def test_answer_leaves_at_the_end_of_the_turn(connection: tuple[_Loop, _Transport, Any]) -> None:
+    loop, transport, protocol = connection
+    transport.written = b""
+    protocol.data_received(_REQUEST)
+    assert not transport.written
+    loop.end_turn()
+    assert transport.written.count(b"HTTP/1.1 200") == 1
+    assert not transport.is_closed
+
+
+def test_many_answers_do_not_wait_for_the_end(connection: tuple[_Loop, _Transport, Any]) -> None:
+    _, _, protocol = connection
+    transports = []
+    for _ in range(16):
+        other: Any = type(protocol)(protocol.config, ServerState(), {}, _loop=protocol.loop)
+        transports.append(_Transport())
+        other.connection_made(transports[-1])
+        # The first one of a connection goes through the parser.
+        other.data_received(_REQUEST)
+        transports[-1].written = b""
+        assert not any(transport.written for transport in transports)
+        other.data_received(_REQUEST)
+    assert all(b"HTTP/1.1 200" in transport.written for transport in transports)
+
+
+@pytest.mark.parametrize("follows", ["request", "garbage", "end", "stop"])
+def test_answer_leaves_before_whatever_follows_in_the_same_turn(
+    connection: tuple[_Loop, _Transport, Any], follows: str
+) -> None:
+    loop, transport, protocol = connection
+    transport.written = b""
+    protocol.data_received(_REQUEST)
+    if follows == "request":
+        protocol.data_received(_REQUEST)
+    elif follows == "garbage":
+        protocol.data_received(b"\0\r\n\r\n")
+    elif follows == "end":
+        protocol.eof_received()
+    else:
+        protocol.shutdown()
+    assert transport.written.startswith(b"HTTP/1.1 200")
+    loop.end_turn()
+    assert transport.written.count(b"HTTP/1.1 200") == (2 if follows == "request" else 1)
+    assert transport.is_closed == (follows in {"garbage", "stop"})
+
+
+def test_lost_connection_gets_no_answer(connection: tuple[_Loop, _Transport, Any]) -> None:
+    loop, transport, protocol = connection
+    transport.written = b""
+    protocol.data_received(_REQUEST)
+    protocol.connection_lost(None)
+    loop.end_turn()
+    assert not transport.written
 
 
 def test_lost_connection_leaves_no_timer(connection: tuple[_Loop, _Transport, Any]) -> None:
