@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import gc
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ def _short_log() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite, "_LOG_BYTES", LOG_BYTES)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _same_log_levels() -> Iterator[None]:
+    """Forget the levels of the log that a test has chosen: they belong to the whole process."""
+    yield
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("isocenter") and isinstance(logger, logging.Logger) and logger.level:
+            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)
