@@ -45,6 +45,7 @@ __all__ = [
     "Hit",
     "Identity",
     "build_identity",
+    "build_summary",
     "check_pixel_data",
     "find_character_set",
     "lookup_vr",
@@ -356,16 +357,29 @@ def _summarize(buffer: Buffer, start: int, meta: FileMeta, question: _Question) 
     pixel_data, pixel_data_vr = check_pixel_data(
         buffer, scan.pixel_data, meta, is_whole=question.is_whole
     )
-    values, sequences = _read_hits(buffer, scan.hits, meta.layout, question.default_encoding)
+    read = _read_hits(buffer, scan.hits, meta.layout, question.default_encoding)
+    return build_summary(meta, read, pixel_data, pixel_data_vr)
+
+
+def build_summary(
+    meta: FileMeta, read: FileValues, pixel_data: int | None, pixel_data_vr: str | None
+) -> FileSummary:
+    """Put together what was read of a file.
+
+    Parameters
+    ----------
+    pixel_data, pixel_data_vr
+        What `check_pixel_data` gives.
+    """
     return FileSummary(
         transfer_syntax_uid=meta.transfer_syntax_uid,
-        sop_class_uid=values.get(_SOP_CLASS_UID),
-        values=values,
-        sequences=sequences,
+        sop_class_uid=read.values.get(_SOP_CLASS_UID),
+        values=read.values,
+        sequences=read.sequences,
         pixel_data_offset=pixel_data,
         pixel_data_vr=pixel_data_vr,
         has_meta_header=meta.has_meta_header,
-        specific_character_set=values.get(_SPECIFIC_CHARACTER_SET),
+        specific_character_set=read.values.get(_SPECIFIC_CHARACTER_SET),
     )
 
 

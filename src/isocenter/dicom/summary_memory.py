@@ -22,6 +22,8 @@ from isocenter.dicom.header_patterns import (
 )
 from isocenter.dicom.reader import (
     FileSummary,
+    FileValues,
+    build_summary,
     check_pixel_data,
     find_character_set,
     lookup_vr,
@@ -33,7 +35,6 @@ from isocenter.dicom.tags import is_private
 __all__ = ["SummaryMemory"]
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
-_SOP_CLASS_UID = 0x00080016
 _LAST_BLOCK = 0xFF
 
 
@@ -156,16 +157,8 @@ class _KnownFile:
         pixel_data, pixel_data_vr = check_pixel_data(
             buffer, match.stop if has_pixels else None, meta, is_whole=is_whole
         )
-        return FileSummary(
-            transfer_syntax_uid=meta.transfer_syntax_uid,
-            sop_class_uid=values.get(_SOP_CLASS_UID),
-            values=values,
-            sequences=self.summary.sequences,
-            pixel_data_offset=pixel_data,
-            pixel_data_vr=pixel_data_vr,
-            has_meta_header=meta.has_meta_header,
-            specific_character_set=values.get(_SPECIFIC_CHARACTER_SET),
-        )
+        read = FileValues(values, self.summary.sequences)
+        return build_summary(meta, read, pixel_data, pixel_data_vr)
 
 
 def _learn(
