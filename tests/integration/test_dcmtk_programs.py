@@ -44,10 +44,10 @@ def test_wlmscpfs_is_asked_for_its_entries(tmp_path: Path) -> None:
         run_dcmtk("wlmscpfs", *options, port=port),
         run_server(tmp_path / "server", {}) as server,
     ):
-        put_modality(server, "work", ["WORK", "127.0.0.1", port])
+        put_modality(server, "lists", ["WORK", "127.0.0.1", port])
         step = {"Modality": "MR", "ScheduledStationAETitle": ""}
         query = {"PatientID": "", "PatientName": "", "ScheduledProcedureStepSequence": [step]}
-        found = post(server, "/modalities/work/find-worklist", query)
+        found = post(server, "/modalities/lists/find-worklist", query)
         assert sorted(entry["PatientID"] for entry in found) == ["P1", "P2"]
         (step,) = found[0]["ScheduledProcedureStepSequence"]
         assert step == {"Modality": "MR", "ScheduledStationAETitle": "ROOM1"}

@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 import pytest
 from tests.support.dicom_files import build_data_set
 from tests.support.dimse_client import STUDY_ROOT, connect
-from tests.support.scripted_peer import ScriptedPeer, accept_association, scripted_acceptor
+from tests.support.scripted_peer import (
+    ScriptedPeer,
+    accept_association,
+    misbehave,
+    scripted_acceptor,
+)
 from tests.support.server import TestServer, build_synthetic, run_server
 
-from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
-from isocenter.dimse.pdu import Abort, AssociateRequest
+from isocenter.dimse.pdu import Abort
 
 MOVE, FIND = f"{STUDY_ROOT}.2", f"{STUDY_ROOT}.1"
 COUNT = 3
@@ -36,26 +40,6 @@ async def know(server: TestServer, port: int, timeout_s: int) -> None:
     assert answer.status == 200
 
 
-async def play(peer: ScriptedPeer, fault: str) -> None:
-    if fault == "rejects":
-        assert isinstance(await peer.read_pdu(), AssociateRequest)
-        await peer.send_pdu(REJECT_CALLED_AE_TITLE)
-    elif fault == "speaks another protocol":
-        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    elif fault == "accepts nothing":
-        await accept_association(peer, contexts=())
-    else:
-        await accept_association(peer)
-        await peer.read_command()
-        if fault == "sends garbage":
-            await peer.send(b"\x04\x00\x00\x00\x00\x02??")
-        elif fault == "closes in the middle":
-            peer.drop()
-            return
-    while await peer.read_pdu() is not None:
-        pass
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -71,7 +55,7 @@ async def test_move_to_a_destination_at_fault_fails_and_is_logged_once(
 
     async def answer(peer: ScriptedPeer) -> None:
         calls.append(peer)
-        await play(peer, fault)
+        await misbehave(peer, fault)
 
     async with scripted_acceptor(answer) as port:
         await know(server, port, 1)

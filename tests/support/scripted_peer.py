@@ -11,6 +11,7 @@ from isocenter.dimse.data_sink import DataSink, MemorySink, Message
 from isocenter.dimse.exchange import DimseAssociation
 from isocenter.dimse.messages import encode_fragments
 from isocenter.dimse.negotiation import (
+    REJECT_CALLED_AE_TITLE,
     AssociateAcceptance,
     PresentationContext,
     build_proposals,
@@ -182,6 +183,39 @@ async def scripted_acceptor(
                 task.cancel()
     if failures:
         raise failures[0]
+
+
+async def misbehave(peer: "ScriptedPeer", fault: str) -> None:
+    """Answer a caller as a peer with a fault does; one that is not named here hangs.
+
+    Parameters
+    ----------
+    fault
+        Before the association: ``closes at once``, ``rejects``, ``speaks another protocol`` or
+        ``accepts nothing``; at the first command: ``sends garbage``, ``aborts`` or
+        ``closes in the middle``.
+    """
+    if fault == "closes at once":
+        return
+    if fault == "rejects":
+        assert isinstance(await peer.read_pdu(), AssociateRequest)
+        await peer.send_pdu(REJECT_CALLED_AE_TITLE)
+    elif fault == "speaks another protocol":
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    elif fault == "accepts nothing":
+        await accept_association(peer, contexts=())
+    else:
+        await accept_association(peer)
+        await peer.read_command()
+        if fault == "sends garbage":
+            await peer.send(b"\x04\x00\x00\x00\x00\x02??")
+        elif fault == "aborts":
+            await peer.send(b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00")
+        elif fault == "closes in the middle":
+            peer.drop()
+            return
+    while await peer.read_pdu() is not None:
+        pass
 
 
 async def accept_association(peer: ScriptedPeer, **changes: object) -> AssociateRequest:

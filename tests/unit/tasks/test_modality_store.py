@@ -13,7 +13,10 @@ import pytest
 import pytest_asyncio
 from tests.support.dicom_files import IMPLICIT_LITTLE
 from tests.support.receiving import Receiver, run_receiver
-from tests.support.scripted_peer import ScriptedPeer, accept_association, scripted_acceptor
+from tests.support.scripted_peer import (
+    misbehave,
+    scripted_acceptor,
+)
 from tests.support.server import SyntheticFile, build_synthetic
 from tests.unit.rest.api import Api, open_api
 
@@ -639,26 +642,6 @@ async def test_store_waits_for_its_time_and_goes_on(
     assert "WaitsUntil" not in job.content
 
 
-async def _play(peer: ScriptedPeer, fault: str) -> None:
-    """Behave badly at the first instance, or before."""
-    if fault == "speaks another protocol":
-        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        return
-    if fault == "closes at once":
-        return
-    await accept_association(peer)
-    await peer.read_command()
-    if fault == "sends garbage":
-        await peer.send(b"\x04\x00\x00\x00\x00\x02??")
-    elif fault == "aborts":
-        await peer.send(b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00")
-    elif fault == "closes in the middle":
-        peer.drop()
-        return
-    while await peer.read_pdu() is not None:
-        pass
-
-
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
@@ -673,7 +656,7 @@ async def _play(peer: ScriptedPeer, fault: str) -> None:
 async def test_store_to_peer_at_fault_fails_or_is_put_aside(
     case: Case, fault: str, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with scripted_acceptor(partial(_play, fault=fault)) as port:
+    async with scripted_acceptor(partial(misbehave, fault=fault)) as port:
         await case.listen(port, timeout_s=1)
         job = await case.run(await case.submit(retries=1))
         assert (job.state, job.content["RetriesCount"]) == (JobState.RETRY, 1)

@@ -10,14 +10,15 @@ import pytest
 import pytest_asyncio
 from tests.support.asked import Asked, run_asked
 from tests.support.ports import find_free_port
-from tests.support.scripted_peer import ScriptedPeer, accept_association, scripted_acceptor
+from tests.support.scripted_peer import (
+    misbehave,
+    scripted_acceptor,
+)
 from tests.unit.rest.api import Api, open_api
 
 from isocenter.archive.retrieval import Retrieval
 from isocenter.config.remote_modalities import RemoteModality
 from isocenter.dicom.levels import Level
-from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
-from isocenter.dimse.pdu import AssociateRequest
 from isocenter.errors import BadJobStateError, ServerError
 from isocenter.index.jobs import DatabaseJobs
 from isocenter.jobs.claims import Limits
@@ -158,24 +159,6 @@ async def test_retrieve_goes_on_after_a_crash(case: Case, name: str) -> None:
     assert len(job.content["Details"]) == len(STUDIES)
 
 
-async def _play(peer: ScriptedPeer, fault: str) -> None:
-    if fault == "rejects":
-        assert isinstance(await peer.read_pdu(), AssociateRequest)
-        await peer.send_pdu(REJECT_CALLED_AE_TITLE)
-    elif fault == "accepts nothing":
-        await accept_association(peer, contexts=())
-    else:
-        await accept_association(peer)
-        await peer.read_command()
-        if fault == "sends garbage":
-            await peer.send(b"\x04\x00\x00\x00\x00\x02??")
-        elif fault == "closes in the middle":
-            peer.drop()
-            return
-    while await peer.read_pdu() is not None:
-        pass
-
-
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
     ("fault", "code", "is_later"),
@@ -190,7 +173,7 @@ async def _play(peer: ScriptedPeer, fault: str) -> None:
 async def test_retrieve_from_a_modality_at_fault_fails_or_is_put_aside(
     case: Case, name: str, fault: str, code: int, is_later: bool
 ) -> None:
-    async with scripted_acceptor(partial(_play, fault=fault)) as port:
+    async with scripted_acceptor(partial(misbehave, fault=fault)) as port:
         await case.know(port)
         job = case.submit(name, retries=1)
         if is_later:
