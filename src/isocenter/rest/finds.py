@@ -19,10 +19,10 @@ from isocenter.dicom.levels import Level
 from isocenter.dicom.remote_query import UNIQUE_KEYS, Values
 from isocenter.dicom.tags import TagDictionary, format_tag
 from isocenter.errors import LimitError, ParameterTypeError
-from isocenter.http.answers import JSON, format_json
 from isocenter.http.exchange import Response
 from isocenter.http.routes import Permission, Route
 from isocenter.rest.bodies import TAGS_OF_QUERY, WORKLIST
+from isocenter.rest.long_answers import answer_from_thread
 from isocenter.rest.query_answers import answer_list
 from isocenter.rest.remote_bodies import get_flag_field, parse_options, parse_tags, read_object
 from isocenter.rest.services import Services
@@ -101,8 +101,7 @@ async def find_tree(services: Services, req: Request, resp: Response, name: str)
     asked = parse_tags(await read_object(req), services.archive.dictionary)
     tree = _Tree(services, name)
     grown = await tree.grow(Level.PATIENT, asked)
-    resp.content_type = JSON
-    resp.data = await services.archive.workers.run(format_json, grown)
+    await answer_from_thread(services, resp, lambda: grown)
 
 
 class _Tree:

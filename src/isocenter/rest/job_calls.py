@@ -13,12 +13,13 @@ import msgspec
 from falcon.asgi import Request
 
 from isocenter.errors import BadRequestError, build_error
-from isocenter.http.answers import JSON, answer_json, format_json
+from isocenter.http.answers import answer_json
 from isocenter.http.arguments import read_body
 from isocenter.http.exchange import Response
 from isocenter.http.json_bodies import parse_json
 from isocenter.jobs.records import Job, NewJob
 from isocenter.jobs.states import JobState
+from isocenter.rest.long_answers import answer_from_thread
 from isocenter.rest.services import Services
 
 __all__ = [
@@ -199,8 +200,7 @@ async def _answer_content(services: Services, resp: Response, job: Job) -> None:
     if is_short(content):
         answer_json(resp, content)
     else:
-        resp.content_type = JSON
-        resp.data = await services.archive.workers.run(format_json, content)
+        await answer_from_thread(services, resp, lambda: content)
 
 
 def is_short(content: Mapping[str, Any]) -> bool:

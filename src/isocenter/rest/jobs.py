@@ -18,6 +18,7 @@ from isocenter.jobs.records import FailedItem, Job, JobFilter
 from isocenter.jobs.states import Action, JobState
 from isocenter.rest.arguments import EXPAND
 from isocenter.rest.job_calls import is_short, read_idempotency_key
+from isocenter.rest.long_answers import answer_from_thread
 from isocenter.rest.services import Services
 
 __all__ = [
@@ -64,11 +65,10 @@ async def list_jobs(services: Services, req: Request, resp: Response) -> None:
 
 async def _answer_list(services: Services, resp: Response, names: list[str]) -> None:
     """Answer a list of texts as JSON; a long one is written in a thread."""
-    resp.content_type = JSON
     if len(names) > _SHORT_LIST:
-        resp.data = await services.archive.workers.run(format_json, names)
+        await answer_from_thread(services, resp, lambda: names)
     else:
-        resp.data = format_json(names)
+        answer_json(resp, names)
 
 
 async def _iter_described(services: Services, job_ids: list[str]) -> AsyncGenerator[bytes]:
@@ -113,8 +113,7 @@ async def get_job(services: Services, _: Request, resp: Response, job_id: str) -
     if is_short(job.content):
         answer_json(resp, describe_job(job))
         return
-    resp.content_type = JSON
-    resp.data = await services.archive.workers.run(lambda: format_json(describe_job(job)))
+    await answer_from_thread(services, resp, lambda: describe_job(job))
 
 
 def describe_job(job: Job) -> dict[str, Any]:
@@ -188,8 +187,7 @@ async def list_failed_items(services: Services, _: Request, resp: Response, job_
     if len(items) <= _FEW_ITEMS:
         answer_json(resp, _describe_items(items))
         return
-    resp.content_type = JSON
-    resp.data = await services.archive.workers.run(lambda: format_json(_describe_items(items)))
+    await answer_from_thread(services, resp, lambda: _describe_items(items))
 
 
 def _describe_items(items: list[FailedItem]) -> list[dict[str, Any]]:

@@ -5,13 +5,14 @@ from functools import partial
 from isocenter.archive.records import Address
 from isocenter.dicom.levels import Level
 from isocenter.errors import BadParameterError
-from isocenter.http.answers import JSON, answer_json, answer_nothing, answer_text, format_json
+from isocenter.http.answers import answer_json, answer_nothing, answer_text
 from isocenter.http.arguments import get_flag, read_body
 from isocenter.http.entity_tags import get_expected_tag, is_unchanged, set_entity_tag
 from isocenter.http.error_answers import NotFound
 from isocenter.http.exchange import Request, Response, WritingRequest
 from isocenter.http.routes import Argument, Permission, Route
 from isocenter.rest.arguments import EXPAND
+from isocenter.rest.long_answers import answer_from_thread
 from isocenter.rest.services import Services
 
 __all__ = ["ROUTES", "delete_metadata", "get_metadata", "list_metadata", "put_metadata"]
@@ -41,8 +42,7 @@ async def list_metadata(
     if sum(map(len, values.values())) <= _SHORT_ANSWER:
         answer_json(resp, named)
         return
-    resp.content_type = JSON
-    resp.data = await services.archive.workers.run(format_json, named)
+    await answer_from_thread(services, resp, lambda: named)
 
 
 async def get_metadata(

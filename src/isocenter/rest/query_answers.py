@@ -13,9 +13,10 @@ from isocenter.dicom.remote_query import (
     UNIQUE_KEYS,
 )
 from isocenter.errors import ParameterTypeError
-from isocenter.http.answers import JSON, answer_json, format_json
+from isocenter.http.answers import answer_json
 from isocenter.http.exchange import Response
 from isocenter.http.routes import Permission, Route
+from isocenter.rest.long_answers import answer_from_thread
 from isocenter.rest.services import Services
 
 __all__ = ["answer_list", "call_route", "find_keys", "list_known_keys", "parse_index"]
@@ -29,8 +30,7 @@ async def answer_list(services: Services, resp: Response, value: Sequence[Any]) 
     if len(value) <= _SHORT_LIST:
         answer_json(resp, value)
         return
-    resp.content_type = JSON
-    resp.data = await services.archive.workers.run(format_json, value)
+    await answer_from_thread(services, resp, lambda: value)
 
 
 def parse_index(text: str) -> int:

@@ -6,40 +6,12 @@ import logging
 from typing import Any
 
 import pytest
-from tests.support.scripted_peer import ScriptedPeer, accept_association, scripted_acceptor
+from tests.support.scripted_peer import ScriptedPeer, misbehave, scripted_acceptor
 from tests.unit.rest.api import Api
-
-from isocenter.dimse.negotiation import REJECT_CALLED_AE_TITLE
-from isocenter.dimse.pdu import AssociateRequest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STUDY: dict[str, Any] = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2"}]}
-GARBAGE = b"\x04\x00\x00\x00\x00\x02??"
-ABORT = b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00"
-
-
-async def _play(peer: ScriptedPeer, fault: str) -> None:
-    if fault == "speaks another protocol":
-        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    elif fault == "rejects":
-        assert isinstance(await peer.read_pdu(), AssociateRequest)
-        await peer.send_pdu(REJECT_CALLED_AE_TITLE)
-    elif fault == "accepts nothing":
-        await accept_association(peer, contexts=())
-    elif fault != "closes at once":
-        await accept_association(peer)
-        await peer.read_command()
-        if fault == "sends garbage":
-            await peer.send(GARBAGE)
-        elif fault == "aborts":
-            await peer.send(ABORT)
-        elif fault == "closes in the middle":
-            peer.drop()
-    if not fault.startswith("closes"):
-        while await peer.read_pdu() is not None:
-            pass
-
 
 OPERATIONS = {
     "echo": {},
@@ -77,7 +49,7 @@ async def test_call_of_a_peer_at_fault_is_500_and_logged_once(
     }
 
     async def play(peer: ScriptedPeer) -> None:
-        await _play(peer, fault)
+        await misbehave(peer, fault)
 
     async def call(port: int, name: str, body: Any) -> Any:
         modality = {"AET": "FAULTY", "Host": "127.0.0.1", "Port": port, "Timeout": 1}
